@@ -1,10 +1,10 @@
 /**
  * Asks Dawn (the `webgpu` package) for an adapter and proves that it computes.
  *
- * It runs in a child process of its own: a driver that does not fit can take the whole process with it, and the
- * Vulkan loader reads its environment once. Prints one line of JSON (a {@link Probe}) on stdout.
+ * It runs in a child process of its own: a driver that does not fit can take the whole process with it, and
+ * the Vulkan loader reads its environment once. Prints one line of JSON (a {@link Probe}) on stdout.
  *
- *     node scripts/lib/probe.mjs [FOLDER]     FOLDER: where `webgpu` resolves from; by default this repository
+ *     node scripts/lib/probe.mjs [FOLDER]     where `webgpu` resolves from; by default this repository
  *
  * @typedef {{vendor: string, architecture: string, device: string, description: string,
  *   isFallbackAdapter: boolean, subgroupMinSize?: number, subgroupMaxSize?: number}} Adapter
@@ -33,6 +33,9 @@ const KERNEL = /* wgsl */ `
     data[id.x] = data[id.x] * 3u + id.x;
   }`;
 
+/** Dawn crashes when a GPU object is collected before what it made. */
+const alive = new Set();
+
 /**
  * @param {string} folder where `webgpu` resolves from
  * @returns {Promise<Probe>} never rejects: what goes wrong is in `error`
@@ -43,8 +46,8 @@ export async function probe(folder) {
     const require = createRequire(resolve(folder, 'package.json'));
     const { create, globals } = await import(pathToFileURL(require.resolve('webgpu')).href);
     Object.assign(globalThis, globals);
-    // Referenced until the end: Dawn crashes when the GPU object is collected before what it made.
     const gpu = create([]);
+    alive.add(gpu);
     const found = await gpu.requestAdapter();
     if (!found) return { ok: false, error: 'no WebGPU adapter found' };
     adapter = describe(found.info);
@@ -58,7 +61,6 @@ export async function probe(folder) {
       backend: backendOf(found.info),
       features: [...found.features].sort(),
       limits: Object.fromEntries(LIMITS.map((name) => [name, Number(found.limits[name])])),
-      gpu,
     };
   } catch (error) {
     return { ok: false, adapter, error: error instanceof Error ? error.message : String(error) };
@@ -67,7 +69,8 @@ export async function probe(folder) {
 
 /** @returns {Adapter} */
 function describe(info) {
-  const { vendor, architecture, device, description, isFallbackAdapter, subgroupMinSize, subgroupMaxSize } = info;
+  const { vendor, architecture, device, description, isFallbackAdapter, subgroupMinSize, subgroupMaxSize } =
+    info;
   return {
     vendor,
     architecture,
@@ -118,6 +121,5 @@ async function checkDispatch(device) {
 
 if (process.argv[1] && import.meta.url === pathToFileURL(resolve(process.argv[1])).href) {
   const folder = process.argv[2] ?? resolve(import.meta.dirname, '../..');
-  const { gpu, ...result } = await probe(folder);
-  process.stdout.write(`${JSON.stringify(result)}\n`);
+  process.stdout.write(`${JSON.stringify(await probe(folder))}\n`);
 }
