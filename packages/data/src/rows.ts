@@ -1,0 +1,110 @@
+import { dirname, resolve } from 'node:path';
+import { recordDigest } from './digest.ts';
+import { DataError, type DataPlace, quote } from './errors.ts';
+import { readBytes } from './files.ts';
+import { fileImage } from './image.ts';
+import { checkLabel } from './labels.ts';
+import { mapInOrder } from './parallel.ts';
+import type { DataOptions, DataRecord, Split } from './record.ts';
+
+/** One row of a table, whatever the file format. */
+export interface Row {
+  /** Line of the file, from 1. */
+  line: number;
+  /** The value of a field; undefined if the row does not have it. */
+  get(field: string): unknown;
+}
+
+/** Turns the rows of a table file into records. @throws DataError */
+export async function recordsOfRows(
+  rows: readonly Row[],
+  file: string,
+  split: Split,
+  options: DataOptions,
+): Promise<DataRecord[]> {
+  if (options.image === undefined && !options.text?.length) {
+    throw new DataError('data.text or data.image must name a field to learn from', { file });
+  }
+  if (rows.length === 0) throw new DataError('holds no records', { file });
+  const records = await mapInOrder(rows, (row, index) => recordOf(row, index, file, split, options));
+  refuseDuplicates(records, rows, file, options.id);
+  return records;
+}
+
+async function recordOf(
+  source: Row,
+  row: number,
+  file: string,
+  split: Split,
+  options: DataOptions,
+): Promise<DataRecord> {
+  const place = (field: string): DataPlace => ({ file, field, row, line: source.line });
+  const read = (field: string, scalar: boolean): string => readField(source.get(field), scalar, place(field));
+
+  const id =
+    options.id === undefined ? `${split}/${row}` : checkId(read(options.id, true), place(options.id));
+  let label: string | null = null;
+  if (options.label !== undefined) {
+    const where = place(options.label);
+    label = checkLabel(filled(read(options.label, true), where), options.labels, where);
+  }
+  const record: DataRecord = { id, label, digest: '' };
+  if (options.text?.length) {
+    // fromEntries makes own properties even of names such as "__proto__".
+    record.text = Object.fromEntries(options.text.map((field) => [field, read(field, false)]));
+  }
+  if (options.image === undefined) {
+    record.digest = recordDigest(record as Omit<DataRecord, 'image'>);
+    return record;
+  }
+  const where = place(options.image);
+  const path = resolve(dirname(file), filled(read(options.image, false), where));
+  record.digest = recordDigest({ label, text: record.text, image: await readBytes(path, where) });
+  record.image = fileImage(path, record, where.row);
+  return record;
+}
+
+const kinds: Record<string, string> = { number: 'a number', boolean: 'a boolean', object: 'an object' };
+
+/** A field as text. `scalar`: numbers and booleans are written out (ids and labels); text must be text. */
+function readField(value: unknown, scalar: boolean, place: DataPlace): string {
+  if (typeof value === 'string') return value;
+  if (value === undefined) throw new DataError('is missing', place);
+  if (scalar && typeof value === 'boolean') return String(value);
+  if (scalar && typeof value === 'number') {
+    // JSON.parse rounds 2^53 + 1 and beyond: two people could get one id.
+    if (Math.abs(value) <= Number.MAX_SAFE_INTEGER) return String(value);
+    throw new DataError('is a number too large to be exact; write it as a string', place);
+  }
+  const found = value === null ? 'null' : Array.isArray(value) ? 'an array' : kinds[typeof value];
+  throw new DataError(`must be a string${scalar ? ' or a number' : ''}, found ${found}`, place);
+}
+
+function filled(value: string, place: DataPlace): string {
+  if (value === '') throw new DataError('is empty', place);
+  return value;
+}
+
+function checkId(id: string, place: DataPlace): string {
+  // Lone surrogates have no UTF-8 form: keyed hashes of such ids would collide.
+  if (!filled(id, place).isWellFormed()) throw new DataError('is not well-formed Unicode', place);
+  return id;
+}
+
+function refuseDuplicates(
+  records: readonly DataRecord[],
+  rows: readonly Row[],
+  file: string,
+  field?: string,
+): void {
+  const seen = new Map<string, number>();
+  records.forEach(({ id }, row) => {
+    const first = seen.get(id);
+    if (first !== undefined) {
+      const place = { file, field, row, line: rows[row]?.line };
+      const problem = `id ${quote(id)} is already that of line ${rows[first]?.line} (row ${first})`;
+      throw new DataError(`${problem}; ids must be unique`, place);
+    }
+    seen.set(id, row);
+  });
+}
