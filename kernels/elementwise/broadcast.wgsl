@@ -1,0 +1,46 @@
+// z = f(x, y) where an operand may be repeated along axes: stride 0 there. Up to six axes, innermost last.
+
+const operation: u32 = 0u;
+
+struct Params {
+  count: u32,
+  rank: u32,
+  pad0: u32,
+  pad1: u32,
+  // Per axis: extent, stride of x, stride of y.
+  axes: array<vec4u, 6>,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> y: array<f32>;
+@group(0) @binding(2) var<storage, read_write> z: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+fn apply(a: f32, b: f32) -> f32 {
+  switch operation {
+    case 0u: { return a + b; }
+    case 1u: { return a - b; }
+    case 2u: { return a * b; }
+    case 3u: { return a / b; }
+    default: { return a; }
+  }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i >= params.count) {
+    return;
+  }
+  var rest = i;
+  var at_x = 0u;
+  var at_y = 0u;
+  for (var axis = params.rank; axis > 0u; axis--) {
+    let extent = params.axes[axis - 1u].x;
+    let index = rest % extent;
+    rest /= extent;
+    at_x += index * params.axes[axis - 1u].y;
+    at_y += index * params.axes[axis - 1u].z;
+  }
+  z[i] = apply(x[at_x], y[at_y]);
+}

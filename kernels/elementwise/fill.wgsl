@@ -1,0 +1,12 @@
+// Sets every element to one value, given as the bits of an f32.
+
+@group(0) @binding(0) var<storage, read_write> y: array<u32>;
+@group(0) @binding(1) var<uniform> params: vec4u;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i < arrayLength(&y)) {
+    y[i] = params.x;
+  }
+}

@@ -1,0 +1,24 @@
+// Per row: weight * (log sum exp(logits) - logits[label]). One invocation a row.
+
+struct Params { rows: u32, classes: u32, pad0: u32, pad1: u32 }
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> labels: array<u32>;
+@group(0) @binding(2) var<storage, read> weights: array<f32>;
+@group(0) @binding(3) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(8)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.x;
+  if (row >= params.rows) {
+    return;
+  }
+  let base = row * params.classes;
+  var largest = logits[base];
+  for (var i = 1u; i < params.classes; i++) { largest = max(largest, logits[base + i]); }
+  var sum = 0.0;
+  for (var i = 0u; i < params.classes; i++) { sum += exp(logits[base + i] - largest); }
+  let label = min(labels[row], params.classes - 1u);
+  losses[row] = weights[row] * (log(sum) + largest - logits[base + label]);
+}

@@ -1,0 +1,127 @@
+// C = alpha * op(A) * op(B) (+ bias) (+ C), row-major f32, with workgroup memory only: for GPUs and for anything else that runs WebGPU.
+//
+// A workgroup computes a tile of TILE_M x TILE_N; each invocation keeps THREAD_M x THREAD_N of it in registers, so that an
+// element brought into workgroup memory is used THREAD_M or THREAD_N times per read.
+// Every element of C is one chain of multiply-adds over k = 0, 1, 2, ... in order (k padded with zeros to TILE_K), then times
+// alpha: its bits depend on its row of op(A) and its column of op(B) alone, not on the tile sizes.
+//
+// 0: A [batch, m, k] or transposed [batch, k, m]
+// 1: B [batch, k, n] or transposed [batch, n, k]
+// 2: C [batch, m, n]
+// 3: bias [n]; without BIAS, any other buffer in its place
+// 4: params
+const TILE_M: u32 = 64u;
+const TILE_N: u32 = 64u;
+const TILE_K: u32 = 16u;
+const THREAD_M: u32 = 4u;
+const THREAD_N: u32 = 4u;
+const TRANSPOSE_A: bool = false;
+const TRANSPOSE_B: bool = false;
+/** Add bias[j] to column j of the product. */
+const BIAS: bool = false;
+/** Add the product to what C holds. */
+const ACCUMULATE: bool = false;
+
+const GROUP_X: u32 = TILE_N / THREAD_N;
+const GROUP_Y: u32 = TILE_M / THREAD_M;
+const INVOCATIONS: u32 = GROUP_X * GROUP_Y;
+
+struct Params {
+  m: u32,
+  n: u32,
+  k: u32,
+  alpha: f32,
+  /** Elements of a row of A, and from one batch to the next (0: all use the same matrix). */
+  a_row: u32,
+  a_batch: u32,
+  b_row: u32,
+  b_batch: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> c: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+/** Tiles with k as the slow axis: what a round of the inner loop reads lies together. */
+var<workgroup> a_tile: array<f32, TILE_K * TILE_M>;
+var<workgroup> b_tile: array<f32, TILE_K * TILE_N>;
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_id) local: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  let tile_row = group.y * TILE_M;
+  let tile_column = group.x * TILE_N;
+  let a_start = group.z * params.a_batch;
+  let b_start = group.z * params.b_batch;
+
+  var sum: array<array<f32, THREAD_N>, THREAD_M>;
+  for (var k = 0u; k < params.k; k += TILE_K) {
+    // Neighbouring invocations load neighbouring elements, whichever way the operand lies.
+    for (var e = index; e < TILE_K * TILE_M; e += INVOCATIONS) {
+      let i = select(e / TILE_K, e % TILE_M, TRANSPOSE_A);
+      let q = select(e % TILE_K, e / TILE_M, TRANSPOSE_A);
+      let row = tile_row + i;
+      let at = select(row * params.a_row + k + q, (k + q) * params.a_row + row, TRANSPOSE_A);
+      var value = 0.0;
+      if (row < params.m && k + q < params.k) {
+        value = a[a_start + at];
+      }
+      a_tile[q * TILE_M + i] = value;
+    }
+    for (var e = index; e < TILE_K * TILE_N; e += INVOCATIONS) {
+      let j = select(e % TILE_N, e / TILE_K, TRANSPOSE_B);
+      let q = select(e / TILE_N, e % TILE_K, TRANSPOSE_B);
+      let column = tile_column + j;
+      let at = select((k + q) * params.b_row + column, column * params.b_row + k + q, TRANSPOSE_B);
+      var value = 0.0;
+      if (column < params.n && k + q < params.k) {
+        value = b[b_start + at];
+      }
+      b_tile[q * TILE_N + j] = value;
+    }
+    workgroupBarrier();
+
+    for (var q = 0u; q < TILE_K; q++) {
+      var b_values: array<f32, THREAD_N>;
+      // @unroll
+      for (var j = 0u; j < THREAD_N; j++) {
+        b_values[j] = b_tile[q * TILE_N + local.x * THREAD_N + j];
+      }
+      // @unroll
+      for (var i = 0u; i < THREAD_M; i++) {
+        let a_value = a_tile[q * TILE_M + local.y * THREAD_M + i];
+        // @unroll
+        for (var j = 0u; j < THREAD_N; j++) {
+          sum[i][j] = fma(a_value, b_values[j], sum[i][j]);
+        }
+      }
+    }
+    workgroupBarrier();
+  }
+
+  // @unroll
+  for (var i = 0u; i < THREAD_M; i++) {
+    let row = tile_row + local.y * THREAD_M + i;
+    // @unroll
+    for (var j = 0u; j < THREAD_N; j++) {
+      let column = tile_column + local.x * THREAD_N + j;
+      if (row < params.m && column < params.n) {
+        let at = (group.z * params.m + row) * params.n + column;
+        var value = params.alpha * sum[i][j];
+        if (BIAS) {
+          value += bias[column];
+        }
+        if (ACCUMULATE) {
+          c[at] += value;
+        } else {
+          c[at] = value;
+        }
+      }
+    }
+  }
+}

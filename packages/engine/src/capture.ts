@@ -1,0 +1,141 @@
+import { bindGroupOf, type Command, storagesOf, texturesOf, writtenBy } from './commands.ts';
+import type { Device, Recorder } from './device.ts';
+import { keep, scope, tensorsIn } from './scope.ts';
+import type { Storage, TextureForm } from './storage.ts';
+
+/** A step that was run once to write down its commands, ready to be run again as often as wanted. */
+export interface Captured<T> {
+  /** What the step returned. Its tensors hold the values of the latest replay. */
+  readonly outputs: T;
+  /** How many commands a replay submits. */
+  readonly length: number;
+  /** Bytes of the arena: what lives only within the step. */
+  readonly arenaBytes: number;
+  replay(): void;
+  dispose(): void;
+}
+
+/**
+ * Writes down the commands of one step, without running them. Tensors made before the step are its inputs: write to
+ * them between replays. Values that live only within the step share memory where their lives do not overlap.
+ *
+ * @example
+ * const step = capture(device, () => {
+ *   const loss = crossEntropy(model(x), labels, weights);
+ *   optimiser.apply(gradients(loss, parameters));
+ *   return { loss };
+ * });
+ * step.replay();
+ */
+export function capture<T>(device: Device, step: () => T): Captured<T> {
+  const recorder: Recorder = { commands: [], storages: [], textures: [], forms: new Map() };
+  let outputs!: T;
+  device.record(recorder, () => {
+    outputs = scope(step);
+  });
+  const kept = new Set<Storage>();
+  for (const tensor of tensorsIn(outputs)) {
+    keep(tensor);
+    kept.add(tensor.storage);
+  }
+  const { commands } = recorder;
+  const arena = planArena(device, recorder, kept);
+  const written = new Set(commands.flatMap(writtenBy));
+  const bindGroups = commands.map((command) =>
+    command.kind === 'dispatch' ? bindGroupOf(device.gpu, command) : null,
+  );
+  return {
+    outputs,
+    length: commands.length,
+    arenaBytes: arena.bytes,
+    replay: () => {
+      device.submit(commands, bindGroups);
+      for (const storage of written) storage.version++;
+    },
+    dispose: () => {
+      for (const tensor of tensorsIn(outputs)) tensor.dispose();
+      arena.dispose();
+    },
+  };
+}
+
+interface Life<T> {
+  of: T;
+  first: number;
+  last: number;
+}
+
+/** From which command to which each storage and texture of the step is needed. */
+function livesOf(commands: readonly Command[]): [Life<Storage>[], Life<TextureForm>[]] {
+  const storages = new Map<Storage, Life<Storage>>();
+  const textures = new Map<TextureForm, Life<TextureForm>>();
+  const extend = <T>(lives: Map<T, Life<T>>, of: T, at: number) => {
+    const life = lives.get(of);
+    if (life) life.last = at;
+    else lives.set(of, { of, first: at, last: at });
+  };
+  commands.forEach((command, at) => {
+    for (const storage of storagesOf(command)) extend(storages, storage, at);
+    for (const texture of texturesOf(command)) extend(textures, texture, at);
+  });
+  return [[...storages.values()], [...textures.values()]];
+}
+
+/** Gives every captured storage and texture its memory; returns how to give it back. */
+function planArena(device: Device, recorder: Recorder, kept: ReadonlySet<Storage>): { bytes: number; dispose(): void } {
+  const [storageLives, textureLives] = livesOf(recorder.commands);
+  const own = new Set(recorder.storages);
+  const buffers: GPUBuffer[] = [];
+  assignSlots(
+    storageLives
+      .filter(({ of }) => own.has(of))
+      .map((life) => (kept.has(life.of) ? { ...life, last: Number.POSITIVE_INFINITY } : life)),
+    ({ bytes }, slot: GPUBuffer) => slot.size >= bytes && slot.size <= 2 * bytes,
+    ({ bytes }) => {
+      const buffer = device.allocateBuffer(bytes);
+      buffers.push(buffer);
+      return buffer;
+    },
+    (storage, buffer) => storage.assign(buffer),
+  );
+  const ownTextures = new Set(recorder.textures);
+  const textures: GPUTexture[] = [];
+  assignSlots(
+    textureLives.filter(({ of }) => ownTextures.has(of)),
+    ({ width, height }, slot: GPUTexture) => slot.width === width && slot.height === height,
+    ({ width, height }) => {
+      const texture = device.takeTexture(width, height);
+      textures.push(texture);
+      return texture;
+    },
+    (form, texture) => {
+      form.texture = texture;
+    },
+  );
+  return {
+    bytes: buffers.reduce((sum, buffer) => sum + buffer.size, 0),
+    dispose: () => {
+      for (const buffer of buffers) device.freeBuffer(buffer);
+      for (const texture of textures) device.recycleTexture(texture);
+    },
+  };
+}
+
+/** Walks lives in the order they begin and reuses the first free slot that fits. */
+function assignSlots<T, S>(
+  lives: readonly Life<T>[],
+  fits: (of: T, slot: S) => boolean,
+  make: (of: T) => S,
+  assign: (of: T, slot: S) => void,
+): void {
+  const slots: { slot: S; busyUntil: number }[] = [];
+  for (const { of, first, last } of [...lives].sort((a, b) => a.first - b.first)) {
+    let entry = slots.find(({ slot, busyUntil }) => busyUntil < first && fits(of, slot));
+    if (!entry) {
+      entry = { slot: make(of), busyUntil: last };
+      slots.push(entry);
+    }
+    entry.busyUntil = last;
+    assign(of, entry.slot);
+  }
+}

@@ -1,0 +1,301 @@
+import { type AdapterChoice, type AdapterClass, findAdapter } from './adapter.ts';
+import { bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
+import { EngineError } from './errors.ts';
+import { type KernelValues, type Pipeline, PipelineCache } from './pipeline.ts';
+import { BufferPool, type MemoryReport } from './pool.ts';
+import { Storage, type TextureForm } from './storage.ts';
+
+export interface DeviceOptions extends AdapterChoice {
+  /** Bytes of freed buffers kept for reuse. Default 1 GiB. */
+  poolLimitBytes?: number;
+}
+
+/** Where commands go instead of the queue while a step is captured. */
+export interface Recorder {
+  commands: Command[];
+  storages: Storage[];
+  textures: TextureForm[];
+  /** Texture forms made by commands of the step: they hold nothing before it and are gone after it. */
+  forms: Map<Storage, Map<string, TextureForm>>;
+}
+
+const WANTED_FEATURES = ['subgroups', 'shader-f16', 'timestamp-query'] as const;
+const WANTED_LIMITS = [
+  'maxStorageBufferBindingSize',
+  'maxBufferSize',
+  'maxTextureDimension2D',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+] as const;
+
+/** Commands between two submits in eager mode: enough to hide the cost of a submit, few enough to start early. */
+const COMMANDS_PER_SUBMIT = 64;
+
+/** A WebGPU device with pooled memory, compiled kernels and a queue of commands. Open one with `Device.open()`. */
+export class Device {
+  readonly gpu: GPUDevice;
+  readonly adapterClass: AdapterClass;
+  /** What the adapter calls itself. */
+  readonly adapterName: string;
+  readonly pipelines: PipelineCache;
+  readonly #pool: BufferPool;
+  readonly #uniforms: Map<string, GPUBuffer> = new Map();
+  readonly #textures: Map<string, GPUTexture[]> = new Map();
+  /** Dawn's entry point: the process crashes if it is collected while a device made from it lives. */
+  #entry: GPU | null;
+  #writer: CommandWriter | null = null;
+  #pending = 0;
+  #recorder: Recorder | null = null;
+  #failure: EngineError | null = null;
+  #closed = false;
+
+  private constructor(gpu: GPUDevice, entry: GPU, adapterClass: AdapterClass, options: DeviceOptions) {
+    this.gpu = gpu;
+    this.#entry = entry;
+    this.adapterClass = adapterClass;
+    this.adapterName = gpu.adapterInfo.description || gpu.adapterInfo.device || gpu.adapterInfo.vendor;
+    this.#pool = new BufferPool(gpu, options.poolLimitBytes ?? 2 ** 30);
+    this.pipelines = new PipelineCache(gpu, (error) => this.#fail(error));
+    gpu.addEventListener('uncapturederror', (event) => {
+      event.preventDefault();
+      this.#fail(new EngineError(`WebGPU: ${event.error.message.split('\n')[0]}`));
+    });
+    gpu.lost.then(({ reason, message }) => {
+      if (reason !== 'destroyed') this.#fail(new EngineError(`the device was lost: ${message}`));
+    });
+  }
+
+  /** Opens the adapter of this process. @throws AdapterError when there is none. */
+  static async open(options: DeviceOptions = {}): Promise<Device> {
+    const { gpu, adapter, adapterClass } = await findAdapter(options);
+    const requiredFeatures = WANTED_FEATURES.filter((name) =>
+      adapter.features.has(name),
+    ) as GPUFeatureName[];
+    const requiredLimits: Record<string, number> = {};
+    for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
+    const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+    return new Device(device, gpu, adapterClass, options);
+  }
+
+  /** Reserves memory for `bytes` bytes, rounded up so that kernels may read four elements at a time. */
+  allocate(bytes: number): Storage {
+    this.#assertUsable();
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const limit = this.gpu.limits.maxStorageBufferBindingSize;
+    if (size > limit)
+      throw new EngineError(`a tensor of ${size} bytes is over this adapter's binding limit of ${limit}`);
+    if (this.#recorder) {
+      const storage = new Storage(this, size, null, null);
+      this.#recorder.storages.push(storage);
+      return storage;
+    }
+    return new Storage(this, size, this.#pool.take(size), (buffer) => this.#giveBack(buffer));
+  }
+
+  /** A buffer that stays until `freeBuffer`: the memory of a captured step. */
+  allocateBuffer(bytes: number): GPUBuffer {
+    return this.#pool.take(bytes);
+  }
+
+  freeBuffer(buffer: GPUBuffer): void {
+    this.#giveBack(buffer);
+  }
+
+  /** Writes host bytes into a storage, after everything that was queued before. */
+  upload(storage: Storage, data: ArrayBufferView<ArrayBuffer>, offset = 0): void {
+    this.#assertUsable();
+    if (storage.isVirtual)
+      throw new EngineError('host data cannot be uploaded inside a captured step: make the tensor before it');
+    this.flush();
+    this.gpu.queue.writeBuffer(storage.buffer, offset, data.buffer, data.byteOffset, data.byteLength);
+    storage.version++;
+  }
+
+  /** Reads a storage back. Everything queued before is finished when it resolves. */
+  async download(storage: Storage, bytes: number): Promise<ArrayBuffer> {
+    this.#assertUsable();
+    const size = Math.ceil(bytes / 4) * 4;
+    const staging = this.gpu.createBuffer({ size, usage: 0x0001 | 0x0008 }); // MAP_READ | COPY_DST
+    try {
+      this.#open().read(storage.buffer, staging, size);
+      this.flush();
+      await staging.mapAsync(0x0001);
+      if (this.#failure) throw this.#failure;
+      return staging.getMappedRange().slice(0, bytes);
+    } catch (error) {
+      throw this.#failure ?? error;
+    } finally {
+      staging.destroy();
+    }
+  }
+
+  /** Compiles (once) and launches a kernel, or records the launch while a step is captured. */
+  dispatch(
+    kernel: string,
+    call: {
+      values?: KernelValues;
+      unroll?: boolean;
+      bindings: readonly (Storage | TextureForm)[];
+      params?: Uint32Array<ArrayBuffer>;
+      writes: readonly number[];
+      workgroups: readonly [number, number, number];
+    },
+  ): void {
+    const pipeline: Pipeline = this.pipelines.get(kernel, call.values, call.unroll);
+    const uniform = call.params ? [{ uniform: this.uniform(call.params) }] : [];
+    const bindings = [...call.bindings, ...uniform];
+    this.run({ kind: 'dispatch', pipeline, bindings, writes: call.writes, workgroups: call.workgroups });
+  }
+
+  run(command: Command): void {
+    this.#assertUsable();
+    for (const storage of writtenBy(command)) storage.version++;
+    if (this.#recorder) {
+      this.#recorder.commands.push(command);
+      return;
+    }
+    this.runNow(command, command.kind === 'dispatch' ? bindGroupOf(this.gpu, command) : null);
+  }
+
+  /** Queues a command past any capture. */
+  runNow(command: Command, bindGroup: GPUBindGroup | null): void {
+    this.#open().write(command, bindGroup);
+    if (++this.#pending >= COMMANDS_PER_SUBMIT) this.flush();
+  }
+
+  /** Submits what is queued. */
+  flush(): void {
+    if (!this.#writer) return;
+    const commands = this.#writer.finish();
+    this.#writer = null;
+    this.#pending = 0;
+    this.gpu.queue.submit([commands]);
+    this.#pool.trim();
+  }
+
+  /** Submits a prepared list of commands at once. */
+  submit(commands: readonly Command[], bindGroups: readonly (GPUBindGroup | null)[]): void {
+    this.#assertUsable();
+    this.flush();
+    const writer = new CommandWriter(this.gpu);
+    for (let i = 0; i < commands.length; i++) writer.write(commands[i]!, bindGroups[i]!);
+    this.gpu.queue.submit([writer.finish()]);
+  }
+
+  /** Resolves when all queued work is done. @throws EngineError of the first thing that went wrong. */
+  async idle(): Promise<void> {
+    this.flush();
+    await this.gpu.queue.onSubmittedWorkDone();
+    this.#assertUsable();
+  }
+
+  /** Sends everything that runs inside `body` to a recorder. */
+  record(recorder: Recorder, body: () => void): void {
+    if (this.#recorder) throw new EngineError('a step is already being captured');
+    this.flush();
+    this.#recorder = recorder;
+    try {
+      body();
+    } finally {
+      this.#recorder = null;
+    }
+  }
+
+  /** Runs `body` past the recorder: for what a captured step needs once and keeps. */
+  outsideCapture<T>(body: () => T): T {
+    const recorder = this.#recorder;
+    this.#recorder = null;
+    try {
+      return body();
+    } finally {
+      this.#recorder = recorder;
+    }
+  }
+
+  get isCapturing(): boolean {
+    return this.#recorder !== null;
+  }
+
+  /** Where the texture forms of a storage are kept: with the storage, or with the step that is being captured. */
+  formsOf(storage: Storage): Map<string, TextureForm> {
+    if (!this.#recorder || storage.constant) return storage.textures;
+    let forms = this.#recorder.forms.get(storage);
+    if (!forms) {
+      forms = new Map();
+      this.#recorder.forms.set(storage, forms);
+    }
+    return forms;
+  }
+
+  /** A small read-only block of parameters; blocks of equal content are shared. */
+  uniform(params: Uint32Array<ArrayBuffer>): GPUBuffer {
+    const key = params.join();
+    let buffer = this.#uniforms.get(key);
+    if (!buffer) {
+      const size = Math.ceil(params.byteLength / 16) * 16;
+      buffer = this.gpu.createBuffer({ size, usage: 0x0040 | 0x0008 }); // UNIFORM | COPY_DST
+      this.gpu.queue.writeBuffer(buffer, 0, params);
+      this.#uniforms.set(key, buffer);
+    }
+    return buffer;
+  }
+
+  /** A four-channel f32 texture form of the given size, without a texture while a step is captured. */
+  texture(width: number, height: number): TextureForm {
+    const form: TextureForm = { texture: null, width, height, version: -1 };
+    if (this.#recorder) this.#recorder.textures.push(form);
+    else form.texture = this.takeTexture(width, height);
+    return form;
+  }
+
+  takeTexture(width: number, height: number): GPUTexture {
+    const free = this.#textures.get(`${width}x${height}`);
+    const usage = 0x01 | 0x02 | 0x08; // COPY_SRC | COPY_DST | STORAGE_BINDING
+    return free?.pop() ?? this.gpu.createTexture({ size: [width, height], format: 'rgba32float', usage });
+  }
+
+  recycleTexture(texture: GPUTexture): void {
+    const key = `${texture.width}x${texture.height}`;
+    const free = this.#textures.get(key);
+    if (free) free.push(texture);
+    else this.#textures.set(key, [texture]);
+  }
+
+  memory(): MemoryReport {
+    return this.#pool.report();
+  }
+
+  /** Destroys the device and everything on it. */
+  close(): void {
+    if (this.#closed) return;
+    this.flush();
+    this.#closed = true;
+    this.#pool.trim(true);
+    this.gpu.destroy();
+    this.#entry = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #open(): CommandWriter {
+    this.#writer ??= new CommandWriter(this.gpu);
+    return this.#writer;
+  }
+
+  #giveBack(buffer: GPUBuffer): void {
+    if (!this.#closed) this.#pool.give(buffer);
+  }
+
+  #fail(error: EngineError): void {
+    if (!this.#closed) this.#failure ??= error;
+  }
+
+  #assertUsable(): void {
+    if (this.#closed) throw new EngineError('use of a closed device');
+    if (this.#entry === null) throw new EngineError('use of a closed device');
+    if (this.#failure) throw this.#failure;
+  }
+}

@@ -1,0 +1,49 @@
+import { EngineError } from './errors.ts';
+import { add } from './operations/arithmetic.ts';
+import { fill } from './operations/layout.ts';
+import { scope } from './scope.ts';
+import { withoutGradients } from './tape.ts';
+import type { Tensor } from './tensor.ts';
+
+/**
+ * The gradients of a scalar `loss` with respect to `parameters`, in their order. Below the lowest trainable tensor
+ * nothing is computed: what depends on no trainable tensor has no tape.
+ * @throws EngineError when the loss is not a scalar or does not depend on a parameter
+ */
+export function gradients(loss: Tensor, parameters: readonly Tensor[]): Tensor[] {
+  if (loss.size !== 1) throw new EngineError(`gradients: the loss has shape [${loss.shape}], not one element`);
+  return scope(() =>
+    withoutGradients(() => {
+    const found = new Map<Tensor, Tensor>([[loss, fill(loss.device, loss.shape, 1)]]);
+    for (const output of tapeBehind(loss)) {
+      const gradient = found.get(output);
+      if (!gradient) continue;
+      const { inputs, backward } = output.node!;
+      const parts = backward(gradient);
+      inputs.forEach((input, index) => {
+        const part = parts[index];
+        if (!part || !input.isTracked) return;
+        const sum = found.get(input);
+        found.set(input, sum ? add(sum, part) : part);
+      });
+    }
+    return parameters.map((parameter, index) => {
+      const gradient = found.get(parameter);
+      if (!gradient) throw new EngineError(`gradients: the loss does not depend on parameter ${index}`);
+      return gradient;
+    });
+  }));
+}
+
+/** Every tensor with a node behind `loss`, latest first. */
+function tapeBehind(loss: Tensor): Tensor[] {
+  const seen = new Set<Tensor>();
+  const stack = [loss];
+  while (stack.length > 0) {
+    const tensor = stack.pop()!;
+    if (!tensor.node || seen.has(tensor)) continue;
+    seen.add(tensor);
+    stack.push(...tensor.node.inputs);
+  }
+  return [...seen].sort((a, b) => b.node!.order - a.node!.order);
+}

@@ -1,0 +1,29 @@
+export { type AdapterChoice, type AdapterClass } from './adapter.ts';
+export { type Captured, capture } from './capture.ts';
+export { Device, type DeviceOptions } from './device.ts';
+export { AdapterError, EngineError, ShapeError } from './errors.ts';
+export { gradients } from './gradients.ts';
+export { kernelIdentity } from './kernel-identity.ts';
+export {
+  type CaseInput,
+  type OperationCase,
+  type OperationDeclaration,
+  operations,
+  type ReferenceArray,
+} from './operation.ts';
+export { add, affine, divide, multiply, subtract } from './operations/arithmetic.ts';
+export { attention } from './operations/attention.ts';
+export { exp, gelu, log, negate, relu, sqrt, square, tanh } from './operations/elementwise.ts';
+export { concat, expand, fill, gatherRows, pad, permute, reshape, slice } from './operations/layout.ts';
+export { crossEntropy } from './operations/loss.ts';
+export { linear, loraLinear, matmul, type MatmulOptions, mergeLora } from './operations/matmul.ts';
+export { layerNorm, softmax } from './operations/norm.ts';
+export { dropout, type RandomState, randomState } from './operations/random.ts';
+export { max, mean, sum, sumOfSquares, total } from './operations/reduce.ts';
+export { AdamW, type AdamWOptions } from './optimiser.ts';
+export { philox, type RandomKey, uniformValues } from './philox.ts';
+export type { MemoryReport } from './pool.ts';
+export { learningRateAt, type ScheduleName, type ScheduleOptions } from './schedule.ts';
+export { keep, scope } from './scope.ts';
+export { withoutGradients } from './tape.ts';
+export { type DataType, empty, type Shape, Tensor, tensor, type TensorOptions, zeros } from './tensor.ts';

@@ -1,0 +1,213 @@
+import { sources } from '@s3t/kernels';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type AdapterClass, findAdapter } from './adapter.ts';
+import { chooseMatmul, type MatmulProblem, type OperandForm, textureForm } from './matmul-variants.ts';
+import { specialise } from './specialise.ts';
+
+let gpu: GPU;
+let device: GPUDevice;
+let ownClass: AdapterClass;
+let failure: string | null = null;
+
+beforeAll(async () => {
+  const found = await findAdapter();
+  gpu = found.gpu;
+  ownClass = found.adapterClass;
+  const wanted = ['subgroups'] as GPUFeatureName[];
+  const requiredFeatures = wanted.filter((name) => found.adapter.features.has(name));
+  device = await found.adapter.requestDevice({ requiredFeatures });
+  device.addEventListener('uncapturederror', ({ error }) => {
+    failure ??= error.message;
+  });
+});
+
+afterAll(() => {
+  device.destroy();
+  // Dawn crashes when its entry point is collected before its devices.
+  expect(gpu).toBeDefined();
+});
+
+/** The classes whose kernels this machine can run. */
+const classes = (): AdapterClass[] => (ownClass === 'software' ? ['software', 'portable'] : [ownClass]);
+
+const STORAGE = 0x80 | 0x08 | 0x04; // STORAGE | COPY_DST | COPY_SRC
+const pipelines = new Map<string, GPUComputePipeline>();
+
+function compile(kernel: string, constants = {}, unroll = false): GPUComputePipeline {
+  const key = kernel + JSON.stringify(constants);
+  let pipeline = pipelines.get(key);
+  if (!pipeline) {
+    const module = device.createShaderModule({
+      code: specialise(kernel, sources[kernel]!, constants, { unroll }),
+    });
+    pipeline = device.createComputePipeline({ layout: 'auto', compute: { module } });
+    pipelines.set(key, pipeline);
+  }
+  return pipeline;
+}
+
+function buffer(data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, usage = STORAGE): GPUBuffer {
+  const made = device.createBuffer({ size: Math.max(16, Math.ceil(data.byteLength / 16) * 16), usage });
+  device.queue.writeBuffer(made, 0, data);
+  return made;
+}
+
+const uniform = (words: Uint32Array<ArrayBuffer>): GPUBuffer => buffer(words, 0x40 | 0x08);
+
+function launch(
+  pipeline: GPUComputePipeline,
+  resources: (GPUBuffer | GPUTexture)[],
+  workgroups: [number, number, number],
+): void {
+  const entries = resources.map((resource, binding) => ({
+    binding,
+    resource: 'createView' in resource ? resource.createView() : { buffer: resource },
+  }));
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+  pass.dispatchWorkgroups(...workgroups);
+  pass.end();
+  device.queue.submit([encoder.finish()]);
+}
+
+/** An operand in the form the plan asks for. */
+function operand(form: OperandForm, data: GPUBuffer, rows: number, columns: number): GPUBuffer | GPUTexture {
+  if (form === 'buffer') return data;
+  const { width, height, bytesPerRow, copies, pad } = textureForm(rows, columns);
+  const usage = 0x02 | 0x08; // COPY_DST | STORAGE_BINDING
+  const texture = device.createTexture({ size: [width, height], format: 'rgba32float', usage });
+  const encoder = device.createCommandEncoder();
+  for (const copy of copies) {
+    const source = { buffer: data, offset: copy.offset, bytesPerRow };
+    encoder.copyBufferToTexture(source, { texture, origin: [0, copy.y] }, [copy.width, copy.height]);
+  }
+  device.queue.submit([encoder.finish()]);
+  if (pad) launch(compile(pad.kernel), [data, texture, uniform(pad.params)], pad.workgroups);
+  return texture;
+}
+
+async function download(source: GPUBuffer, length: number): Promise<Float32Array> {
+  const staging = device.createBuffer({ size: length * 4, usage: 0x01 | 0x08 });
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(source, 0, staging, 0, length * 4);
+  device.queue.submit([encoder.finish()]);
+  await staging.mapAsync(0x01);
+  const data = new Float32Array(staging.getMappedRange().slice(0));
+  staging.destroy();
+  if (failure) throw new Error(failure);
+  return data;
+}
+
+interface Data {
+  a: Float32Array<ArrayBuffer>;
+  b: Float32Array<ArrayBuffer>;
+  c: Float32Array<ArrayBuffer>;
+  bias: Float32Array<ArrayBuffer>;
+}
+
+async function multiply(
+  adapterClass: AdapterClass,
+  problem: MatmulProblem,
+  data: Data,
+): Promise<Float32Array> {
+  const { m, n, k, batch, transposeA, transposeB, sharedA, sharedB } = problem;
+  const plan = chooseMatmul(adapterClass, problem);
+  const [aRows, aColumns] = transposeA ? [k, m] : [m, k];
+  const [bRows, bColumns] = transposeB ? [n, k] : [k, n];
+  const [a, b, c, bias] = [data.a, data.b, data.c, data.bias].map((values) => buffer(values)) as GPUBuffer[];
+  const resources = [
+    operand(plan.operands.a, a!, (sharedA ? 1 : batch) * aRows, aColumns),
+    operand(plan.operands.b, b!, (sharedB ? 1 : batch) * bRows, bColumns),
+    c!,
+    bias!,
+    uniform(plan.params),
+  ];
+  launch(compile(plan.kernel, plan.constants, plan.unroll), resources, plan.workgroups);
+  const result = await download(c!, batch * m * n);
+  for (const resource of [a!, b!, bias!, ...resources]) resource.destroy();
+  return result;
+}
+
+/** Numbers in [-1, 1), the same in every run. */
+function noise(length: number, seed: number): Float32Array<ArrayBuffer> {
+  let state = seed;
+  return Float32Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+}
+
+function dataFor({ m, n, k, batch, sharedA, sharedB }: MatmulProblem): Data {
+  return {
+    a: noise((sharedA ? 1 : batch) * m * k, 1),
+    b: noise((sharedB ? 1 : batch) * k * n, 2),
+    c: noise(batch * m * n, 3),
+    bias: noise(n, 4),
+  };
+}
+
+function reference(problem: MatmulProblem, { a, b, c, bias }: Data): Float64Array {
+  const { m, n, k, batch, transposeA, transposeB, sharedA, sharedB, alpha = 1 } = problem;
+  const result = new Float64Array(batch * m * n);
+  for (let s = 0; s < batch; s++)
+    for (let i = 0; i < m; i++)
+      for (let j = 0; j < n; j++) {
+        let dot = 0;
+        for (let l = 0; l < k; l++) {
+          const left = a[(sharedA ? 0 : s * m * k) + (transposeA ? l * m + i : i * k + l)]!;
+          const right = b[(sharedB ? 0 : s * k * n) + (transposeB ? j * k + l : l * n + j)]!;
+          dot += left * right;
+        }
+        const at = (s * m + i) * n + j;
+        result[at] = alpha * dot + (problem.bias ? bias[j]! : 0) + (problem.accumulate ? c[at]! : 0);
+      }
+  return result;
+}
+
+/** The worst error over what rounding allows: a chain of k roundings of partial sums up to sqrt(k). */
+async function worstError(adapterClass: AdapterClass, problem: MatmulProblem): Promise<number> {
+  const data = dataFor(problem);
+  const actual = await multiply(adapterClass, problem, data);
+  const expected = reference(problem, data);
+  const allowed = 2 ** -23 * (problem.k + 4);
+  return actual.reduce((worst, value, i) => Math.max(worst, Math.abs(value - expected[i]!) / allowed), 0);
+}
+
+const plain = { batch: 1, transposeA: false, transposeB: false };
+const transposes = [
+  { transposeA: false, transposeB: false },
+  { transposeA: false, transposeB: true },
+  { transposeA: true, transposeB: false },
+  { transposeA: true, transposeB: true },
+];
+const shapes: [number, number, number][] = [
+  [1, 1, 1],
+  [2, 3, 5],
+  [5, 10, 16],
+  [16, 64, 17],
+  [17, 17, 49],
+  [33, 16, 68],
+  [64, 10, 64],
+  [70, 33, 100],
+  [128, 96, 32],
+  [9, 65, 31],
+];
+
+describe.each(['software', 'portable'] as const)('%s', (wanted) => {
+  const adapterClass = (context: { skip: (note: string) => void }): AdapterClass => {
+    const runnable = classes();
+    if (wanted === 'software' && !runnable.includes(wanted)) context.skip('this adapter has no such kernels');
+    return wanted === 'software' ? wanted : runnable.at(-1)!;
+  };
+
+  test.each(shapes)('%i x %i x %i, all transposes', async (m, n, k) => {
+    const context = { skip: (_: string): void => undefined };
+    if (wanted === 'software' && ownClass !== 'software') return;
+    for (const transpose of transposes) {
+      const worst = await worstError(adapterClass(context), { m, n, k, batch: 1, ...transpose });
+      expect(worst, JSON.stringify(transpose)).toBeLessThan(1);
+    }
+  });
+});

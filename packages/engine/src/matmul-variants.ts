@@ -1,0 +1,171 @@
+import type { AdapterClass } from './adapter.ts';
+import { EngineError } from './errors.ts';
+
+/** One product C = alpha * op(A) * op(B) (+ bias) (+ C), row-major: op(A) is [m, k], op(B) is [k, n], C is [batch, m, n]. */
+export interface MatmulProblem {
+  m: number;
+  n: number;
+  k: number;
+  /** A is stored as [k, m]. */
+  transposeA: boolean;
+  /** B is stored as [n, k]: the weight of a linear layer. */
+  transposeB: boolean;
+  /** Number of products. */
+  batch: number;
+  /** A is one matrix that all products of the batch use. Default false. */
+  sharedA?: boolean;
+  /** B is one matrix that all products of the batch use. Default false. */
+  sharedB?: boolean;
+  /** Default 1. */
+  alpha?: number;
+  /** Add a bias [n] to every row. Default false. */
+  bias?: boolean;
+  /** Add to what C holds. Default false. */
+  accumulate?: boolean;
+}
+
+/**
+ * How to compute a product: bind A, B, C, the bias and `params` as 0 to 4. `operands` says in which form A and B are read. C
+ * may not be A, B or the bias; without a bias, bind any buffer but C in its place (A's, say).
+ */
+export interface MatmulPlan {
+  kernel: string;
+  constants: Record<string, number | boolean>;
+  unroll: boolean;
+  operands: { a: OperandForm; b: OperandForm };
+  workgroups: [number, number, number];
+  params: Uint32Array<ArrayBuffer>;
+}
+
+export type OperandForm = 'buffer' | 'texture';
+
+/**
+ * The kernel for a product on a class of adapters. This table is checked in and part of the kernel digest; nothing is tuned
+ * at run time.
+ *
+ * The bits of a row of C depend on that row of op(A), on op(B), the bias, alpha and the adapter class, never on m or batch: every
+ * kernel here computes an element of C as one chain of multiply-adds in the order of k, and tile sizes (which may follow m)
+ * only decide who computes it. `matmul-variants.test.ts` checks it bit by bit.
+ *
+ * @throws EngineError when an extent is not a positive integer.
+ */
+export function chooseMatmul(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan {
+  check(problem);
+  return adapterClass === 'software' ? softwarePlan(problem) : tiledPlan(adapterClass, problem);
+}
+
+/** The subgroup size of lavapipe. */
+const LANES = 8;
+
+function softwarePlan(problem: MatmulProblem): MatmulPlan {
+  const { m, n, k, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
+  const tileRows = m <= 8 ? 8 : 16;
+  return {
+    kernel: 'matmul/software',
+    constants: {
+      TILE_ROWS: tileRows,
+      K_REST: k % (4 * LANES),
+      TRANSPOSE_A: transposeA,
+      TRANSPOSE_B: transposeB,
+      BIAS: bias,
+      ACCUMULATE: accumulate,
+    },
+    unroll: true,
+    operands: { a: 'texture', b: 'texture' },
+    workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / tileRows), batch],
+    params: params(problem, 4),
+  };
+}
+
+function tiledPlan(_adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan {
+  const { m, n, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
+  const threadM = m <= 16 ? 1 : m <= 32 ? 2 : 4;
+  const threadN = n <= 16 ? 1 : n <= 32 ? 2 : 4;
+  const [tileM, tileN] = [16 * threadM, 16 * threadN];
+  return {
+    kernel: 'matmul/tiled',
+    constants: {
+      TILE_M: tileM,
+      TILE_N: tileN,
+      THREAD_M: threadM,
+      THREAD_N: threadN,
+      TRANSPOSE_A: transposeA,
+      TRANSPOSE_B: transposeB,
+      BIAS: bias,
+      ACCUMULATE: accumulate,
+    },
+    unroll: true,
+    operands: { a: 'buffer', b: 'buffer' },
+    workgroups: [Math.ceil(n / tileN), Math.ceil(m / tileM), batch],
+    params: params(problem, 1),
+  };
+}
+
+/** The parameter block that all kernels share; strides count units of `unit` elements. */
+function params(problem: MatmulProblem, unit: number): Uint32Array<ArrayBuffer> {
+  const { m, n, k, transposeA, transposeB, sharedA, sharedB, alpha = 1 } = problem;
+  const aRow = Math.ceil((transposeA ? m : k) / unit);
+  const bRow = Math.ceil((transposeB ? k : n) / unit);
+  const aBatch = sharedA ? 0 : aRow * (transposeA ? k : m);
+  const bBatch = sharedB ? 0 : bRow * (transposeB ? n : k);
+  const words = new Uint32Array([m, n, k, 0, aRow, aBatch, bRow, bBatch]);
+  new Float32Array(words.buffer)[3] = alpha;
+  return words;
+}
+
+function check({ m, n, k, batch }: MatmulProblem): void {
+  if ([m, n, k, batch].some((extent) => !Number.isInteger(extent) || extent < 1))
+    throw new EngineError(`matmul: no product of [${batch}, ${m}, ${k}] and [${batch}, ${k}, ${n}]`);
+}
+
+/** Texels in a row of a texture form: FORM_BITS of the kernels. The largest tensor that fits has 2^14 rows of them, 256 MiB. */
+const FORM_WIDTH = 1024;
+const TEXEL_BYTES = 16;
+
+/** One `copyBufferToTexture`: `bytesPerRow` is always `FORM_WIDTH` texels. */
+export interface FormCopy {
+  /** Byte offset in the buffer. */
+  offset: number;
+  /** Row of the texture where the copy starts. */
+  y: number;
+  width: number;
+  height: number;
+}
+
+/** The texture form of a tensor that kernels with texture operands read. */
+export interface FormLayout {
+  /** Size of the rgba32float texture. */
+  width: number;
+  height: number;
+  bytesPerRow: number;
+  /** How to fill it: copies of the buffer's bytes (at most two; 20-40 GB/s on lavapipe) ... */
+  copies: FormCopy[];
+  /** ... or, when rows do not fill whole texels, this kernel: bind the tensor, the texture and `params` as 0, 1 and 2. */
+  pad: {
+    kernel: 'matmul/pad';
+    workgroups: [number, number, number];
+    params: Uint32Array<ArrayBuffer>;
+  } | null;
+}
+
+/** The layout of the texture form of a tensor of `rows` rows (batches included) and `columns` columns. */
+export function textureForm(rows: number, columns: number): FormLayout {
+  const texels = rows * Math.ceil(columns / 4);
+  const height = Math.ceil(texels / FORM_WIDTH);
+  const bytesPerRow = FORM_WIDTH * TEXEL_BYTES;
+  const layout = { width: FORM_WIDTH, height, bytesPerRow };
+  if (columns % 4 !== 0) {
+    const workgroups: [number, number, number] = [Math.ceil(Math.min(texels, FORM_WIDTH) / 64), height, 1];
+    return {
+      ...layout,
+      copies: [],
+      pad: { kernel: 'matmul/pad', workgroups, params: new Uint32Array([rows, columns]) },
+    };
+  }
+  const whole = Math.floor(texels / FORM_WIDTH);
+  const rest = texels % FORM_WIDTH;
+  const copies: FormCopy[] = [];
+  if (whole > 0) copies.push({ offset: 0, y: 0, width: FORM_WIDTH, height: whole });
+  if (rest > 0) copies.push({ offset: whole * bytesPerRow, y: whole, width: rest, height: 1 });
+  return { ...layout, copies, pad: null };
+}

@@ -1,0 +1,117 @@
+import { ShapeError } from './errors.ts';
+import { scope } from './scope.ts';
+import { isRecording, nextOrder } from './tape.ts';
+import { type DataType, empty, type Shape, type Tensor } from './tensor.ts';
+
+/** An array of float64 on the host: what the reference of an operation computes with. */
+export interface ReferenceArray {
+  data: Float64Array;
+  shape: Shape;
+}
+
+/** An input a test makes up: normally distributed values, or u32 values below a bound. */
+export type CaseInput = Shape | { shape: Shape; below: number } | { shape: Shape; positive: true };
+
+/** A test case: the shapes of the inputs and the attributes. */
+export interface OperationCase<A> {
+  inputs: readonly CaseInput[];
+  attributes: A;
+}
+
+export interface ForwardCall<A> {
+  inputs: readonly Tensor[];
+  attributes: A;
+  output: Tensor;
+}
+
+export interface GradientCall<A> {
+  inputs: readonly Tensor[];
+  attributes: A;
+  output: Tensor;
+  /** What `forward` returned. */
+  saved: readonly Tensor[];
+  gradient: Tensor;
+  /** Whether the gradient of each input is needed. */
+  wanted: readonly boolean[];
+}
+
+/** An operation in one place: shapes, kernel, gradient rule, reference and the cases that test them. */
+export interface OperationDeclaration<A> {
+  name: string;
+  /** One line for the table of operations. */
+  summary: string;
+  /** The output's shape. @throws ShapeError */
+  shape(shapes: readonly Shape[], attributes: A): Shape;
+  dtypes?: readonly DataType[];
+  /** Launches the kernels that write `output`; returns what the gradient rule wants kept. */
+  // biome-ignore lint/suspicious/noConfusingVoidType: most operations keep nothing and return nothing
+  forward(call: ForwardCall<A>): readonly Tensor[] | void;
+  /** The gradients of the inputs. Operations without a rule stop gradients. */
+  gradient?(call: GradientCall<A>): readonly (Tensor | null)[];
+  /** The same in float64, written for reading. */
+  reference(inputs: readonly ReferenceArray[], attributes: A): Float64Array;
+  /** Inputs that the rule gives no gradient although they are numbers. */
+  frozen?: readonly number[];
+  cases: readonly OperationCase<A>[];
+  /** Largest error allowed in the tests, relative to the largest value. Default 1e-5. */
+  tolerance?: number;
+}
+
+export type Apply<A> = (inputs: readonly Tensor[], attributes: A) => Tensor;
+
+/** A declared operation and what applies it; the attributes are its own affair. */
+export interface Operation {
+  declaration: OperationDeclaration<unknown>;
+  apply: Apply<unknown>;
+}
+
+/** Every operation by name. The conformance tests are made from it. */
+export const operations: Map<string, Operation> = new Map();
+
+/** Enters an operation into the table and returns what applies it. */
+export function operation<A>(declaration: OperationDeclaration<A>): Apply<A> {
+  const apply: Apply<A> = (inputs, attributes) => {
+    for (const input of inputs) input.assertAlive();
+    checkDataTypes(declaration, inputs);
+    const shape = declaration.shape(
+      inputs.map((input) => input.shape),
+      attributes,
+    );
+    const output = empty(inputs[0]!.device, shape);
+    const saved = scope(() => declaration.forward({ inputs, attributes, output }) ?? []);
+    const { gradient: rule } = declaration;
+    if (rule && isRecording() && inputs.some((input) => input.isTracked)) {
+      const wanted = inputs.map((input) => input.isTracked);
+      output.node = {
+        operation: declaration.name,
+        order: nextOrder(),
+        inputs,
+        backward: (gradient) => rule({ inputs, attributes, output, saved, gradient, wanted }),
+      };
+    }
+    return output;
+  };
+  operations.set(declaration.name, { declaration, apply } as Operation);
+  return apply;
+}
+
+function checkDataTypes<A>({ name, dtypes }: OperationDeclaration<A>, inputs: readonly Tensor[]): void {
+  inputs.forEach((input, index) => {
+    const expected = dtypes?.[index] ?? 'f32';
+    if (input.dtype !== expected)
+      throw new ShapeError(`${name}: input ${index} holds ${input.dtype}, not ${expected}`);
+  });
+}
+
+/** A grid of workgroups that covers `count` invocations of `size` a group, within the limit of each dimension. */
+export function gridOf(count: number, size = 64): [number, number, number] {
+  const groups = Math.ceil(count / size);
+  return groups <= 65_535 ? [groups, 1, 1] : [65_535, Math.ceil(groups / 65_535), 1];
+}
+
+/** Fails with both shapes unless they are the same. */
+export function assertSameShape(name: string, a: Shape, b: Shape): void {
+  if (a.length !== b.length) throw new ShapeError(`${name}: shapes [${a}] and [${b}] differ in rank`);
+  const axis = a.findIndex((extent, i) => extent !== b[i]);
+  if (axis >= 0) throw new ShapeError(`${name}: shapes [${a}] and [${b}] differ in axis ${axis}`);
+}

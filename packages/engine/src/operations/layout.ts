@@ -1,0 +1,333 @@
+import type { Device } from '../device.ts';
+import { ShapeError } from '../errors.ts';
+import { gridOf, operation, type ReferenceArray } from '../operation.ts';
+import { isRecording, nextOrder } from '../tape.ts';
+import { empty, type Shape, sizeOf, Tensor } from '../tensor.ts';
+import { sum } from './reduce.ts';
+
+const MOST_AXES = 6;
+
+/** Where an element of a block lies: offset plus index times stride, per axis. */
+interface Placement {
+  offset: number;
+  strides: readonly number[];
+}
+
+/** Row-major strides of a shape. */
+export function stridesOf(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    strides[axis] = stride;
+    stride *= shape[axis]!;
+  }
+  return strides;
+}
+
+function copyBlock(source: Tensor, from: Placement, target: Tensor, to: Placement, block: Shape): void {
+  const params = new Uint32Array(4 + 4 * MOST_AXES);
+  params.set([sizeOf(block), block.length, from.offset, to.offset]);
+  block.forEach((extent, axis) => {
+    params.set([extent, from.strides[axis]!, to.strides[axis]!], 4 + 4 * axis);
+  });
+  target.device.dispatch('layout/copy', {
+    bindings: [source.storage, target.storage],
+    params,
+    writes: [1],
+    workgroups: gridOf(sizeOf(block)),
+  });
+}
+
+/** The reference of everything that moves elements: walks a block between two placements. */
+function copyReference(
+  source: Float64Array,
+  from: Placement,
+  target: Float64Array,
+  to: Placement,
+  block: Shape,
+): void {
+  const index = new Array<number>(block.length).fill(0);
+  for (let n = sizeOf(block); n > 0; n--) {
+    let read = from.offset;
+    let write = to.offset;
+    index.forEach((at, axis) => {
+      read += at * from.strides[axis]!;
+      write += at * to.strides[axis]!;
+    });
+    target[write] = source[read]!;
+    for (let axis = block.length - 1; axis >= 0; axis--) {
+      if (++index[axis]! < block[axis]!) break;
+      index[axis] = 0;
+    }
+  }
+}
+
+/** The values of `x` repeated to `shape`, for references. */
+export function expandReference(x: ReferenceArray, shape: Shape): Float64Array {
+  const result = new Float64Array(sizeOf(shape));
+  const dense = { offset: 0, strides: stridesOf(shape) };
+  copyReference(x.data, { offset: 0, strides: repeatedStrides(x.shape, shape) }, result, dense, shape);
+  return result;
+}
+
+function repeatedStrides(shape: Shape, target: Shape): number[] {
+  const own = stridesOf(shape);
+  const extra = target.length - shape.length;
+  return target.map((_, axis) => (axis < extra || shape[axis - extra] === 1 ? 0 : own[axis - extra]!));
+}
+
+/** The same elements in another shape; shares memory. One extent may be -1. @throws ShapeError when the sizes differ */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  x.assertAlive();
+  const known = sizeOf(shape.filter((extent) => extent !== -1));
+  const full = shape.map((extent) => (extent === -1 ? x.size / known : extent));
+  if (sizeOf(full) !== x.size || !full.every(Number.isInteger))
+    throw new ShapeError(`reshape: [${x.shape}] does not fit [${shape}]`);
+  const result = new Tensor(x.storage.retain(), full, x.dtype);
+  if (isRecording() && x.isTracked) {
+    const backward = (gradient: Tensor) => [reshape(gradient, x.shape)];
+    result.node = { operation: 'reshape', order: nextOrder(), inputs: [x], backward };
+  }
+  return result;
+}
+
+const applyPermute = operation<{ axes: readonly number[] }>({
+  name: 'permute',
+  summary: 'axes in another order',
+  shape: ([x], { axes }) => {
+    if ([...axes].sort().join() !== x!.map((_, i) => i).join())
+      throw new ShapeError(`permute: axes [${axes}] are no order of the axes of [${x}]`);
+    return axes.map((axis) => x![axis]!);
+  },
+  forward: ({ inputs: [x], attributes: { axes }, output }) => {
+    const own = stridesOf(x!.shape);
+    const from = { offset: 0, strides: axes.map((axis) => own[axis]!) };
+    copyBlock(x!, from, output, { offset: 0, strides: stridesOf(output.shape) }, output.shape);
+  },
+  gradient: ({ attributes: { axes }, gradient }) => [permute(gradient, axes.map((_, i) => axes.indexOf(i)))],
+  reference: ([x], { axes }) => {
+    const own = stridesOf(x!.shape);
+    const shape = axes.map((axis) => x!.shape[axis]!);
+    const result = new Float64Array(x!.data.length);
+    const from = { offset: 0, strides: axes.map((axis) => own[axis]!) };
+    copyReference(x!.data, from, result, { offset: 0, strides: stridesOf(shape) }, shape);
+    return result;
+  },
+  cases: [
+    { inputs: [[3, 5]], attributes: { axes: [1, 0] } },
+    { inputs: [[2, 3, 4, 5]], attributes: { axes: [0, 2, 1, 3] } },
+  ],
+});
+
+/** The axes in another order, as a new tensor. */
+export function permute(x: Tensor, axes: readonly number[]): Tensor {
+  return applyPermute([x], { axes });
+}
+
+interface Slice {
+  axis: number;
+  start: number;
+  length: number;
+}
+
+const applySlice = operation<Slice>({
+  name: 'slice',
+  summary: 'a range of one axis',
+  shape: ([x], { axis, start, length }) => {
+    if (start < 0 || length < 1 || start + length > (x![axis] ?? 0))
+      throw new ShapeError(`slice: ${start}..${start + length} is outside axis ${axis} of [${x}]`);
+    return x!.with(axis, length);
+  },
+  forward: ({ inputs: [x], attributes: { axis, start }, output }) => {
+    const strides = stridesOf(x!.shape);
+    const to = { offset: 0, strides: stridesOf(output.shape) };
+    copyBlock(x!, { offset: start * strides[axis]!, strides }, output, to, output.shape);
+  },
+  gradient: ({ inputs: [x], attributes: { axis, start }, gradient }) => [
+    pad(gradient, axis, start, x!.shape[axis]!),
+  ],
+  reference: ([x], { axis, start, length }) => {
+    const shape = x!.shape.with(axis, length);
+    const strides = stridesOf(x!.shape);
+    const result = new Float64Array(sizeOf(shape));
+    const to = { offset: 0, strides: stridesOf(shape) };
+    copyReference(x!.data, { offset: start * strides[axis]!, strides }, result, to, shape);
+    return result;
+  },
+  cases: [
+    { inputs: [[4, 6]], attributes: { axis: 1, start: 2, length: 3 } },
+    { inputs: [[2, 5, 3]], attributes: { axis: 1, start: 0, length: 1 } },
+  ],
+});
+
+/** `length` entries of one axis from `start` on. */
+export function slice(x: Tensor, axis: number, start: number, length: number): Tensor {
+  return applySlice([x], { axis, start, length });
+}
+
+const applyPad = operation<{ axis: number; before: number; extent: number }>({
+  name: 'pad',
+  summary: 'zeros before and after along one axis',
+  shape: ([x], { axis, before, extent }) => {
+    if (before < 0 || before + (x![axis] ?? 0) > extent)
+      throw new ShapeError(`pad: [${x}] at ${before} does not fit ${extent} in axis ${axis}`);
+    return x!.with(axis, extent);
+  },
+  forward: ({ inputs: [x], attributes: { axis, before }, output }) => {
+    output.device.run({ kind: 'clear', target: output.storage });
+    const strides = stridesOf(output.shape);
+    const from = { offset: 0, strides: stridesOf(x!.shape) };
+    copyBlock(x!, from, output, { offset: before * strides[axis]!, strides }, x!.shape);
+  },
+  gradient: ({ inputs: [x], attributes: { axis, before }, gradient }) => [
+    slice(gradient, axis, before, x!.shape[axis]!),
+  ],
+  reference: ([x], { axis, before, extent }) => {
+    const strides = stridesOf(x!.shape.with(axis, extent));
+    const result = new Float64Array(sizeOf(x!.shape.with(axis, extent)));
+    const from = { offset: 0, strides: stridesOf(x!.shape) };
+    copyReference(x!.data, from, result, { offset: before * strides[axis]!, strides }, x!.shape);
+    return result;
+  },
+  cases: [{ inputs: [[2, 3, 4]], attributes: { axis: 1, before: 2, extent: 6 } }],
+});
+
+/** `x` within zeros: one axis grows to `extent`, with `x` at `before`. */
+export function pad(x: Tensor, axis: number, before: number, extent: number): Tensor {
+  return applyPad([x], { axis, before, extent });
+}
+
+const applyConcat = operation<{ axis: number }>({
+  name: 'concat',
+  summary: 'tensors one after the other along one axis',
+  shape: (shapes, { axis }) => {
+    const first = shapes[0]!;
+    for (const shape of shapes)
+      if (shape.with(axis, 0).join() !== first.with(axis, 0).join())
+        throw new ShapeError(`concat: shapes [${first}] and [${shape}] differ outside axis ${axis}`);
+    return first.with(
+      axis,
+      shapes.reduce((extent, shape) => extent + shape[axis]!, 0),
+    );
+  },
+  forward: ({ inputs, attributes: { axis }, output }) => {
+    const strides = stridesOf(output.shape);
+    let at = 0;
+    for (const input of inputs) {
+      const from = { offset: 0, strides: stridesOf(input.shape) };
+      copyBlock(input, from, output, { offset: at * strides[axis]!, strides }, input.shape);
+      at += input.shape[axis]!;
+    }
+  },
+  gradient: ({ inputs, attributes: { axis }, gradient, wanted }) => {
+    let at = 0;
+    return inputs.map((input, index) => {
+      const start = at;
+      at += input.shape[axis]!;
+      return wanted[index] ? slice(gradient, axis, start, input.shape[axis]!) : null;
+    });
+  },
+  reference: (inputs, { axis }) => {
+    const extent = inputs.reduce((sum, input) => sum + input.shape[axis]!, 0);
+    const shape = inputs[0]!.shape.with(axis, extent);
+    const strides = stridesOf(shape);
+    const result = new Float64Array(sizeOf(shape));
+    let at = 0;
+    for (const input of inputs) {
+      const from = { offset: 0, strides: stridesOf(input.shape) };
+      copyReference(input.data, from, result, { offset: at * strides[axis]!, strides }, input.shape);
+      at += input.shape[axis]!;
+    }
+    return result;
+  },
+  cases: [
+    { inputs: [[2, 3], [2, 1], [2, 4]], attributes: { axis: 1 } },
+    { inputs: [[1, 4], [3, 4]], attributes: { axis: 0 } },
+  ],
+});
+
+/** The tensors one after the other along `axis`. */
+export function concat(tensors: readonly Tensor[], axis: number): Tensor {
+  return applyConcat(tensors, { axis });
+}
+
+const applyExpand = operation<{ shape: Shape }>({
+  name: 'expand',
+  summary: 'repeated along axes of extent 1, or new ones in front',
+  shape: ([x], { shape }) => {
+    const extra = shape.length - x!.length;
+    if (extra < 0 || x!.some((extent, axis) => extent !== 1 && extent !== shape[axis + extra]))
+      throw new ShapeError(`expand: [${x}] does not repeat to [${shape}]`);
+    return shape;
+  },
+  forward: ({ inputs: [x], output }) => {
+    const from = { offset: 0, strides: repeatedStrides(x!.shape, output.shape) };
+    copyBlock(x!, from, output, { offset: 0, strides: stridesOf(output.shape) }, output.shape);
+  },
+  gradient: ({ inputs: [x], gradient }) => {
+    let result = gradient;
+    const extra = gradient.shape.length - x!.shape.length;
+    gradient.shape.forEach((extent, axis) => {
+      const own = axis < extra ? 1 : x!.shape[axis - extra]!;
+      if (own === 1 && extent !== 1) result = sum(result, axis, true);
+    });
+    return [reshape(result, x!.shape)];
+  },
+  reference: ([x], { shape }) => expandReference(x!, shape),
+  cases: [
+    { inputs: [[3, 1]], attributes: { shape: [2, 3, 4] } },
+    { inputs: [[1, 1, 5]], attributes: { shape: [4, 1, 5] } },
+  ],
+});
+
+/** `x` repeated to `shape`. */
+export function expand(x: Tensor, shape: Shape): Tensor {
+  return x.shape.join() === shape.join() ? reshape(x, shape) : applyExpand([x], { shape });
+}
+
+const applyGather = operation<void>({
+  name: 'gatherRows',
+  summary: 'rows of a table by index; stops gradients',
+  dtypes: ['f32', 'u32'],
+  shape: ([table, index]) => {
+    if (sizeOf(table!.slice(1)) % 4 !== 0)
+      throw new ShapeError(`gatherRows: rows of [${table}] are not a whole number of four elements`);
+    return [...index!, ...table!.slice(1)];
+  },
+  forward: ({ inputs: [table, index], output }) => {
+    const width = sizeOf(table!.shape.slice(1)) / 4;
+    output.device.dispatch('layout/gather', {
+      bindings: [table!.storage, index!.storage, output.storage],
+      params: Uint32Array.of(index!.size, width, table!.shape[0]!, 0),
+      writes: [2],
+      workgroups: gridOf(index!.size * width),
+    });
+  },
+  reference: ([table, index]) => {
+    const width = sizeOf(table!.shape.slice(1));
+    const result = new Float64Array(index!.data.length * width);
+    index!.data.forEach((row, i) => {
+      result.set(table!.data.subarray(row * width, (row + 1) * width), i * width);
+    });
+    return result;
+  },
+  cases: [{ inputs: [[5, 2, 4], { shape: [7], below: 5 }], attributes: undefined }],
+});
+
+/** The rows `table[index[i]]`. Rows hold a multiple of four elements. Stops gradients. */
+export function gatherRows(table: Tensor, index: Tensor): Tensor {
+  return applyGather([table, index], undefined);
+}
+
+/** A tensor of one value. */
+export function fill(device: Device, shape: Shape, value: number): Tensor {
+  const result = empty(device, shape);
+  device.dispatch('elementwise/fill', {
+    bindings: [result.storage],
+    params: new Uint32Array(new Float32Array([value, 0, 0, 0]).buffer),
+    writes: [0],
+    workgroups: gridOf(result.storage.bytes / 4),
+  });
+  return result;
+}
+

@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type CaseInput,
+  Device,
+  gradients,
+  multiply,
+  type OperationDeclaration,
+  operations,
+  philox,
+  type ReferenceArray,
+  scope,
+  type Tensor,
+  tensor,
+  total,
+  uniformValues,
+} from '../index.ts';
+import { sizeOf } from '../tensor.ts';
+
+let device: Device;
+beforeAll(async () => {
+  device = await Device.open();
+});
+afterAll(() => device.close());
+
+/** Values of an input as the device holds them: the reference starts from the same roundings. */
+function makeInput(input: CaseInput, seed: number): { array: ReferenceArray; toTensor: (trainable: boolean) => Tensor } {
+  if (Array.isArray(input)) {
+    const values = uniformValues(sizeOf(input), 2, [seed, 7], 0);
+    return floatInput(values, input);
+  }
+  if ('positive' in input) {
+    const values = uniformValues(sizeOf(input.shape), 1, [seed, 7], 0).map((value) => value + 1.5);
+    return floatInput(values as Float32Array<ArrayBuffer>, input.shape);
+  }
+  const { shape, below } = input as { shape: number[]; below: number };
+  const words = Uint32Array.from({ length: sizeOf(shape) }, (_, i) => philox([i, 0, 0, 0], [seed, 7])[0] % below);
+  return {
+    array: { data: Float64Array.from(words), shape },
+    toTensor: () => tensor(device, words, shape),
+  };
+}
+
+function floatInput(values: Float32Array<ArrayBuffer>, shape: readonly number[]) {
+  return {
+    array: { data: Float64Array.from(values), shape },
+    toTensor: (trainable: boolean) => tensor(device, values, shape, { trainable }),
+  };
+}
+
+function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void {
+  expect(actual.length).toBe(expected.length);
+  const scale = Math.max(1e-3, ...Array.from(expected, Math.abs));
+  let worst = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const error = Math.abs(actual[i]! - expected[i]!);
+    if (!(error <= worst)) worst = error;
+  }
+  expect(worst / scale).toBeLessThanOrEqual(tolerance);
+}
+
+/** d sum(weights * f(inputs)) / d inputs[index], by central differences in float64. */
+function numericalGradient(
+  declaration: OperationDeclaration<unknown>,
+  arrays: readonly ReferenceArray[],
+  attributes: unknown,
+  weights: Float64Array,
+  index: number,
+): Float64Array {
+  const step = 1e-5;
+  const { data, shape } = arrays[index]!;
+  const valueAt = (i: number, value: number) => {
+    const moved = Float64Array.from(data);
+    moved[i] = value;
+    const result = declaration.reference(arrays.with(index, { data: moved, shape }), attributes);
+    return result.reduce((sum, y, j) => sum + y * weights[j]!, 0);
+  };
+  return data.map((value, i) => (valueAt(i, value + step) - valueAt(i, value - step)) / (2 * step));
+}
+
+describe.each([...operations])('%s', (_name, { declaration, apply }) => {
+  test.each(declaration.cases.map((c) => [JSON.stringify(c), c] as const))('%s', async (_title, testCase) => {
+    const made = testCase.inputs.map((input, i) => makeInput(input, i + 1));
+    const arrays = made.map(({ array }) => array);
+    const { attributes } = testCase;
+    const tolerance = declaration.tolerance ?? 1e-5;
+    const expected = declaration.reference(arrays, attributes);
+    const differentiable = arrays.map((_, i) => isDifferentiable(declaration, i));
+
+    const { output, computed, weights } = scope(() => {
+      const inputs = made.map(({ toTensor }, i) => toTensor(differentiable[i]!));
+      const y = apply(inputs, attributes);
+      const w = uniformValues(y.size, 1, [99, 7], 0);
+      if (!declaration.gradient) return { output: y, computed: [], weights: w };
+      const trainable = inputs.filter((input) => input.trainable);
+      const loss = total(multiply(y, tensor(device, w, y.shape)));
+      return { output: y, computed: gradients(loss, trainable), weights: w };
+    });
+    expectClose(await output.read(), expected, tolerance);
+    const indices = arrays.map((_, i) => i).filter((i) => differentiable[i]);
+    for (const [position, gradient] of computed.entries()) {
+      const numerical = numericalGradient(declaration, arrays, attributes, Float64Array.from(weights), indices[position]!);
+      expectClose(await gradient.read(), numerical, 10 * tolerance);
+    }
+    output.dispose();
+    for (const gradient of computed) gradient.dispose();
+  });
+});
+
+function isDifferentiable({ dtypes, gradient, frozen }: OperationDeclaration<unknown>, index: number): boolean {
+  return gradient !== undefined && (dtypes?.[index] ?? 'f32') === 'f32' && !frozen?.includes(index);
+}

@@ -1,0 +1,70 @@
+import { EngineError } from '../errors.ts';
+import { type Apply, gridOf, operation } from '../operation.ts';
+import { philox, type RandomKey } from '../philox.ts';
+import { type Tensor, tensor } from '../tensor.ts';
+import type { Device } from '../device.ts';
+
+/** The state that random operations draw from: a key and a step, in a buffer so that a replayed step draws anew. */
+export interface RandomState {
+  state: Tensor;
+  /** Sets the step that the next draws belong to. */
+  setStep(step: number): void;
+}
+
+/** A random state of a key. */
+export function randomState(device: Device, key: RandomKey, step = 0): RandomState {
+  const state = tensor(device, Uint32Array.of(key[0], key[1], step, 0));
+  return {
+    state,
+    setStep: (next) => state.write(Uint32Array.of(key[0], key[1], next, 0)),
+  };
+}
+
+interface Dropout {
+  rate: number;
+  stream: number;
+}
+
+/** Elements are dropped where their word is below this. */
+function thresholdOf(rate: number): number {
+  return Math.floor(rate * 2 ** 32) >>> 0;
+}
+
+const applyDropout: Apply<Dropout> = operation<Dropout>({
+  name: 'dropout',
+  summary: 'zero with probability `rate`, else x / (1 - rate); Philox-4x32-10 by key, step and stream',
+  dtypes: ['f32', 'u32'],
+  shape: ([x], { rate }) => {
+    if (!(rate >= 0 && rate < 1)) throw new EngineError(`dropout: rate ${rate} is not in [0, 1)`);
+    return x!;
+  },
+  forward: ({ inputs: [x, state], attributes: { rate, stream }, output }) => {
+    const scale = new Uint32Array(new Float32Array([1 / (1 - rate)]).buffer)[0]!;
+    const count = output.storage.bytes / 16;
+    output.device.dispatch('random/dropout', {
+      bindings: [x!.storage, state!.storage, output.storage],
+      params: Uint32Array.of(count, stream, thresholdOf(rate), scale),
+      writes: [2],
+      workgroups: gridOf(count),
+    });
+  },
+  gradient: ({ inputs: [, state], attributes, gradient }) => [applyDropout([gradient, state!], attributes), null],
+  reference: ([x, state], { rate, stream }) => {
+    const [low, high, step] = state!.data as unknown as [number, number, number];
+    return x!.data.map((value, i) => {
+      const word = philox([Math.floor(i / 4), step, stream, 0], [low, high])[i % 4]!;
+      return word >= thresholdOf(rate) ? value / (1 - rate) : 0;
+    });
+  },
+  cases: [
+    { inputs: [[9, 7], { shape: [4], below: 1000 }], attributes: { rate: 0.3, stream: 2 } },
+    { inputs: [[4], { shape: [4], below: 1000 }], attributes: { rate: 0, stream: 0 } },
+  ],
+});
+
+/**
+ * Dropout: zero with probability `rate`, otherwise divided by 1 - rate. `stream` tells the uses within a step apart.
+ */
+export function dropout(x: Tensor, random: RandomState, rate: number, stream: number): Tensor {
+  return applyDropout([x, random.state], { rate, stream });
+}

@@ -1,0 +1,93 @@
+import type { Device } from './device.ts';
+import { gridOf } from './operation.ts';
+import { concat, fill } from './operations/layout.ts';
+import { sumOfSquares } from './operations/reduce.ts';
+import { scope } from './scope.ts';
+import { withoutGradients } from './tape.ts';
+import { type Tensor, tensor, zeros } from './tensor.ts';
+
+export interface AdamWOptions {
+  /** Default 0.9 and 0.999. */
+  betas?: readonly [number, number];
+  /** Default 1e-8. */
+  epsilon?: number;
+  /** Decoupled weight decay. Default 0.01. */
+  weightDecay?: number;
+  /** Gradients are scaled down to this norm over all parameters. Default: not clipped. */
+  clipNorm?: number;
+}
+
+/**
+ * AdamW (Loshchilov and Hutter 2019). `begin` uploads what changes with the step; `apply` updates the parameters in
+ * place and may be captured.
+ */
+export class AdamW {
+  readonly parameters: readonly Tensor[];
+  readonly #options: Required<Omit<AdamWOptions, 'clipNorm'>> & { clipNorm: number | null };
+  readonly #moments: readonly { mean: Tensor; square: Tensor }[];
+  readonly #hyper: Tensor;
+  readonly #one: Tensor;
+  #powers: [number, number] = [1, 1];
+
+  constructor(device: Device, parameters: readonly Tensor[], options: AdamWOptions = {}) {
+    this.parameters = parameters;
+    const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01, clipNorm = null } = options;
+    this.#options = { betas, epsilon, weightDecay, clipNorm };
+    this.#moments = parameters.map(({ shape }) => ({ mean: zeros(device, shape), square: zeros(device, shape) }));
+    this.#hyper = tensor(device, new Float32Array(8));
+    this.#one = fill(device, [1], 1);
+  }
+
+  /** Starts the next step with the given learning rate. Steps count on by one. */
+  begin(learningRate: number): void {
+    const { betas, epsilon, weightDecay } = this.#options;
+    // Powers by repeated products, not Math.pow: every runtime rounds a product alike.
+    this.#powers = [this.#powers[0] * betas[0], this.#powers[1] * betas[1]];
+    const corrections = [1 - this.#powers[0], 1 - this.#powers[1]] as const;
+    this.#hyper.write(
+      Float32Array.of(learningRate, weightDecay, betas[0], betas[1], epsilon, ...corrections, 0),
+    );
+  }
+
+  /** Updates the parameters by their gradients, in the order of `parameters`. */
+  apply(gradients: readonly Tensor[]): void {
+    scope(() =>
+      withoutGradients(() => {
+        const clip = this.#clipFactor(gradients);
+        this.parameters.forEach((parameter, index) => {
+          const { mean, square } = this.#moments[index]!;
+          const tensors = [parameter, gradients[index]!, mean, square, this.#hyper, clip];
+          parameter.device.dispatch('optimiser/adamw', {
+            bindings: tensors.map((t) => t.storage),
+            writes: [0, 2, 3],
+            workgroups: gridOf(parameter.storage.bytes / 16),
+          });
+        });
+      }),
+    );
+  }
+
+  dispose(): void {
+    for (const { mean, square } of this.#moments) {
+      mean.dispose();
+      square.dispose();
+    }
+    this.#hyper.dispose();
+    this.#one.dispose();
+  }
+
+  #clipFactor(gradients: readonly Tensor[]): Tensor {
+    const { clipNorm } = this.#options;
+    if (clipNorm === null) return this.#one;
+    const sums = concat(gradients.map(sumOfSquares), 0);
+    const factor = fill(sums.device, [1], 1);
+    const limit = new Uint32Array(new Float32Array([clipNorm]).buffer)[0]!;
+    sums.device.dispatch('optimiser/clip_factor', {
+      bindings: [sums.storage, factor.storage],
+      params: Uint32Array.of(sums.size, limit, 0, 0),
+      writes: [1],
+      workgroups: [1, 1, 1],
+    });
+    return factor;
+  }
+}

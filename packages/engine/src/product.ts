@@ -1,0 +1,91 @@
+import { chooseMatmul, type OperandForm, textureForm } from './matmul-variants.ts';
+import { permute } from './operations/layout.ts';
+import type { Storage, TextureForm } from './storage.ts';
+import type { Tensor } from './tensor.ts';
+
+/** The extents of C [batch, m, n] = op(A) [batch, m, k] op(B) [batch, k, n]. */
+export interface ProductShape {
+  batch: number;
+  m: number;
+  n: number;
+  k: number;
+  transposeA: boolean;
+  transposeB: boolean;
+}
+
+export interface ProductEpilogue {
+  /** Add to what C holds. */
+  accumulate?: boolean;
+  /** Add this to every row, [n]. */
+  bias?: Tensor;
+}
+
+/** Launches the kernels that write C = alpha * op(A) op(B), by the table for this adapter class. */
+export function launchProduct(
+  shape: ProductShape,
+  a: Tensor,
+  b: Tensor,
+  c: Tensor,
+  alpha = 1,
+  { accumulate = false, bias }: ProductEpilogue = {},
+): void {
+  const { device } = c;
+  if (shape.transposeA && shape.transposeB) {
+    const plain = permute(a, a.shape.length === 3 ? [0, 2, 1] : [1, 0]);
+    launchProduct({ ...shape, transposeA: false }, plain, b, c, alpha, { accumulate, bias });
+    return;
+  }
+  const plan = chooseMatmul(device.adapterClass, { ...shape, alpha, accumulate, bias: bias !== undefined });
+  const [rowsA, columnsA] = shape.transposeA ? [shape.k, shape.m] : [shape.m, shape.k];
+  const [rowsB, columnsB] = shape.transposeB ? [shape.n, shape.k] : [shape.k, shape.n];
+  device.dispatch(plan.kernel, {
+    values: plan.constants,
+    unroll: plan.unroll,
+    bindings: [
+      operand(plan.operands.a, a.storage, shape.batch * rowsA, columnsA),
+      operand(plan.operands.b, b.storage, shape.batch * rowsB, columnsB),
+      c.storage,
+      // Without a bias the kernel does not read it, but something must be bound.
+      (bias ?? a).storage,
+    ],
+    params: plan.params,
+    writes: [2],
+    workgroups: plan.workgroups,
+  });
+}
+
+function operand(form: OperandForm, storage: Storage, rows: number, columns: number): Storage | TextureForm {
+  if (form === 'buffer') return storage;
+  // The texture form of a constant is made once and kept, so it must not become part of a captured step.
+  const { device } = storage;
+  return storage.constant
+    ? device.outsideCapture(() => textureOf(storage, rows, columns))
+    : textureOf(storage, rows, columns);
+}
+
+/** The texture form of a storage: the one at hand if nothing was written since, else a fresh copy. */
+function textureOf(storage: Storage, rows: number, columns: number): TextureForm {
+  const { device } = storage;
+  const layout = textureForm(rows, columns);
+  const forms = device.formsOf(storage);
+  const key = layout.pad ? `${rows}x${columns}` : 'bytes';
+  const known = forms.get(key);
+  if (known && known.version === storage.version) return known;
+  // A form of an older version may still be read by commands queued before: in a captured step it gets a texture of its own.
+  const form = known && !device.isCapturing ? known : device.texture(layout.width, layout.height);
+  form.version = storage.version;
+  forms.set(key, form);
+  if (layout.pad) {
+    const { kernel, params, workgroups } = layout.pad;
+    device.dispatch(kernel, { bindings: [storage, form], params, writes: [1], workgroups });
+  } else {
+    device.run({
+      kind: 'copy-to-texture',
+      source: storage,
+      form,
+      bytesPerRow: layout.bytesPerRow,
+      parts: layout.copies,
+    });
+  }
+  return form;
+}

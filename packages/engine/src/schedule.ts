@@ -1,0 +1,22 @@
+/** How the learning rate goes from the warm-up's end to the last step. */
+export type ScheduleName = 'constant' | 'linear' | 'cosine';
+
+export interface ScheduleOptions {
+  schedule: ScheduleName;
+  learningRate: number;
+  /** Steps in all. */
+  steps: number;
+  /** The part of the steps over which the rate rises from zero, 0 to 1. */
+  warmup?: number;
+}
+
+/** The learning rate of a step, counted from 0. */
+export function learningRateAt(step: number, options: ScheduleOptions): number {
+  const { schedule, learningRate, steps, warmup = 0 } = options;
+  const rising = Math.ceil(warmup * steps);
+  if (step < rising) return (learningRate * (step + 1)) / rising;
+  const progress = (step - rising) / Math.max(1, steps - rising);
+  if (schedule === 'constant') return learningRate;
+  if (schedule === 'linear') return learningRate * (1 - progress);
+  return learningRate * 0.5 * (1 + Math.cos(Math.PI * progress));
+}

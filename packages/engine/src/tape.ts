@@ -1,0 +1,33 @@
+import type { Tensor } from './tensor.ts';
+
+/** One step of the tape: what made a tensor, and how its gradient reaches the inputs. */
+export interface Node {
+  operation: string;
+  /** Grows with time: gradients are walked in falling order. */
+  order: number;
+  inputs: readonly Tensor[];
+  /** The gradient for each input, or null where none flows. */
+  backward: (gradient: Tensor) => readonly (Tensor | null)[];
+}
+
+let clock = 0;
+let recording = true;
+
+export function nextOrder(): number {
+  return clock++;
+}
+
+export function isRecording(): boolean {
+  return recording;
+}
+
+/** Runs `body` without a tape. */
+export function withoutGradients<T>(body: () => T): T {
+  const before = recording;
+  recording = false;
+  try {
+    return body();
+  } finally {
+    recording = before;
+  }
+}

@@ -1,0 +1,141 @@
+import type { Node } from './tape.ts';
+import type { Device } from './device.ts';
+import { EngineError, ShapeError } from './errors.ts';
+import { register } from './scope.ts';
+import type { Storage } from './storage.ts';
+
+export type Shape = readonly number[];
+export type DataType = 'f32' | 'u32';
+
+export interface TensorOptions {
+  /** Gradients flow to it. */
+  trainable?: boolean;
+  /** Its values never change again: the engine may keep rearranged copies of them. */
+  constant?: boolean;
+}
+
+/** A contiguous, row-major array on a device. Four bytes an element. */
+export class Tensor {
+  readonly storage: Storage;
+  readonly shape: Shape;
+  readonly dtype: DataType;
+  trainable: boolean;
+  /** How it was computed, when a gradient may flow through it. */
+  node: Node | null = null;
+  #disposed = false;
+
+  /** Takes over one count of `storage`. */
+  constructor(storage: Storage, shape: Shape, dtype: DataType = 'f32', trainable = false) {
+    this.storage = storage;
+    this.shape = shape;
+    this.dtype = dtype;
+    this.trainable = trainable;
+    register(this);
+  }
+
+  get device(): Device {
+    return this.storage.device;
+  }
+
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  /** Whether gradients flow to or through it. */
+  get isTracked(): boolean {
+    return this.trainable || this.node !== null;
+  }
+
+  /** Replaces its values. In a captured step, call it between replays. */
+  write(data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): void {
+    this.assertAlive();
+    if (data.length !== this.size)
+      throw new ShapeError(`write: ${data.length} values for a tensor of shape [${this.shape}]`);
+    if (this.storage.constant) throw new EngineError('write: the tensor is constant');
+    if (data instanceof Float32Array !== (this.dtype === 'f32'))
+      throw new ShapeError(`write: the tensor holds ${this.dtype}, the data is a ${data.constructor.name}`);
+    this.device.upload(this.storage, data);
+  }
+
+  async read(): Promise<Float32Array<ArrayBuffer>> {
+    this.assertAlive();
+    if (this.dtype !== 'f32') throw new ShapeError('read: the tensor holds u32; use readUint32');
+    return new Float32Array(await this.device.download(this.storage, this.size * 4));
+  }
+
+  async readUint32(): Promise<Uint32Array<ArrayBuffer>> {
+    this.assertAlive();
+    return new Uint32Array(await this.device.download(this.storage, this.size * 4));
+  }
+
+  /** The single value of a one-element tensor. */
+  async item(): Promise<number> {
+    if (this.size !== 1) throw new ShapeError(`item: the tensor has shape [${this.shape}], not one element`);
+    return (await this.read())[0]!;
+  }
+
+  /** The same values, cut off from the tape. */
+  detach(): Tensor {
+    return new Tensor(this.storage.retain(), this.shape, this.dtype);
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.storage.release();
+    this.node = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  get isDisposed(): boolean {
+    return this.#disposed;
+  }
+
+  assertAlive(): void {
+    if (this.#disposed) throw new EngineError(`use of a disposed tensor of shape [${this.shape}]`);
+  }
+}
+
+export function sizeOf(shape: Shape): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
+/** A tensor with the given values. @throws ShapeError when their number does not fit the shape. */
+export function tensor(
+  device: Device,
+  data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | readonly number[],
+  shape: Shape = [data.length],
+  options: TensorOptions = {},
+): Tensor {
+  const values = data instanceof Float32Array || data instanceof Uint32Array ? data : Float32Array.from(data);
+  if (values.length !== sizeOf(shape))
+    throw new ShapeError(`tensor: ${values.length} values for shape [${shape}]`);
+  const storage = device.allocate(values.byteLength);
+  device.upload(storage, values);
+  storage.constant = options.constant ?? false;
+  return new Tensor(
+    storage,
+    shape,
+    values instanceof Uint32Array ? 'u32' : 'f32',
+    options.trainable ?? false,
+  );
+}
+
+/** A tensor of zeros. */
+export function zeros(
+  device: Device,
+  shape: Shape,
+  options: TensorOptions & { dtype?: DataType } = {},
+): Tensor {
+  const storage = device.allocate(sizeOf(shape) * 4);
+  device.run({ kind: 'clear', target: storage });
+  return new Tensor(storage, shape, options.dtype ?? 'f32', options.trainable ?? false);
+}
+
+/** A tensor whose values are not set: the output of a kernel. */
+export function empty(device: Device, shape: Shape, dtype: DataType = 'f32'): Tensor {
+  return new Tensor(device.allocate(sizeOf(shape) * 4), shape, dtype);
+}

@@ -1,0 +1,74 @@
+import { and, asc, eq, inArray } from 'drizzle-orm';
+import type { AdapterStore } from './adapter-store.ts';
+import { canonicalJson, sha256Hex } from './canonical.ts';
+import { append, head } from './chain.ts';
+import type { Db } from './database.ts';
+import { LedgerError } from './errors.ts';
+import { erasures, stages } from './schema.ts';
+import { lockRun } from './versions.ts';
+
+export interface Acknowledge {
+  /** When the caller was told, and when the old weights were gone; milliseconds since 1970. */
+  acknowledgedAt: number;
+  destroyedAt: number;
+  /** JSON the auditor gets. */
+  receipt: unknown;
+}
+
+/** Completes an erasure. Refuses while a file it spoiled still exists: a receipt must not say what is not so. */
+export async function acknowledge(
+  tx: Db,
+  adapters: AdapterStore,
+  id: string,
+  input: Acknowledge,
+): Promise<void> {
+  const { acknowledgedAt, destroyedAt, receipt } = input;
+  await lockRun(tx);
+  const [row] = await tx.select().from(erasures).where(eq(erasures.id, id));
+  if (row === undefined) throw new LedgerError('no-erasure', `there is no erasure ${id}`);
+  if (row.state === 'completed') {
+    if (canonicalJson(row.receipt) === canonicalJson(receipt)) return;
+    throw new LedgerError('acknowledged', `erasure ${id} was acknowledged before, with another receipt`);
+  }
+  const destroyed = await unreferenced(tx, id);
+  for (const weights of destroyed) {
+    if (await adapters.has(weights)) {
+      throw new LedgerError(
+        'not-destroyed',
+        `erasure ${id} spoilt ${adapters.path(weights)}, which still exists`,
+      );
+    }
+  }
+  await tx
+    .update(stages)
+    .set({ state: 'destroyed', destroyedAt })
+    .where(and(eq(stages.erasure, id), eq(stages.state, 'deactivated')));
+  await tx
+    .update(erasures)
+    .set({ state: 'completed', acknowledgedAt, destroyedAt, receipt })
+    .where(eq(erasures.id, id));
+  const payload = { erasure: id, destroyedAt, destroyed, receipt: sha256Hex(canonicalJson(receipt)) };
+  await append(tx, await head(tx), { kind: 'acknowledge', at: acknowledgedAt, payload });
+}
+
+/**
+ * Weights of deactivated stages (of one erasure, or all) that no active stage has: these files must go. Two stages share
+ * weights only where they share an id, that is where they were trained on the same records.
+ */
+export async function unreferenced(db: Db, erasure?: string): Promise<string[]> {
+  const spoilt = await db
+    .selectDistinct({ weights: stages.weights })
+    .from(stages)
+    .where(
+      and(eq(stages.state, 'deactivated'), erasure === undefined ? undefined : eq(stages.erasure, erasure)),
+    )
+    .orderBy(asc(stages.weights));
+  const digests = spoilt.map(({ weights }) => weights);
+  if (digests.length === 0) return [];
+  const kept = await db
+    .select({ weights: stages.weights })
+    .from(stages)
+    .where(and(eq(stages.state, 'active'), inArray(stages.weights, digests)));
+  const active = new Set(kept.map(({ weights }) => weights));
+  return digests.filter((digest) => !active.has(digest));
+}

@@ -1,0 +1,133 @@
+// One file per adapter, named by the SHA-256 of its bytes. A name therefore never changes its content, writing one twice is harmless,
+// and a cache keyed by it can never be stale. Files appear whole or not at all, and survive a power cut once `put` has returned.
+import { createHash } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AdapterCorruptError, AdapterMissingError, LedgerError, StoreWriteError } from './errors.ts';
+
+const FILE = /^([0-9a-f]{64})\.safetensors$/;
+const TEMPORARY = /^\.[0-9a-f]{64}\.[0-9a-f-]{36}\.tmp$/;
+
+export class AdapterStore {
+  readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  /** Where the adapter with this digest lies, whether or not it is there. */
+  path(digest: string): string {
+    if (!/^[0-9a-f]{64}$/.test(digest)) {
+      throw new LedgerError('invalid', `${JSON.stringify(digest)} is not an adapter digest`);
+    }
+    return join(this.folder, `${digest}.safetensors`);
+  }
+
+  /** Stores the bytes and returns their SHA-256. A file already there is checked, and replaced when its bytes are wrong. */
+  async put(bytes: Uint8Array): Promise<string> {
+    const digest = sha256(bytes);
+    const file = this.path(digest);
+    const existing = await readFile(file).catch(() => null);
+    if (existing !== null && sha256(existing) === digest) return digest;
+    const temporary = join(this.folder, `.${digest}.${crypto.randomUUID()}.tmp`);
+    try {
+      await mkdir(this.folder, { recursive: true });
+      const handle = await open(temporary, 'wx');
+      try {
+        await handle.writeFile(bytes);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await rename(temporary, file);
+      await this.#syncFolder();
+    } catch (error) {
+      await unlink(temporary).catch(() => {});
+      throw new StoreWriteError(file, error);
+    }
+    return digest;
+  }
+
+  /** The bytes of an adapter, checked against its digest. Throws AdapterMissingError, AdapterCorruptError. */
+  async get(digest: string): Promise<Uint8Array> {
+    const file = this.path(digest);
+    let bytes: Uint8Array;
+    try {
+      bytes = await readFile(file);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      throw new AdapterMissingError(file);
+    }
+    const found = sha256(bytes);
+    if (found !== digest) throw new AdapterCorruptError(file, found);
+    return bytes;
+  }
+
+  async has(digest: string): Promise<boolean> {
+    return stat(this.path(digest)).then(
+      () => true,
+      (error) => {
+        if (isMissing(error)) return false;
+        throw error;
+      },
+    );
+  }
+
+  /** Removes an adapter for good; false when there was none. */
+  async destroy(digest: string): Promise<boolean> {
+    const file = this.path(digest);
+    try {
+      await unlink(file);
+      await this.#syncFolder();
+      return true;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw new StoreWriteError(file, error);
+    }
+  }
+
+  /** Digests of all adapters, sorted. */
+  async list(): Promise<string[]> {
+    return (await this.#names()).flatMap((name) => FILE.exec(name)?.[1] ?? []).sort();
+  }
+
+  /**
+   * Removes what a crash may have left: half-written files, and adapters not in `keep`. Returns the digests it removed. Only for
+   * when nobody is writing (on opening): an adapter put but not yet published is one that nobody references.
+   */
+  async sweep(keep: ReadonlySet<string>): Promise<string[]> {
+    const removed: string[] = [];
+    for (const name of await this.#names()) {
+      const digest = FILE.exec(name)?.[1];
+      if (digest !== undefined && !keep.has(digest) && (await this.destroy(digest))) removed.push(digest);
+      if (TEMPORARY.test(name)) await unlink(join(this.folder, name)).catch(() => {});
+    }
+    return removed.sort();
+  }
+
+  async #names(): Promise<string[]> {
+    return readdir(this.folder).catch((error) => {
+      if (isMissing(error)) return [];
+      throw error;
+    });
+  }
+
+  /** A rename or removal is only durable once its folder is. Windows has no such call. */
+  async #syncFolder(): Promise<void> {
+    if (process.platform === 'win32') return;
+    const handle = await open(this.folder, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}

@@ -1,0 +1,91 @@
+// Replays the log and holds the tables against it. The log alone could be cut short, or a table edited beside it; together
+// they have to tell the same story.
+import { asc, desc, eq } from 'drizzle-orm';
+import { follow, readEntries, start } from './chain.ts';
+import type { Db } from './database.ts';
+import { LedgerCorruptError } from './errors.ts';
+import { erased, erasures, stages, versions } from './schema.ts';
+
+/** What the entries say, as far as the tables repeat it. */
+interface Story {
+  erasures: Map<string, 'in_progress' | 'completed'>;
+  commitments: Map<string, string>;
+  /** `<shard> <stage>` -> weights. */
+  active: Map<string, string>;
+  version: { version: number; manifest: string } | null;
+}
+
+type Payload = Record<string, unknown>;
+
+/** Checks the chain and the tables against it; returns the number of entries. Throws LedgerCorruptError. */
+export async function audit(db: Db): Promise<number> {
+  const story: Story = { erasures: new Map(), commitments: new Map(), active: new Map(), version: null };
+  let last = start;
+  for await (const entry of readEntries(db)) {
+    last = follow(last, entry);
+    tell(story, entry.kind, entry.payload as Payload);
+  }
+  await compareErasures(db, story);
+  await compareStages(db, story);
+  const [latest] = await db.select().from(versions).orderBy(desc(versions.version)).limit(1);
+  if (latest?.version !== story.version?.version || latest?.digest !== story.version?.manifest) {
+    throw new LedgerCorruptError(
+      `the log ends at version ${story.version?.version ?? 'none'}, the ledger at ${latest?.version ?? 'none'}`,
+    );
+  }
+  return last.seq + 1;
+}
+
+function tell(story: Story, kind: string, payload: Payload): void {
+  if ('version' in payload) {
+    story.version = { version: payload.version as number, manifest: payload.manifest as string };
+  }
+  if (kind === 'publish') {
+    story.active.set(`${payload.shard} ${payload.stage}`, payload.weights as string);
+  } else if (kind === 'erase') {
+    const erasure = payload.erasure as string;
+    story.erasures.set(erasure, 'in_progress');
+    for (const commitment of payload.commitments as string[]) story.commitments.set(commitment, erasure);
+    for (const { shard, stage } of payload.deactivated as { shard: number; stage: string }[]) {
+      story.active.delete(`${shard} ${stage}`);
+    }
+  } else if (kind === 'acknowledge') {
+    story.erasures.set(payload.erasure as string, 'completed');
+  }
+}
+
+async function compareErasures(db: Db, story: Story): Promise<void> {
+  const rows = await db
+    .select({ id: erasures.id, state: erasures.state })
+    .from(erasures)
+    .orderBy(asc(erasures.seq));
+  for (const { id, state } of rows) {
+    if (story.erasures.get(id) !== state)
+      throw new LedgerCorruptError(`erasure ${id} is ${state}, which the log does not say`);
+    story.erasures.delete(id);
+  }
+  for (const id of story.erasures.keys())
+    throw new LedgerCorruptError(`erasure ${id} is in the log, but its row is gone`);
+  const gone = await db.select().from(erased);
+  const wrong = gone.some(({ commitment, erasure }) => story.commitments.get(commitment) !== erasure);
+  if (wrong || gone.length !== story.commitments.size) {
+    throw new LedgerCorruptError(
+      `the ledger holds ${gone.length} erased records, the log ${story.commitments.size}`,
+    );
+  }
+}
+
+async function compareStages(db: Db, story: Story): Promise<void> {
+  const rows = await db
+    .select({ id: stages.id, shard: stages.shard, weights: stages.weights })
+    .from(stages)
+    .where(eq(stages.state, 'active'));
+  for (const { id, shard, weights } of rows) {
+    const logged = story.active.get(`${shard} ${id}`);
+    if (logged !== weights)
+      throw new LedgerCorruptError(`stage ${id} of shard ${shard} is active, which the log does not say`);
+  }
+  if (rows.length !== story.active.size) {
+    throw new LedgerCorruptError(`${rows.length} stages are active, the log says ${story.active.size}`);
+  }
+}

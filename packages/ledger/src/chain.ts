@@ -1,0 +1,75 @@
+// The log: every entry's hash covers the hash before it, so no entry can change, vanish or move without breaking all that follow.
+
+import { asc, desc, gt } from 'drizzle-orm';
+import { canonicalJson, sha256Hex } from './canonical.ts';
+import type { Db } from './database.ts';
+import { LedgerCorruptError } from './errors.ts';
+import { entries } from './schema.ts';
+import type { Entry } from './types.ts';
+
+const FIRST = '0'.repeat(64);
+const PAGE = 2000;
+
+/** The hash of an entry, from everything but itself. */
+export function entryHash(entry: Omit<Entry, 'hash'>): string {
+  const { seq, kind, at, payload, previous } = entry;
+  return sha256Hex(canonicalJson({ seq, kind, at, payload, previous }));
+}
+
+/** The last entry's seq and hash; seq -1 of an empty log. */
+export async function head(tx: Db): Promise<{ seq: number; hash: string }> {
+  const rows = await tx
+    .select({ seq: entries.seq, hash: entries.hash })
+    .from(entries)
+    .orderBy(desc(entries.seq))
+    .limit(1);
+  return rows[0] ?? { seq: -1, hash: FIRST };
+}
+
+/** Adds an entry after `last`. Only inside a transaction that holds the run's row. */
+export async function append(
+  tx: Db,
+  last: { seq: number; hash: string },
+  entry: { kind: string; at: number; payload: unknown },
+): Promise<void> {
+  const next = {
+    seq: last.seq + 1,
+    kind: entry.kind,
+    at: entry.at,
+    payload: entry.payload,
+    previous: last.hash,
+  };
+  await tx.insert(entries).values({ ...next, hash: entryHash(next) });
+}
+
+/** All entries in order, a page at a time. */
+export async function* readEntries(db: Db): AsyncGenerator<Entry> {
+  let after = -1;
+  for (;;) {
+    const page = await db
+      .select()
+      .from(entries)
+      .where(gt(entries.seq, after))
+      .orderBy(asc(entries.seq))
+      .limit(PAGE);
+    for (const entry of page) yield entry;
+    if (page.length < PAGE) return;
+    after = page[page.length - 1]?.seq ?? after;
+  }
+}
+
+/** Throws LedgerCorruptError unless `entry` follows `last`; returns the new last. */
+export function follow(last: { seq: number; hash: string }, entry: Entry): { seq: number; hash: string } {
+  if (entry.seq !== last.seq + 1) {
+    throw new LedgerCorruptError(`ledger entry ${last.seq + 1} is missing`, last.seq + 1);
+  }
+  if (entry.previous !== last.hash) {
+    throw new LedgerCorruptError(`ledger entry ${entry.seq} does not follow entry ${last.seq}`, entry.seq);
+  }
+  if (entryHash(entry) !== entry.hash) {
+    throw new LedgerCorruptError(`ledger entry ${entry.seq} was changed after it was written`, entry.seq);
+  }
+  return { seq: entry.seq, hash: entry.hash };
+}
+
+export const start: { seq: number; hash: string } = { seq: -1, hash: FIRST };

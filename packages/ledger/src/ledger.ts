@@ -1,0 +1,125 @@
+import { type Acknowledge, acknowledge } from './acknowledge.ts';
+import type { AdapterStore } from './adapter-store.ts';
+import { createRun } from './create-run.ts';
+import { type Database, guarded, transaction } from './database.ts';
+import { erase } from './erase.ts';
+import { LedgerError } from './errors.ts';
+import type { Lock } from './lock.ts';
+import { publishStage } from './publish.ts';
+import { LedgerReader } from './reader.ts';
+import type * as types from './types.ts';
+
+/**
+ * A run's memory: its records, stages, versions and erasures, and the log that binds them. Every method that writes is one
+ * transaction: it happened whole or not at all, also across a kill or a power cut. All of them may throw LedgerError.
+ */
+export class Ledger extends LedgerReader implements AsyncDisposable {
+  /** The run folder. */
+  readonly folder: string;
+  readonly adapters: AdapterStore;
+  /** The lock of the run folder; null when the ledger was opened shared. */
+  readonly lock: Lock | null;
+  readonly #locks: readonly Lock[];
+  #manifest: types.ManifestOf | undefined;
+  #salt: string | undefined;
+  #closed: Promise<void> | undefined;
+
+  /** Use `openLedger`. */
+  constructor(parts: {
+    folder: string;
+    database: Database;
+    adapters: AdapterStore;
+    locks: readonly Lock[];
+    manifest: types.ManifestOf | undefined;
+  }) {
+    super(parts.database);
+    this.folder = parts.folder;
+    this.adapters = parts.adapters;
+    this.lock = parts.locks[0] ?? null;
+    this.#locks = parts.locks;
+    this.#manifest = parts.manifest;
+  }
+
+  /** Sets the function that gives the next manifest where a call brings none of its own. */
+  useManifest(manifest: types.ManifestOf): void {
+    this.#manifest = manifest;
+  }
+
+  /** Starts a run: its options, its records, version 0 and the first log entry. Throws `run-exists` when there is one. */
+  async createRun(input: types.CreateRun): Promise<types.RunRow> {
+    const manifest = this.#manifestOf(input.manifest);
+    await transaction(this.database, (tx) => createRun(tx, input, manifest, input.at ?? Date.now()));
+    await guarded(() => this.database.checkpoint());
+    return (await this.run()) as types.RunRow;
+  }
+
+  /**
+   * Makes a trained stage part of the ensemble; its weights must be in `adapters`. Returns `published: false` when an erasure touched
+   * its lineage since the revisions in `guard` were read. Publishing an active stage again changes nothing; other weights for a
+   * known id are a DeterminismError.
+   */
+  async publishStage(input: types.PublishStage): Promise<types.Published> {
+    const manifest = this.#manifestOf(input.manifest);
+    if (!(await this.adapters.has(input.weights))) {
+      throw new LedgerError(
+        'weights-missing',
+        `stage ${input.id} was published before its weights ${input.weights} were stored`,
+      );
+    }
+    return transaction(this.database, (tx) => publishStage(tx, input, manifest, input.at ?? Date.now()));
+  }
+
+  /**
+   * Erases records and deactivates every stage that has seen them. Throws UnknownRecordError, AlreadyErasedError or
+   * IdempotencyConflictError, and then has changed nothing. The caller still has to take the weights out of memory, destroy
+   * their files and `acknowledge`.
+   */
+  async erase(input: types.Erase): Promise<types.Erased> {
+    const manifest = this.#manifestOf(input.manifest);
+    const undo = new Undo();
+    try {
+      return await transaction(this.database, async (tx) => {
+        const result = await erase(tx, input, manifest, input.at ?? Date.now());
+        if (input.dryRun !== true) return result;
+        undo.result = result;
+        throw undo;
+      });
+    } catch (error) {
+      if (error === undo && undo.result !== undefined) return undo.result;
+      throw error;
+    }
+  }
+
+  /** Completes an erasure once its weights are destroyed (`not-destroyed` while a file remains). Repeating it changes nothing. */
+  async acknowledge(erasure: string, input: Acknowledge): Promise<void> {
+    await transaction(this.database, (tx) => acknowledge(tx, this.adapters, erasure, input));
+  }
+
+  /** Closes the database and gives the lock back. Doing so twice is harmless. */
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      try {
+        await this.database.close();
+      } finally {
+        for (const lock of this.#locks.toReversed()) await lock.release();
+      }
+    })();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #manifestOf(given: types.ManifestOf | undefined): types.ManifestOf {
+    const manifest = given ?? this.#manifest;
+    if (manifest === undefined)
+      throw new LedgerError('invalid', 'no manifest function was given: see Ledger.useManifest');
+    return manifest;
+  }
+}
+
+/** Thrown through a dry run's transaction to roll it back. */
+class Undo {
+  result: types.Erased | undefined;
+}

@@ -1,0 +1,80 @@
+// PGlite, made durable. Out of the box it runs PostgreSQL with -F (no fsync), and its file system has no fsync at all: an
+// acknowledged row survives a killed process but not a power cut. We start it with fsync on and give its file system one. The WAL has
+// to be synced by fsync, not fdatasync: the WASM build's fdatasync is an empty function.
+import { closeSync, fsyncSync, openSync, readdirSync, statSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { PGlite } from '@electric-sql/pglite';
+import { drizzle } from 'drizzle-orm/pglite';
+import { migrate } from 'drizzle-orm/pglite/migrator';
+import { type Database, type Db, migrationsFolder } from './database.ts';
+import { causeMessage, LedgerError } from './errors.ts';
+import * as schema from './schema.ts';
+
+/** What we need of Emscripten's file system: the operations of an open file, which NODEFS shares between all of its files. */
+interface FileOperations {
+  fsync?: (stream: { nfd?: number }) => number;
+}
+interface EmscriptenFs {
+  lookupPath(path: string): { node: { stream_ops: FileOperations } };
+}
+
+const EIO = 29; // WASI's number, which is what the WASM build's fsync expects back
+
+/** Opens (or creates) the PGlite database in `folder`. The caller holds the lock: PGlite itself has none. */
+export async function openPglite(folder: string): Promise<Database> {
+  await mkdir(dirname(folder), { recursive: true });
+  let client: PGlite | undefined;
+  try {
+    const startParams = [
+      ...PGlite.defaultStartParams.filter((param) => param !== '-F'),
+      '-c',
+      'wal_sync_method=fsync',
+    ];
+    client = await PGlite.create({ dataDir: folder, startParams });
+    makeDurable(client);
+    const db = drizzle({ client, schema });
+    await migrate(db, { migrationsFolder });
+    await client.exec('checkpoint');
+    syncTree(folder);
+    const opened = client;
+    return {
+      db: db as unknown as Db,
+      check: () => {},
+      checkpoint: async () => {
+        await opened.exec('checkpoint');
+      },
+      close: () => opened.close(),
+    };
+  } catch (error) {
+    await client?.close().catch(() => {});
+    throw new LedgerError('open', `cannot open the ledger in ${folder}: ${causeMessage(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function makeDurable(client: PGlite): void {
+  const fs = (client.Module as unknown as { FS: EmscriptenFs }).FS;
+  fs.lookupPath('/pglite/data/base').node.stream_ops.fsync = ({ nfd }) => {
+    try {
+      if (nfd !== undefined) fsyncSync(nfd);
+      return 0;
+    } catch {
+      return EIO; // PostgreSQL panics on it, as it should: what it wrote may be gone
+    }
+  };
+}
+
+/** Syncs every file and folder: what initdb, or recovery from a crash, wrote before we could hook in. */
+function syncTree(path: string): void {
+  const folder = statSync(path).isDirectory();
+  if (folder) for (const name of readdirSync(path)) syncTree(join(path, name));
+  if (folder && process.platform === 'win32') return;
+  const file = openSync(path, folder ? 'r' : 'r+');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}

@@ -1,0 +1,139 @@
+import { ModelError } from './errors.ts';
+
+/** One tensor of a safetensors file: a view into its bytes. */
+export interface StoredTensor {
+  dtype: string;
+  shape: readonly number[];
+  bytes: Uint8Array<ArrayBuffer>;
+}
+
+export interface SafetensorsFile {
+  tensors: Map<string, StoredTensor>;
+  metadata: Record<string, string>;
+}
+
+const BYTES: Record<string, number> = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
+};
+/** The longest header the reference implementation accepts. */
+const LONGEST_HEADER = 100_000_000;
+
+/**
+ * Reads a safetensors file: eight bytes of header length, a JSON header, and the data that it describes without gaps.
+ * @param file what the error names
+ * @throws ModelError when the header lies about sizes, offsets or shapes
+ */
+export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, file: string): SafetensorsFile {
+  const fail = (problem: string): never => {
+    throw new ModelError(`${file}: ${problem}`);
+  };
+  if (bytes.length < 8) fail('is too short for a safetensors file');
+  const declared = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  if (declared > BigInt(Math.min(LONGEST_HEADER, bytes.length - 8)))
+    fail(`its header says it is ${declared} bytes long, the file has ${bytes.length}`);
+  const start = 8 + Number(declared);
+  const { __metadata__: metadata = {}, ...entries } = parseHeader(bytes.subarray(8, start), fail);
+  const tensors = new Map<string, StoredTensor>();
+  let end = 0;
+  const ordered = Object.entries(entries).map(([name, entry]) => ({ name, ...checkEntry(name, entry, fail) }));
+  ordered.sort((a, b) => a.from - b.from || a.to - b.to);
+  for (const { name, dtype, shape, from, to } of ordered) {
+    if (from !== end) fail(`tensor ${name} starts at byte ${from} of the data, not at ${end}`);
+    if (start + to > bytes.length) fail(`tensor ${name} ends at byte ${to} of the data, past the end of the file`);
+    end = to;
+    tensors.set(name, { dtype, shape, bytes: bytes.subarray(start + from, start + to) });
+  }
+  if (start + end !== bytes.length) fail(`${bytes.length - start - end} bytes follow the last tensor`);
+  return { tensors, metadata: metadata as Record<string, string> };
+}
+
+function parseHeader(bytes: Uint8Array, fail: (problem: string) => never): Record<string, unknown> {
+  let header: unknown;
+  try {
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    fail('its header is not JSON');
+  }
+  if (typeof header !== 'object' || header === null || Array.isArray(header)) fail('its header is not an object');
+  return header as Record<string, unknown>;
+}
+
+function checkEntry(
+  name: string,
+  entry: unknown,
+  fail: (problem: string) => never,
+): { dtype: string; shape: number[]; from: number; to: number } {
+  const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
+  const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (typeof dtype !== 'string' || !(dtype in BYTES)) fail(`tensor ${name} has the unknown dtype ${String(dtype)}`);
+  if (!Array.isArray(shape) || !shape.every(isCount)) fail(`tensor ${name} has no valid shape`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1])
+    fail(`tensor ${name} has no valid data_offsets`);
+  const [from, to] = offsets as [number, number];
+  const size = (shape as number[]).reduce((product, extent) => product * extent, BYTES[dtype as string]!);
+  if (size !== to - from)
+    fail(`tensor ${name} of ${dtype} [${shape}] needs ${size} bytes, its offsets give ${to - from}`);
+  return { dtype: dtype as string, shape: shape as number[], from, to };
+}
+
+/** The values of a stored tensor as f32; f16 and bf16 are widened. @throws ModelError for other dtypes */
+export function toFloat32(stored: StoredTensor, name: string): Float32Array<ArrayBuffer> {
+  const { dtype, bytes } = stored;
+  if (dtype === 'F32') return new Float32Array(bytes.slice().buffer);
+  if (dtype === 'BF16') {
+    const words = new Uint16Array(bytes.slice().buffer);
+    return new Float32Array(Uint32Array.from(words, (word) => word << 16).buffer);
+  }
+  if (dtype === 'F16') return Float32Array.from(new Uint16Array(bytes.slice().buffer), halfToNumber);
+  throw new ModelError(`tensor ${name} holds ${dtype}, not numbers this model can use`);
+}
+
+function halfToNumber(half: number): number {
+  const sign = half & 0x8000 ? -1 : 1;
+  const exponent = (half >> 10) & 31;
+  const fraction = half & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+/**
+ * Writes f32 tensors as a safetensors file. The bytes depend on names, shapes and values alone: names are sorted, and the
+ * header is padded to a multiple of eight with spaces as the reference implementation does.
+ */
+export function writeSafetensors(
+  tensors: ReadonlyMap<string, { shape: readonly number[]; values: Float32Array }>,
+  metadata: Record<string, string> = {},
+): Uint8Array<ArrayBuffer> {
+  const header: Record<string, unknown> = {};
+  if (Object.keys(metadata).length > 0)
+    header.__metadata__ = Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const names = [...tensors.keys()].sort();
+  let end = 0;
+  for (const name of names) {
+    const { shape, values } = tensors.get(name)!;
+    header[name] = { dtype: 'F32', shape, data_offsets: [end, end + values.byteLength] };
+    end += values.byteLength;
+  }
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const start = 8 + Math.ceil(text.length / 8) * 8;
+  const bytes = new Uint8Array(start + end).fill(0x20, 0, start);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(start - 8), true);
+  bytes.set(text, 8);
+  let at = start;
+  for (const name of names) {
+    const { values } = tensors.get(name)!;
+    bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), at);
+    at += values.byteLength;
+  }
+  return bytes;
+}
