@@ -1,5 +1,6 @@
 import { bindGroupOf, type Command, storagesOf, texturesOf, writtenBy } from './commands.ts';
 import type { Device, Recorder } from './device.ts';
+import { type KernelTime, profileCommands } from './profile.ts';
 import { keep, scope, tensorsIn } from './scope.ts';
 import type { Storage, TextureForm } from './storage.ts';
 
@@ -12,6 +13,8 @@ export interface Captured<T> {
   /** Bytes of the arena: what lives only within the step. */
   readonly arenaBytes: number;
   replay(): void;
+  /** Times every kernel of the step by itself; spoils its values. For tuning. */
+  profile(rounds?: number): Promise<KernelTime[]>;
   dispose(): void;
 }
 
@@ -52,6 +55,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
       device.submit(commands, bindGroups);
       for (const storage of written) storage.version++;
     },
+    profile: (rounds = 20) => profileCommands(device, commands, bindGroups, rounds),
     dispose: () => {
       for (const tensor of tensorsIn(outputs)) tensor.dispose();
       arena.dispose();

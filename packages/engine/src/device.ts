@@ -262,6 +262,12 @@ export class Device {
     else this.#textures.set(key, [texture]);
   }
 
+  /** Destroys a texture once the commands that use it are submitted. */
+  destroyTexture(texture: GPUTexture): void {
+    this.flush();
+    texture.destroy();
+  }
+
   memory(): MemoryReport {
     return this.#pool.report();
   }

@@ -67,10 +67,11 @@ export class AdamW {
     );
   }
 
+  /** Frees its state, zeroed: the moments are learnt from the data. */
   dispose(): void {
     for (const { mean, square } of this.#moments) {
-      mean.dispose();
-      square.dispose();
+      mean.destroy();
+      square.destroy();
     }
     this.#hyper.dispose();
     this.#one.dispose();

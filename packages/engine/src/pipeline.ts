@@ -7,7 +7,8 @@ export type KernelValues = Record<string, number | boolean | string>;
 
 /** One kernel, specialised and compiled. */
 export interface Pipeline {
-  readonly name: string;
+  /** The kernel's name and what it is specialised by. */
+  readonly label: string;
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
@@ -41,7 +42,7 @@ export class PipelineCache {
       const where = first ? `line ${first.lineNum}: ${first.message}` : error.message;
       this.#fail(new EngineError(`kernel ${label} does not compile: ${where}`));
     });
-    const made = { name, pipeline, layout: pipeline.getBindGroupLayout(0) };
+    const made = { label, pipeline, layout: pipeline.getBindGroupLayout(0) };
     this.#pipelines.set(key, made);
     return made;
   }

@@ -71,11 +71,20 @@ export class Storage {
     return this;
   }
 
+  /** Zeroes the memory and destroys every copy of it, then lets go: for what must not be found again. */
+  destroy(): void {
+    if (this.#owners === 0) return;
+    this.device.run({ kind: 'clear', target: this });
+    for (const { texture } of this.textures.values()) if (texture) this.device.destroyTexture(texture);
+    this.textures.clear();
+    this.release();
+  }
+
   release(): void {
     if (this.#owners === 0) return;
     this.#owners--;
     if (this.#owners > 0) return;
-    for (const form of this.textures.values()) if (form.texture) this.device.recycleTexture(form.texture);
+    for (const { texture } of this.textures.values()) if (texture) this.device.recycleTexture(texture);
     this.textures.clear();
     if (this.#buffer && this.#release) this.#release(this.#buffer);
     this.#buffer = null;

@@ -86,6 +86,17 @@ export class Tensor {
     this.node = null;
   }
 
+  /**
+   * Zeroes its memory on the device, destroys every rearranged copy, and disposes it: for weights that must not be
+   * found again. Other tensors that share the memory see zeros.
+   */
+  destroy(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.storage.destroy();
+    this.node = null;
+  }
+
   [Symbol.dispose](): void {
     this.dispose();
   }

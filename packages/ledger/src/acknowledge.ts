@@ -1,7 +1,7 @@
+import { digestOf } from '@s3t/algorithm';
 import { and, asc, eq, inArray } from 'drizzle-orm';
 import type { AdapterStore } from './adapter-store.ts';
-import { canonicalJson, sha256Hex } from './canonical.ts';
-import { append, head } from './chain.ts';
+import { append, asStored, head } from './chain.ts';
 import type { Db } from './database.ts';
 import { LedgerError } from './errors.ts';
 import { erasures, stages } from './schema.ts';
@@ -22,12 +22,13 @@ export async function acknowledge(
   id: string,
   input: Acknowledge,
 ): Promise<void> {
-  const { acknowledgedAt, destroyedAt, receipt } = input;
+  const { acknowledgedAt, destroyedAt } = input;
+  const receipt = asStored(input.receipt);
   await lockRun(tx);
   const [row] = await tx.select().from(erasures).where(eq(erasures.id, id));
   if (row === undefined) throw new LedgerError('no-erasure', `there is no erasure ${id}`);
   if (row.state === 'completed') {
-    if (canonicalJson(row.receipt) === canonicalJson(receipt)) return;
+    if (digestOf(asStored(row.receipt)) === digestOf(receipt)) return;
     throw new LedgerError('acknowledged', `erasure ${id} was acknowledged before, with another receipt`);
   }
   const destroyed = await unreferenced(tx, id);
@@ -47,7 +48,7 @@ export async function acknowledge(
     .update(erasures)
     .set({ state: 'completed', acknowledgedAt, destroyedAt, receipt })
     .where(eq(erasures.id, id));
-  const payload = { erasure: id, destroyedAt, destroyed, receipt: sha256Hex(canonicalJson(receipt)) };
+  const payload = { erasure: id, destroyedAt, destroyed, receipt: digestOf(receipt) };
   await append(tx, await head(tx), { kind: 'acknowledge', at: acknowledgedAt, payload });
 }
 

@@ -75,14 +75,28 @@ export class AdapterStore {
 
   /** Removes an adapter for good; false when there was none. */
   async destroy(digest: string): Promise<boolean> {
-    const file = this.path(digest);
+    return (await this.destroyAll([digest])) === 1;
+  }
+
+  /** Removes adapters for good; returns how many there were. One sync for all of them: erasures wait for this. */
+  async destroyAll(digests: Iterable<string>): Promise<number> {
+    let removed = 0;
+    let file = this.folder;
     try {
-      await unlink(file);
-      await this.#syncFolder();
-      return true;
+      for (const digest of digests) {
+        file = this.path(digest);
+        removed += await unlink(file).then(
+          () => 1,
+          (error) => {
+            if (isMissing(error)) return 0;
+            throw error;
+          },
+        );
+      }
+      if (removed > 0) await this.#syncFolder();
+      return removed;
     } catch (error) {
-      if (isMissing(error)) return false;
-      throw new StoreWriteError(file, error);
+      throw error instanceof LedgerError ? error : new StoreWriteError(file, error);
     }
   }
 
@@ -96,10 +110,10 @@ export class AdapterStore {
    * when nobody is writing (on opening): an adapter put but not yet published is one that nobody references.
    */
   async sweep(keep: ReadonlySet<string>): Promise<string[]> {
-    const removed: string[] = [];
-    for (const name of await this.#names()) {
-      const digest = FILE.exec(name)?.[1];
-      if (digest !== undefined && !keep.has(digest) && (await this.destroy(digest))) removed.push(digest);
+    const names = await this.#names();
+    const removed = names.flatMap((name) => FILE.exec(name)?.[1] ?? []).filter((digest) => !keep.has(digest));
+    await this.destroyAll(removed);
+    for (const name of names) {
       if (TEMPORARY.test(name)) await unlink(join(this.folder, name)).catch(() => {});
     }
     return removed.sort();

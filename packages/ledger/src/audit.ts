@@ -1,10 +1,10 @@
 // Replays the log and holds the tables against it. The log alone could be cut short, or a table edited beside it; together
 // they have to tell the same story.
-import { asc, desc, eq } from 'drizzle-orm';
+import { asc, desc, eq, sum } from 'drizzle-orm';
 import { follow, readEntries, start } from './chain.ts';
 import type { Db } from './database.ts';
 import { LedgerCorruptError } from './errors.ts';
-import { erased, erasures, stages, versions } from './schema.ts';
+import { erased, erasures, records, slices, stages, versions } from './schema.ts';
 
 /** What the entries say, as far as the tables repeat it. */
 interface Story {
@@ -13,13 +13,21 @@ interface Story {
   /** `<shard> <stage>` -> weights. */
   active: Map<string, string>;
   version: { version: number; manifest: string } | null;
+  /** Records that should remain; null before there is a run. */
+  records: number | null;
 }
 
 type Payload = Record<string, unknown>;
 
 /** Checks the chain and the tables against it; returns the number of entries. Throws LedgerCorruptError. */
 export async function audit(db: Db): Promise<number> {
-  const story: Story = { erasures: new Map(), commitments: new Map(), active: new Map(), version: null };
+  const story: Story = {
+    erasures: new Map(),
+    commitments: new Map(),
+    active: new Map(),
+    version: null,
+    records: null,
+  };
   let last = start;
   for await (const entry of readEntries(db)) {
     last = follow(last, entry);
@@ -27,6 +35,7 @@ export async function audit(db: Db): Promise<number> {
   }
   await compareErasures(db, story);
   await compareStages(db, story);
+  await compareRecords(db, story);
   const [latest] = await db.select().from(versions).orderBy(desc(versions.version)).limit(1);
   if (latest?.version !== story.version?.version || latest?.digest !== story.version?.manifest) {
     throw new LedgerCorruptError(
@@ -40,12 +49,15 @@ function tell(story: Story, kind: string, payload: Payload): void {
   if ('version' in payload) {
     story.version = { version: payload.version as number, manifest: payload.manifest as string };
   }
-  if (kind === 'publish') {
+  if (kind === 'create') {
+    story.records = payload.records as number;
+  } else if (kind === 'publish') {
     story.active.set(`${payload.shard} ${payload.stage}`, payload.weights as string);
   } else if (kind === 'erase') {
     const erasure = payload.erasure as string;
     story.erasures.set(erasure, 'in_progress');
     for (const commitment of payload.commitments as string[]) story.commitments.set(commitment, erasure);
+    if (story.records !== null) story.records -= (payload.commitments as string[]).length;
     for (const { shard, stage } of payload.deactivated as { shard: number; stage: string }[]) {
       story.active.delete(`${shard} ${stage}`);
     }
@@ -87,5 +99,17 @@ async function compareStages(db: Db, story: Story): Promise<void> {
   }
   if (rows.length !== story.active.size) {
     throw new LedgerCorruptError(`${rows.length} stages are active, the log says ${story.active.size}`);
+  }
+}
+
+async function compareRecords(db: Db, story: Story): Promise<void> {
+  const counted = await db.$count(records);
+  const [kept] = await db.select({ sum: sum(slices.records).mapWith(Number) }).from(slices);
+  for (const found of [counted, kept?.sum ?? 0]) {
+    if (found !== (story.records ?? 0)) {
+      throw new LedgerCorruptError(
+        `the ledger holds ${found} records, the log says ${story.records ?? 0} remain`,
+      );
+    }
   }
 }

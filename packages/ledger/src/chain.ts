@@ -1,7 +1,7 @@
 // The log: every entry's hash covers the hash before it, so no entry can change, vanish or move without breaking all that follow.
 
+import { type CanonicalValue, digestOf } from '@s3t/algorithm';
 import { asc, desc, gt } from 'drizzle-orm';
-import { canonicalJson, sha256Hex } from './canonical.ts';
 import type { Db } from './database.ts';
 import { LedgerCorruptError } from './errors.ts';
 import { entries } from './schema.ts';
@@ -13,7 +13,7 @@ const PAGE = 2000;
 /** The hash of an entry, from everything but itself. */
 export function entryHash(entry: Omit<Entry, 'hash'>): string {
   const { seq, kind, at, payload, previous } = entry;
-  return sha256Hex(canonicalJson({ seq, kind, at, payload, previous }));
+  return digestOf({ seq, kind, at, payload: payload as CanonicalValue, previous });
 }
 
 /** The last entry's seq and hash; seq -1 of an empty log. */
@@ -24,6 +24,11 @@ export async function head(tx: Db): Promise<{ seq: number; hash: string }> {
     .orderBy(desc(entries.seq))
     .limit(1);
   return rows[0] ?? { seq: -1, hash: FIRST };
+}
+
+/** A value as the database will give it back: JSON drops undefined fields, and a digest must not depend on them. */
+export function asStored(value: unknown): CanonicalValue {
+  return JSON.parse(JSON.stringify(value ?? null));
 }
 
 /** Adds an entry after `last`. Only inside a transaction that holds the run's row. */

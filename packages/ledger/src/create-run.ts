@@ -1,5 +1,5 @@
+import { sha256Hex } from '@s3t/algorithm';
 import { sql } from 'drizzle-orm';
-import { sha256Hex } from './canonical.ts';
 import { append, start } from './chain.ts';
 import type { Db } from './database.ts';
 import { causeMessage, LedgerError } from './errors.ts';

@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { DrizzleQueryError } from 'drizzle-orm';
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
 import { causeMessage, LedgerError } from './errors.ts';
 import type * as schema from './schema.ts';
@@ -34,7 +35,7 @@ export async function guarded<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (error instanceof LedgerError || !(error instanceof Error)) throw error;
-    if (error.name !== 'DrizzleQueryError' && !('severity' in error)) throw error;
+    if (!(error instanceof DrizzleQueryError) && !('severity' in error)) throw error;
     throw new LedgerError('database', `the ledger's database failed: ${causeMessage(error)}`, {
       cause: error,
     });

@@ -1,10 +1,10 @@
+import { sha256Hex } from '@s3t/algorithm';
 import { and, arrayOverlaps, eq, sql } from 'drizzle-orm';
-import { sha256Hex } from './canonical.ts';
 import { append, head } from './chain.ts';
 import { commitmentOf } from './commitment.ts';
 import type { Db } from './database.ts';
 import { AlreadyErasedError, IdempotencyConflictError, LedgerError, UnknownRecordError } from './errors.ts';
-import { erased, erasures, records, slices, stages } from './schema.ts';
+import { erased, erasures, records, stages } from './schema.ts';
 import type { DeactivatedStage, Erase, Erased, ManifestOf } from './types.ts';
 import { latestVersion, lockRun, nextVersion, type RunKeys } from './versions.ts';
 
@@ -122,12 +122,11 @@ function bySlice(gone: readonly Place[]): [number, Map<number, number>][] {
 }
 
 async function bumpSlices(tx: Db, shard: number, touched: Map<number, number>): Promise<void> {
-  for (const [slice, count] of touched) {
-    await tx
-      .update(slices)
-      .set({ revision: sql`${slices.revision} + 1`, records: sql`${slices.records} - ${count}::int` })
-      .where(and(eq(slices.shard, shard), eq(slices.slice, slice)));
-  }
+  const [of, counts] = [`{${[...touched.keys()].join()}}`, `{${[...touched.values()].join()}}`];
+  await tx.execute(sql`
+    update slices set revision = revision + 1, records = records - gone.count
+    from unnest(${of}::int[], ${counts}::int[]) as gone(slice, count)
+    where slices.shard = ${shard}::int and slices.slice = gone.slice`);
 }
 
 /** Every active stage of the shard whose lineage holds one of the slices, at whatever place. */

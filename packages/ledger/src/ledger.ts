@@ -21,7 +21,6 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
   readonly lock: Lock | null;
   readonly #locks: readonly Lock[];
   #manifest: types.ManifestOf | undefined;
-  #salt: string | undefined;
   #closed: Promise<void> | undefined;
 
   /** Use `openLedger`. */

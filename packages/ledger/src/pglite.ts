@@ -1,8 +1,8 @@
 // PGlite, made durable. Out of the box it runs PostgreSQL with -F (no fsync), and its file system has no fsync at all: an
 // acknowledged row survives a killed process but not a power cut. We start it with fsync on and give its file system one. The WAL has
 // to be synced by fsync, not fdatasync: the WASM build's fdatasync is an empty function.
-import { closeSync, fsyncSync, openSync, readdirSync, statSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { closeSync, existsSync, fsyncSync, openSync, readdirSync, statSync } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { drizzle } from 'drizzle-orm/pglite';
@@ -26,6 +26,7 @@ export async function openPglite(folder: string): Promise<Database> {
   await mkdir(dirname(folder), { recursive: true });
   let client: PGlite | undefined;
   try {
+    if (!existsSync(folder)) await initialise(folder);
     const startParams = [
       ...PGlite.defaultStartParams.filter((param) => param !== '-F'),
       '-c',
@@ -52,6 +53,15 @@ export async function openPglite(folder: string): Promise<Database> {
       cause: error,
     });
   }
+}
+
+/** A new database appears whole: one that a kill left half made would look like one that lost its data. */
+async function initialise(folder: string): Promise<void> {
+  const beside = `${folder}.new`;
+  await rm(beside, { recursive: true, force: true });
+  await (await PGlite.create({ dataDir: beside })).close();
+  syncTree(beside);
+  await rename(beside, folder);
 }
 
 function makeDurable(client: PGlite): void {

@@ -2,13 +2,13 @@
 // sequences and positions count from 0.
 
 /** A JSON value's digest and itself: what the ensemble is made of right now. */
-export interface Manifest {
+export interface DigestedManifest {
   digest: string;
   manifest: unknown;
 }
 
 /** Computes the manifest of the ensemble the active stages give. Called inside a transaction: pure and synchronous. */
-export type ManifestOf = (active: ActiveStage[]) => Manifest;
+export type ManifestOf = (active: ActiveStage[]) => DigestedManifest;
 
 /** A record as the ledger knows it: never its id, never its content. */
 export interface StoredRecord {

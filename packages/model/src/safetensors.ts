@@ -76,7 +76,7 @@ function checkEntry(
   const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
   if (typeof dtype !== 'string' || !(dtype in BYTES)) fail(`tensor ${name} has the unknown dtype ${String(dtype)}`);
   if (!Array.isArray(shape) || !shape.every(isCount)) fail(`tensor ${name} has no valid shape`);
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1])
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || (offsets[0] ?? 0) > (offsets[1] ?? -1))
     fail(`tensor ${name} has no valid data_offsets`);
   const [from, to] = offsets as [number, number];
   const size = (shape as number[]).reduce((product, extent) => product * extent, BYTES[dtype as string]!);
@@ -87,13 +87,15 @@ function checkEntry(
 
 /** The values of a stored tensor as f32; f16 and bf16 are widened. @throws ModelError for other dtypes */
 export function toFloat32(stored: StoredTensor, name: string): Float32Array<ArrayBuffer> {
-  const { dtype, bytes } = stored;
-  if (dtype === 'F32') return new Float32Array(bytes.slice().buffer);
+  const { dtype } = stored;
+  // A copy of its own: the data need not be aligned in the file, and a Buffer's slice() would not copy.
+  const { buffer } = new Uint8Array(stored.bytes);
+  if (dtype === 'F32') return new Float32Array(buffer);
   if (dtype === 'BF16') {
-    const words = new Uint16Array(bytes.slice().buffer);
+    const words = new Uint16Array(buffer);
     return new Float32Array(Uint32Array.from(words, (word) => word << 16).buffer);
   }
-  if (dtype === 'F16') return Float32Array.from(new Uint16Array(bytes.slice().buffer), halfToNumber);
+  if (dtype === 'F16') return Float32Array.from(new Uint16Array(buffer), halfToNumber);
   throw new ModelError(`tensor ${name} holds ${dtype}, not numbers this model can use`);
 }
 

@@ -3,6 +3,7 @@ import { operation, type ReferenceArray } from '../operation.ts';
 import { empty, type Shape, type Tensor } from '../tensor.ts';
 
 const LANES = 8;
+const WIDEST_IN_SUBGROUP = 64;
 
 interface Geometry {
   batch: number;
@@ -24,8 +25,11 @@ function launch(
   writes: readonly number[],
   lanes: number,
 ): void {
+  const { device } = tensors[0]!;
   const scale = new Uint32Array(new Float32Array([1 / Math.sqrt(headWidth)]).buffer)[0]!;
-  tensors[0]!.device.dispatch(`attention/${kernel}`, {
+  // The subgroup forms keep two heads' rows in registers; wide heads would not fit.
+  const bySubgroup = device.adapterClass === 'software' && headWidth <= WIDEST_IN_SUBGROUP;
+  device.dispatch(`attention/${kernel}${bySubgroup ? '_subgroup' : ''}`, {
     values: { head_width4: headWidth / 4 },
     unroll: true,
     bindings: tensors.map((tensor) => tensor.storage),

@@ -1,3 +1,4 @@
+import type { Device } from '../device.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
@@ -16,6 +17,16 @@ function params(shape: Shape, epsilon = 0): Uint32Array<ArrayBuffer> {
   return Uint32Array.of(rows, width, new Uint32Array(new Float32Array([epsilon]).buffer)[0]!, 0);
 }
 
+/** Rows up to this width are kept in registers. */
+const WIDEST_IN_REGISTERS = 128;
+
+/** Launches a kernel of which there is one for rows that fit into registers, and one for any width. */
+function launchByWidth(kernel: string, x: Tensor, call: Parameters<Device['dispatch']>[1]): void {
+  const { width } = rowsOf(x.shape);
+  if (width > WIDEST_IN_REGISTERS) x.device.dispatch(kernel, call);
+  else x.device.dispatch(`${kernel}_narrow`, { ...call, values: { width4: width / 4 }, unroll: true });
+}
+
 const applyLayerNorm = operation<{ epsilon: number }>({
   name: 'layerNorm',
   summary: '(x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis',
@@ -28,7 +39,7 @@ const applyLayerNorm = operation<{ epsilon: number }>({
     return x!;
   },
   forward: ({ inputs: [x, weight, bias], attributes: { epsilon }, output }) => {
-    output.device.dispatch('norm/layer_norm', {
+    launchByWidth('norm/layer_norm', x!, {
       bindings: [x!.storage, weight!.storage, bias!.storage, output.storage],
       params: params(x!.shape, epsilon),
       writes: [3],
@@ -64,6 +75,7 @@ const applyLayerNorm = operation<{ epsilon: number }>({
   cases: [
     { inputs: [[5, 8], [8], [8]], attributes: { epsilon: 1e-5 } },
     { inputs: [[2, 17, 64], [64], [64]], attributes: { epsilon: 1e-12 } },
+    { inputs: [[3, 260], [260], [260]], attributes: { epsilon: 1e-6 } },
   ],
 });
 
@@ -74,7 +86,7 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: numb
 
 function layerNormBackward(x: Tensor, weight: Tensor, gradient: Tensor, epsilon: number): Tensor {
   const dx = empty(x.device, x.shape);
-  x.device.dispatch('norm/layer_norm_backward', {
+  launchByWidth('norm/layer_norm_backward', x, {
     bindings: [x.storage, weight.storage, gradient.storage, dx.storage],
     params: params(x.shape, epsilon),
     writes: [3],

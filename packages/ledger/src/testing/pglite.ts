@@ -1,5 +1,7 @@
-import { rm } from 'node:fs/promises';
+import { cp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
+import { inject } from 'vitest';
 import { type Ledger, openLedger } from '../index.ts';
 import { temporaryFolder } from './run.ts';
 
@@ -11,6 +13,14 @@ export async function execute(ledger: Ledger, statement: string): Promise<void> 
     database: { db: { execute(query: unknown): Promise<unknown> } };
   };
   await database.db.execute(sql.raw(statement));
+}
+
+/** A run folder with an empty database in it: a copy of the one that template.ts made for the whole run of the tests. */
+export async function emptyRunFolder(): Promise<string> {
+  const folder = await temporaryFolder();
+  const template = inject('template');
+  await cp(join(template, 'ledger'), join(folder, 'ledger'), { recursive: true });
+  return folder;
 }
 
 /** Creating a PGlite database takes seconds, so the tests of a file share one folder and empty its tables. */
@@ -36,7 +46,7 @@ export class SharedPglite {
   }
 
   async #opened(): Promise<Ledger> {
-    this.#folder ??= await temporaryFolder();
+    this.#folder ??= await emptyRunFolder();
     this.#open = await openLedger({ store: 'file:', folder: this.#folder });
     return this.#open;
   }

@@ -53,7 +53,11 @@ export function plan(
   const bytes = new TextEncoder().encode(`weights of ${id(position)}`);
   return {
     ...{ id: id(position), shard, position, slices, sequences: [sequence] },
-    ...{ parent: position === 0 ? null : id(position - 1), lineage: slices.map(String), bytes },
+    ...{
+      parent: position === 0 ? null : id(position - 1),
+      lineage: slices.map((slice) => `${slice}@${revisions[shard]?.[slice]}`),
+      bytes,
+    },
     ...{ weights: createHash('sha256').update(bytes).digest('hex'), records: 2 },
     guard: slices.map((slice) => revisions[shard]?.[slice] ?? -1),
   };
@@ -77,7 +81,7 @@ export async function publishAll(ledger: Ledger): Promise<void> {
 
 /** Destroys what an erasure spoilt and acknowledges it. */
 export async function settle(ledger: Ledger, erasure: string, receipt: unknown = { erasure }): Promise<void> {
-  for (const weights of await ledger.pendingDestruction(erasure)) await ledger.adapters.destroy(weights);
+  await ledger.adapters.destroyAll(await ledger.pendingDestruction(erasure));
   await ledger.acknowledge(erasure, { acknowledgedAt: 3000, destroyedAt: 2900, receipt });
 }
 

@@ -4,6 +4,7 @@ import {
   DeterminismError,
   IdempotencyConflictError,
   type Ledger,
+  LedgerError,
   type StoredRecord,
   UnknownRecordError,
 } from '../index.ts';
@@ -92,6 +93,18 @@ export function ledgerSuite({ fresh, reopen, done }: Stand): void {
     }
   });
 
+  test('what the database refuses is one line without SQL or parameters', async () => {
+    await expect(ledger.sliceRecords(2 ** 40, 0)).rejects.toMatchObject({
+      ...{
+        code: 'database',
+        message: expect.stringMatching(/^the ledger's database failed: .*out of range.*$/),
+      },
+    });
+    const run = { ...testRun(), base: 'x\u0000', records: [] };
+    await expect(ledger.createRun(run)).rejects.toBeInstanceOf(LedgerError);
+    expect(await ledger.run()).toBeNull();
+  });
+
   test('stages are published, in order, once', async () => {
     await ledger.createRun(testRun());
     await expect(publish(ledger, 0, 0, 1)).rejects.toMatchObject({ code: 'parent-missing' });
@@ -103,7 +116,7 @@ export function ledgerSuite({ fresh, reopen, done }: Stand): void {
       version: 1,
     });
     expect(await ledger.activeStages()).toMatchObject([
-      { id: stage.id, weights: stage.weights, lineage: ['0'], state: 'active' },
+      { id: stage.id, weights: stage.weights, lineage: ['0@0'], state: 'active' },
     ]);
     const other = await ledger.adapters.put(new TextEncoder().encode('other'));
     await expect(ledger.publishStage({ ...stage, weights: other })).rejects.toThrow(DeterminismError);

@@ -1,0 +1,198 @@
+// C = alpha * op(A) * op(B) (+ bias) (+ C), row-major f32, for CPU rasterisers (lavapipe). n must be a multiple of 4.
+//
+// There a load costs far more than arithmetic: one of a storage texture takes about 100 instructions for 8 lanes of four values
+// (and a load of a storage buffer, done lane by lane under a mask, twice that), a multiply-add takes two. So a workgroup, which
+// is one subgroup, keeps a panel of op(B), DEPTH rows of GROUPS * 4 * SPAN columns, in registers (and what spills of them), and lets
+// the rows of A pass by: each value of B is loaded once a workgroup, each value of A once a panel. A value of A that all lanes
+// need is handed out by a shuffle, one instruction. The loop over rows carries no accumulator, which a real loop would
+// blend with a mask in every round, and its body fits the instruction cache. When k is deeper than a panel, sums wait in
+// workgroup memory, which costs half of what waiting in C would.
+//
+// Every element of C is one chain of multiply-adds over k = 0, 1, 2, ... in order, then times alpha: its bits depend on its
+// row of op(A) and its column of op(B) alone, and are those of matmul/broadcast.
+//
+// The rows of A and B as stored must fill whole texels (matmul/pad sees to it).
+// 0: texture form of A, [batch, m, k] or transposed [batch, k, m]
+// 1: texture form of B, [batch, k, n] or transposed [batch, n, k]
+// 2: C [batch, m, n]
+// 3: bias [n]; without BIAS, any other buffer in its place
+// 4: params
+enable subgroups;
+requires readonly_and_readwrite_storage_textures;
+
+/** Invocations of a subgroup. */
+const LANES: u32 = 8u;
+/** Lanes side by side in a row of C, four columns each; the others take the next rows. */
+const SPAN: u32 = 8u;
+/** How often a lane repeats to the right: GROUPS * 4 * SPAN columns a workgroup. */
+const GROUPS: u32 = 2u;
+/** Rows a lane computes at once. A multiple of 4 when A is transposed. */
+const ROWS: u32 = 2u;
+/** Rows of op(B) in the panel; a multiple of 4 unless it is all of k. */
+const DEPTH: u32 = 64u;
+/** k modulo DEPTH. */
+const K_REST: u32 = 0u;
+/** Whether k is deeper than the panel; then a workgroup takes TILE_ROWS rows at most. */
+const DEEP: bool = false;
+const TILE_ROWS: u32 = 1u;
+const TRANSPOSE_A: bool = false;
+const TRANSPOSE_B: bool = false;
+/** Add bias[j] to column j of the product. */
+const BIAS: bool = false;
+/** Add the product to what C holds. */
+const ACCUMULATE: bool = false;
+/** Texture forms have 2^FORM_BITS texels a row. */
+const FORM_BITS: u32 = 10u;
+
+/** How much of k one texel of A in every lane of a row covers. Transposed, a texel covers four rows instead. */
+const REACH: u32 = 4u * SPAN;
+
+struct Params {
+  m: u32,
+  n: u32,
+  k: u32,
+  alpha: f32,
+  /** Texels of a row of A, and from one batch to the next (0: all use the same matrix). */
+  a_row: u32,
+  a_batch: u32,
+  b_row: u32,
+  b_batch: u32,
+  /** Rows of a workgroup. */
+  rows: u32,
+}
+
+@group(0) @binding(0) var a_form: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var b_form: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var<storage, read_write> c: array<vec4f>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+/** Sums of the panels so far. */
+var<workgroup> partial: array<vec4f, TILE_ROWS * GROUPS * SPAN>;
+
+/** Where a texel of the flat tensor lies in its texture form. */
+fn place(texel: u32) -> vec2u {
+  return vec2u(texel & ((1u << FORM_BITS) - 1u), texel >> FORM_BITS);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let across = lane % SPAN;
+  let down = lane / SPAN;
+  // Columns are counted in texels.
+  let column = group.x * SPAN * GROUPS + across;
+  let columns = params.n / 4u;
+  let begin = group.y * params.rows;
+  let end = min(params.m, begin + params.rows);
+  let a_start = group.z * params.a_batch;
+  let b_start = group.z * params.b_batch;
+
+  // Part 0: the whole panels, DEPTH deep. Part 1: what is left of k, K_REST deep.
+  // @unroll
+  for (var part = 0u; part < 1u + (K_REST + DEPTH - 1u) / DEPTH; part++) {
+    let k_end = params.k - (1u - part) * K_REST;
+    for (var k_begin = part * (params.k - K_REST); k_begin < k_end; k_begin += DEPTH) {
+      var b: array<vec4f, (DEPTH + 3u) * GROUPS>;
+      // @unroll
+      for (var g = 0u; g < GROUPS; g++) {
+        if (TRANSPOSE_B) {
+          let at = b_start + (column + g * SPAN) * 4u * params.b_row + k_begin / 4u;
+          // @unroll
+          for (var q = 0u; q < (DEPTH * (1u - part) + K_REST * part + 3u) / 4u; q++) {
+            let b0 = textureLoad(b_form, place(at + q));
+            let b1 = textureLoad(b_form, place(at + q + params.b_row));
+            let b2 = textureLoad(b_form, place(at + q + 2u * params.b_row));
+            let b3 = textureLoad(b_form, place(at + q + 3u * params.b_row));
+            b[q * 4u * GROUPS + g] = vec4f(b0.x, b1.x, b2.x, b3.x);
+            b[(q * 4u + 1u) * GROUPS + g] = vec4f(b0.y, b1.y, b2.y, b3.y);
+            b[(q * 4u + 2u) * GROUPS + g] = vec4f(b0.z, b1.z, b2.z, b3.z);
+            b[(q * 4u + 3u) * GROUPS + g] = vec4f(b0.w, b1.w, b2.w, b3.w);
+          }
+        } else {
+          let at = b_start + k_begin * params.b_row + column + g * SPAN;
+          // @unroll
+          for (var q = 0u; q < DEPTH * (1u - part) + K_REST * part; q++) {
+            b[q * GROUPS + g] = textureLoad(b_form, place(at + q * params.b_row));
+          }
+        }
+      }
+
+      for (var top = begin; top < end; top += ROWS * (LANES / SPAN)) {
+        let row = top + down * ROWS;
+        var a: array<vec4f, ROWS * (DEPTH / REACH + 1u)>;
+        if (TRANSPOSE_A) {
+          let at = a_start + (k_begin + across) * params.a_row + row / 4u;
+          // @unroll
+          for (var t = 0u; t < (DEPTH * (1u - part) + K_REST * part + SPAN - 1u) / SPAN; t++) {
+            // @unroll
+            for (var i = 0u; i < ROWS / 4u; i++) {
+              a[t * (ROWS / 4u) + i] = textureLoad(a_form, place(at + t * SPAN * params.a_row + i));
+            }
+          }
+        } else {
+          let at = a_start + row * params.a_row + k_begin / 4u + across;
+          // @unroll
+          for (var i = 0u; i < ROWS; i++) {
+            // @unroll
+            for (var t = 0u; t < (DEPTH * (1u - part) + K_REST * part + REACH - 1u) / REACH; t++) {
+              a[t * ROWS + i] = textureLoad(a_form, place(at + i * params.a_row + t * SPAN));
+            }
+          }
+        }
+
+        // The initialiser matters: without it Dawn's compiler keeps the sums of the round before.
+        var sum = array<vec4f, ROWS * GROUPS>();
+        let waiting = (row - begin) * GROUPS * SPAN + across;
+        if (DEEP) {
+          if (k_begin > 0u) {
+            // @unroll
+            for (var s = 0u; s < ROWS * GROUPS; s++) {
+              sum[s] = partial[waiting + s * SPAN];
+            }
+          }
+        }
+        // @unroll
+        for (var k = 0u; k < DEPTH * (1u - part) + K_REST * part; k++) {
+          // @unroll
+          for (var i = 0u; i < ROWS; i++) {
+            var value = 0.0;
+            if (TRANSPOSE_A) {
+              value = subgroupShuffle(a[k / SPAN * (ROWS / 4u) + i / 4u][i % 4u], down * SPAN + k % SPAN);
+            } else {
+              value = subgroupShuffle(a[k / REACH * ROWS + i][k % 4u], down * SPAN + k % REACH / 4u);
+            }
+            // @unroll
+            for (var g = 0u; g < GROUPS; g++) {
+              sum[i * GROUPS + g] = fma(vec4f(value), b[k * GROUPS + g], sum[i * GROUPS + g]);
+            }
+          }
+        }
+
+        if (DEEP && k_begin + DEPTH * (1u - part) + K_REST * part < params.k) {
+          // @unroll
+          for (var s = 0u; s < ROWS * GROUPS; s++) {
+            partial[waiting + s * SPAN] = sum[s];
+          }
+        } else {
+          // @unroll
+          for (var i = 0u; i < ROWS; i++) {
+            // @unroll
+            for (var g = 0u; g < GROUPS; g++) {
+              if (row + i < end && column + g * SPAN < columns) {
+                let at = (group.z * params.m + row + i) * columns + column + g * SPAN;
+                var value = params.alpha * sum[i * GROUPS + g];
+                if (BIAS) {
+                  value += bias[column + g * SPAN];
+                }
+                if (ACCUMULATE) {
+                  value += c[at];
+                }
+                c[at] = value;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}

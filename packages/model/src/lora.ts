@@ -1,0 +1,30 @@
+import { ModelError } from './errors.ts';
+
+/** What an adapter is made of; names as in PEFT's LoraConfig. */
+export interface LoraConfig {
+  rank: number;
+  alpha: number;
+  /** Scale by alpha / sqrt(rank) (Kalajdzievski 2023) instead of alpha / rank. */
+  rslora: boolean;
+  dropout: number;
+  targets: readonly string[];
+}
+
+/** The factor on the low-rank change. */
+export function loraScale({ rank, alpha, rslora }: LoraConfig): number {
+  return rslora ? alpha / Math.sqrt(rank) : alpha / rank;
+}
+
+/**
+ * The layers of each adapter group, top-down: group 0 holds the top floor(layers / groups) layers, highest first, group 1
+ * the next ones below. Layers that are left over at the bottom belong to no group.
+ * @throws ModelError when there are more groups than layers
+ */
+export function adapterGroups(layers: number, groups: number): number[][] {
+  const height = Math.floor(layers / groups);
+  if (height < 1)
+    throw new ModelError(`slices: ${groups} is more than the ${layers} layers of the base; use at most ${layers}`);
+  return Array.from({ length: groups }, (_, group) =>
+    Array.from({ length: height }, (_, i) => layers - 1 - group * height - i),
+  );
+}

@@ -1,0 +1,31 @@
+import { join } from 'node:path';
+import type { Device } from '@s3t/engine';
+import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
+import { type Preprocessing, parsePreprocessing } from './preprocess.ts';
+import { loadVit, parseVitConfig, type VitConfig, type VitWeights } from './vit.ts';
+
+/** A base model on a device: what every adapter stands on. */
+export interface BaseModel {
+  device: Device;
+  folder: string;
+  /** SHA-256 of the folder's files: the identity of the base. */
+  digest: string;
+  config: VitConfig;
+  weights: VitWeights;
+  preprocessing: Preprocessing;
+}
+
+/** Reads a base model in Hugging Face layout and puts it on a device. @throws ModelError naming file and field */
+export async function loadBaseModel(device: Device, folder: string): Promise<BaseModel> {
+  return placeBaseModel(device, await readCheckpoint(folder));
+}
+
+/** Puts a checkpoint on a device. */
+export function placeBaseModel(device: Device, checkpoint: Checkpoint): BaseModel {
+  const { folder, digest } = checkpoint;
+  const config = parseVitConfig(checkpoint.config, join(folder, 'config.json'));
+  const preprocessor = join(folder, 'preprocessor_config.json');
+  const preprocessing = parsePreprocessing(checkpoint.preprocessor, config.num_channels, preprocessor);
+  const weights = loadVit(device, config, checkpoint.tensors, join(folder, 'model.safetensors'));
+  return { device, folder, digest, config, weights, preprocessing };
+}

@@ -1,0 +1,244 @@
+// The Vision Transformer (Dosovitskiy et al. 2020, arXiv 2010.11929) with LoRA, as `transformers` computes it:
+// patches -> class token and positions -> pre-norm encoder layers -> norm -> classifier on the class token.
+
+import {
+  add,
+  attention,
+  concat,
+  type Device,
+  expand,
+  gelu,
+  layerNorm,
+  linear,
+  loraLinear,
+  permute,
+  reshape,
+  slice,
+  type Tensor,
+  tensor,
+} from '@s3t/engine';
+import { ModelError } from './errors.ts';
+import { type StoredTensor, toFloat32 } from './safetensors.ts';
+
+/** The fields of config.json that say what a ViT computes, by their names there. */
+export interface VitConfig {
+  hidden_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  intermediate_size: number;
+  hidden_act: 'gelu';
+  layer_norm_eps: number;
+  image_size: number;
+  patch_size: number;
+  num_channels: number;
+  qkv_bias: boolean;
+}
+
+export interface LinearWeights {
+  weight: Tensor;
+  bias: Tensor;
+}
+
+export interface VitLayer {
+  normBefore: LinearWeights;
+  query: LinearWeights;
+  key: LinearWeights;
+  value: LinearWeights;
+  attentionOutput: LinearWeights;
+  normAfter: LinearWeights;
+  intermediate: LinearWeights;
+  output: LinearWeights;
+}
+
+export interface VitWeights {
+  classToken: Tensor;
+  positions: Tensor;
+  patches: LinearWeights;
+  layers: VitLayer[];
+  norm: LinearWeights;
+}
+
+/** The low-rank change of one linear layer: A, B, the factor, and dropout on what A sees while it is trained. */
+export interface LoraPair {
+  down: Tensor;
+  up: Tensor;
+}
+
+/** The adapters of one layer by target, and how they are applied. */
+export interface LayerAdapter {
+  pairs: Partial<Record<LoraTarget, LoraPair>>;
+  scale: number;
+  /** Applied to the input of every A while it is trained. The use number tells calls within a step apart. */
+  dropout?: (x: Tensor, use: number) => Tensor;
+}
+
+/** Target names as PEFT users write them for ViT, in the order of their use numbers. */
+export const VIT_TARGETS = ['query', 'key', 'value'] as const;
+export type LoraTarget = (typeof VIT_TARGETS)[number];
+
+const REQUIRED = [
+  'hidden_size',
+  'num_hidden_layers',
+  'num_attention_heads',
+  'intermediate_size',
+  'image_size',
+  'patch_size',
+  'num_channels',
+] as const;
+
+/** Reads config.json of a ViT. @throws ModelError naming the field */
+export function parseVitConfig(config: Record<string, unknown>, file: string): VitConfig {
+  const fail = (field: string, problem: string): never => {
+    throw new ModelError(`${file}: field ${field} ${problem}`);
+  };
+  if (config.model_type !== 'vit') fail('model_type', `is ${JSON.stringify(config.model_type)}; this reads "vit"`);
+  for (const field of REQUIRED)
+    if (!Number.isInteger(config[field]) || (config[field] as number) < 1)
+      fail(field, `must be a positive whole number, not ${JSON.stringify(config[field])}`);
+  const { hidden_act = 'gelu', layer_norm_eps = 1e-12, qkv_bias = true } = config;
+  if (hidden_act !== 'gelu') fail('hidden_act', `is ${JSON.stringify(hidden_act)}; only "gelu" is known`);
+  if (qkv_bias !== true) fail('qkv_bias', 'must be true');
+  for (const field of ['hidden_dropout_prob', 'attention_probs_dropout_prob'])
+    if (config[field] !== undefined && config[field] !== 0)
+      fail(field, 'must be 0: a frozen base is not trained with dropout');
+  const parsed = { ...config, hidden_act, layer_norm_eps, qkv_bias } as unknown as VitConfig;
+  if (parsed.image_size % parsed.patch_size !== 0) fail('image_size', 'must be a multiple of patch_size');
+  if (parsed.hidden_size % (4 * parsed.num_attention_heads) !== 0)
+    fail('hidden_size', 'must be a multiple of four times num_attention_heads');
+  return parsed;
+}
+
+/** Patches and the class token. */
+export function tokenCount({ image_size, patch_size }: VitConfig): number {
+  return (image_size / patch_size) ** 2 + 1;
+}
+
+/** The name and shape of every base weight, and where it goes. */
+export function vitParameters(config: VitConfig): { name: string; shape: number[] }[] {
+  const { hidden_size: d, intermediate_size: inner, num_channels: channels, patch_size: patch } = config;
+  const named = (name: string, shape: number[]) => ({ name, shape });
+  const pair = (name: string, rows: number, columns: number) => [
+    named(`${name}.weight`, [rows, columns]),
+    named(`${name}.bias`, [rows]),
+  ];
+  const norm = (name: string) => [named(`${name}.weight`, [d]), named(`${name}.bias`, [d])];
+  const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => {
+    const layer = `encoder.layer.${i}`;
+    return [
+      ...norm(`${layer}.layernorm_before`),
+      ...pair(`${layer}.attention.attention.query`, d, d),
+      ...pair(`${layer}.attention.attention.key`, d, d),
+      ...pair(`${layer}.attention.attention.value`, d, d),
+      ...pair(`${layer}.attention.output.dense`, d, d),
+      ...norm(`${layer}.layernorm_after`),
+      ...pair(`${layer}.intermediate.dense`, inner, d),
+      ...pair(`${layer}.output.dense`, d, inner),
+    ];
+  });
+  return [
+    named('embeddings.cls_token', [1, 1, d]),
+    named('embeddings.position_embeddings', [1, tokenCount(config), d]),
+    named('embeddings.patch_embeddings.projection.weight', [d, channels, patch, patch]),
+    named('embeddings.patch_embeddings.projection.bias', [d]),
+    ...layers.flat(),
+    ...norm('layernorm'),
+  ];
+}
+
+/** Arranges weights, found by name, as the model uses them. */
+export function arrangeVit(config: VitConfig, find: (name: string) => Tensor): VitWeights {
+  const pair = (name: string) => ({ weight: find(`${name}.weight`), bias: find(`${name}.bias`) });
+  const projection = 'embeddings.patch_embeddings.projection';
+  const weight = find(`${projection}.weight`);
+  return {
+    classToken: find('embeddings.cls_token'),
+    positions: find('embeddings.position_embeddings'),
+    patches: { weight, bias: find(`${projection}.bias`) },
+    layers: Array.from({ length: config.num_hidden_layers }, (_, i) => {
+      const layer = `encoder.layer.${i}`;
+      return {
+        normBefore: pair(`${layer}.layernorm_before`),
+        query: pair(`${layer}.attention.attention.query`),
+        key: pair(`${layer}.attention.attention.key`),
+        value: pair(`${layer}.attention.attention.value`),
+        attentionOutput: pair(`${layer}.attention.output.dense`),
+        normAfter: pair(`${layer}.layernorm_after`),
+        intermediate: pair(`${layer}.intermediate.dense`),
+        output: pair(`${layer}.output.dense`),
+      };
+    }),
+    norm: pair('layernorm'),
+  };
+}
+
+/** Puts the base weights of a checkpoint on a device, as constants. @throws ModelError naming file and tensor */
+export function loadVit(
+  device: Device,
+  config: VitConfig,
+  tensors: ReadonlyMap<string, StoredTensor>,
+  file: string,
+): VitWeights {
+  const loaded = new Map<string, Tensor>();
+  for (const { name, shape } of vitParameters(config)) {
+    const stored = tensors.get(`vit.${name}`) ?? tensors.get(name);
+    if (!stored) throw new ModelError(`${file}: there is no tensor vit.${name}`);
+    if (stored.shape.join() !== shape.join())
+      throw new ModelError(`${file}: tensor vit.${name} has shape [${stored.shape}], config.json asks for [${shape}]`);
+    loaded.set(name, tensor(device, toFloat32(stored, name), shape, { constant: true }));
+  }
+  return arrangeVit(config, (name) => loaded.get(name)!);
+}
+
+/** Pictures [batch, channels, height, width] to tokens [batch, 1 + patches, hidden]. */
+export function embed(config: VitConfig, weights: VitWeights, pictures: Tensor): Tensor {
+  const { patch_size: p, num_channels: c, hidden_size: d } = config;
+  const [batch, , height, width] = pictures.shape as [number, number, number, number];
+  const [rows, columns] = [height / p, width / p];
+  const cut = permute(reshape(pictures, [batch, c, rows, p, columns, p]), [0, 2, 4, 1, 3, 5]);
+  const flat = reshape(cut, [batch, rows * columns, c * p * p]);
+  const patches = linear(flat, reshape(weights.patches.weight, [d, c * p * p]), weights.patches.bias);
+  const tokens = concat([expand(weights.classToken, [batch, 1, d]), patches], 1);
+  return add(tokens, weights.positions);
+}
+
+/**
+ * One encoder layer: x + attention(norm(x)), then x + mlp(norm(x)).
+ * @param onlyClassToken compute the class token's row alone: all that the classifier reads of the top layer
+ * @returns [batch, tokens, hidden], or [batch, 1, hidden] with `onlyClassToken`
+ */
+export function encoderLayer(
+  config: VitConfig,
+  layer: VitLayer,
+  x: Tensor,
+  { adapter, onlyClassToken = false }: { adapter?: LayerAdapter; onlyClassToken?: boolean } = {},
+): Tensor {
+  const normed = layerNorm(x, layer.normBefore.weight, layer.normBefore.bias, config.layer_norm_eps);
+  const classRow = (t: Tensor) => (onlyClassToken ? slice(t, 1, 0, 1) : t);
+  const project = (target: LoraTarget, input: Tensor) => adapted(layer[target], input, target, adapter);
+  const attended = attention(
+    project('query', classRow(normed)),
+    project('key', normed),
+    project('value', normed),
+    config.num_attention_heads,
+  );
+  const { weight, bias } = layer.attentionOutput;
+  const middle = add(classRow(x), linear(attended, weight, bias));
+  const again = layerNorm(middle, layer.normAfter.weight, layer.normAfter.bias, config.layer_norm_eps);
+  const inner = gelu(linear(again, layer.intermediate.weight, layer.intermediate.bias));
+  return add(middle, linear(inner, layer.output.weight, layer.output.bias));
+}
+
+function adapted(base: LinearWeights, x: Tensor, target: LoraTarget, adapter?: LayerAdapter): Tensor {
+  const pair = adapter?.pairs[target];
+  if (!adapter || !pair) return linear(x, base.weight, base.bias);
+  const seen = adapter.dropout ? adapter.dropout(x, VIT_TARGETS.indexOf(target)) : x;
+  return loraLinear(x, base.weight, base.bias, { ...pair, scale: adapter.scale, adapted: seen });
+}
+
+/** The class token's row of the top layer's output [batch, 1, hidden] to logits [batch, labels]. */
+export function classify(config: VitConfig, weights: VitWeights, top: Tensor, head: LinearWeights): Tensor {
+  const [batch, , width] = top.shape as [number, number, number];
+  const token = reshape(slice(top, 1, 0, 1), [batch, width]);
+  const normed = layerNorm(token, weights.norm.weight, weights.norm.bias, config.layer_norm_eps);
+  return linear(normed, head.weight, head.bias);
+}

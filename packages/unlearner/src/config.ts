@@ -1,0 +1,171 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import * as v from 'valibot';
+import { UnlearnerError } from './errors.ts';
+
+const count = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(1, 'must be at least 1'));
+const fraction = v.pipe(v.number(), v.minValue(0, 'must be at least 0'), v.maxValue(1, 'must be at most 1'));
+const positive = v.pipe(v.number(), v.gtValue(0, 'must be more than 0'));
+const text = v.pipe(v.string(), v.nonEmpty('must not be empty'));
+
+const data = v.strictObject({
+  train: text,
+  eval: v.optional(text),
+  id: v.optional(text),
+  label: v.optional(text),
+  text: v.optional(v.array(text)),
+  image: v.optional(text),
+  labels: v.pipe(
+    v.array(text, 'must list the labels: they may not be learnt from the data'),
+    v.minLength(2, 'must hold at least two labels'),
+    v.check((labels) => new Set(labels).size === labels.length, 'must not name a label twice'),
+  ),
+});
+
+const lora = v.strictObject({
+  rank: v.optional(count, 16),
+  alpha: v.optional(positive, 16),
+  rslora: v.optional(v.boolean(), true),
+  dropout: v.optional(v.pipe(fraction, v.ltValue(1, 'must be less than 1')), 0.1),
+  targets: v.optional(v.pipe(v.array(text), v.minLength(1, 'must name a layer')), () => ['query', 'value']),
+});
+
+const training = v.strictObject({
+  epochs: v.optional(count, 3),
+  batchSize: v.optional(count, 64),
+  learningRate: v.optional(positive, 2e-3),
+  weightDecay: v.optional(v.pipe(v.number(), v.minValue(0, 'must be at least 0')), 0.01),
+  schedule: v.optional(v.picklist(['constant', 'linear', 'cosine']), 'linear'),
+  warmup: v.optional(fraction, 0.03),
+  clipNorm: v.optional(v.nullable(positive), null),
+  seed: v.optional(v.pipe(v.number(), v.safeInteger('must be a whole number'), v.minValue(0)), 1),
+});
+
+const schema = v.strictObject({
+  base: text,
+  task: v.picklist(['image-classification'], 'must be "image-classification": the one task there is so far'),
+  data,
+  shards: count,
+  slices: count,
+  budget: v.optional(count, 1),
+  sequences: v.optional(
+    v.strictObject({
+      strategy: v.optional(text, 'cyclic'),
+      prior: v.optional(v.array(fraction)),
+      lookahead: v.optional(count),
+    }),
+    () => ({ strategy: 'cyclic' }),
+  ),
+  lora: v.optional(lora, () => v.parse(lora, {})),
+  training: v.optional(training, () => v.parse(training, {})),
+  store: v.optional(text, 'file:'),
+});
+
+/** s3t.config.json with every default filled in. */
+export interface RunConfig {
+  /** Folder in Hugging Face layout, relative to the file. */
+  base: string;
+  task: 'image-classification';
+  data: {
+    train: string;
+    eval?: string;
+    id?: string;
+    label?: string;
+    text?: string[];
+    image?: string;
+    /** In the order of the model's outputs. */
+    labels: string[];
+  };
+  shards: number;
+  slices: number;
+  /** Sequences trained per shard. */
+  budget: number;
+  sequences: { strategy: string; prior?: number[]; lookahead?: number };
+  lora: { rank: number; alpha: number; rslora: boolean; dropout: number; targets: string[] };
+  training: {
+    epochs: number;
+    batchSize: number;
+    learningRate: number;
+    weightDecay: number;
+    schedule: 'constant' | 'linear' | 'cosine';
+    /** Part of the steps over which the rate rises, 0 to 1. */
+    warmup: number;
+    /** Gradients are scaled down to this norm; null leaves them. */
+    clipNorm: number | null;
+    seed: number;
+  };
+  /** `file:`, `file:<path>` or `postgres://...` */
+  store: string;
+}
+
+/** A configuration and the folder that its paths are relative to. */
+export interface LocatedConfig {
+  config: RunConfig;
+  folder: string;
+  file: string;
+}
+
+/** Reads and checks a configuration file. @throws UnlearnerError `config` naming file and field */
+export async function readConfig(file: string): Promise<LocatedConfig> {
+  const path = resolve(file);
+  let raw: string;
+  try {
+    raw = await readFile(path, 'utf8');
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const problem = code === 'ENOENT' ? 'there is no such file' : `cannot be read (${code})`;
+    throw new UnlearnerError('config', `${file}: ${problem}`, { cause });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(raw);
+  } catch (cause) {
+    throw new UnlearnerError('config', `${file}: is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  return { config: parseConfig(value, file), folder: dirname(path), file: path };
+}
+
+/** Checks a configuration. @throws UnlearnerError `config` naming file and field */
+export function parseConfig(value: unknown, file: string): RunConfig {
+  const result = v.safeParse(schema, value);
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  const path = v.getDotPath(issue) ?? '(whole file)';
+  throw new UnlearnerError('config', `${file}: ${path}: ${explain(issue, path)}`);
+}
+
+function explain(issue: v.BaseIssue<unknown>, path: string): string {
+  if (issue.type === 'strict_object' && issue.expected === 'never') {
+    const known = fieldsAt(path);
+    const guess = known.find((name) => distance(name, path.split('.').at(-1)!) <= 2);
+    return guess ? `there is no such field; did you mean ${guess}?` : `there is no such field; there are ${known.join(', ')}`;
+  }
+  if (issue.received === 'undefined') return 'is missing';
+  // valibot's own messages say "Invalid type: Expected number but received ..."; ours say what is wanted.
+  return issue.message.startsWith('Invalid') ? `must be ${issue.expected}, not ${issue.received}` : issue.message;
+}
+
+/** The fields that may stand beside the one at `path`. */
+function fieldsAt(path: string): string[] {
+  const parents: Record<string, Record<string, unknown>> = {
+    '': schema.entries,
+    data: data.entries,
+    lora: lora.entries,
+    training: training.entries,
+    sequences: { strategy: 0, prior: 0, lookahead: 0 },
+  };
+  const parent = path.split('.').slice(0, -1).join('.');
+  return Object.keys(parents[parent] ?? {});
+}
+
+/** Edit distance (Levenshtein 1966). */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row[b.length]!;
+}

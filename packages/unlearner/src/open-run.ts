@@ -1,0 +1,186 @@
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { canonicalJson, SequenceError, type StageSetting, selectSequences, sha256Hex } from '@s3t/algorithm';
+import { Device } from '@s3t/engine';
+import { type Ledger, LedgerError, LedgerHeldError, openLedger, type RunRow, type StoredRecord } from '@s3t/ledger';
+import { adapterGroups, type BaseModel, loadBaseModel, ModelError, type StageForm, targetsOf } from '@s3t/model';
+import { type LocatedConfig, parseConfig, readConfig, type RunConfig } from './config.ts';
+import { UnlearnerError } from './errors.ts';
+import { placeRecords, readSplit } from './run-data.ts';
+import { manifestFunction, stageSetting } from './setting.ts';
+
+const RUN_FILE = 'run.json';
+
+export interface OpenOptions {
+  /** The run folder. */
+  run: string;
+  /** Path of s3t.config.json: creates the run where there is none, and must agree with the run's own otherwise. */
+  config?: string;
+  /** A device to share; default: one of its own. */
+  device?: Device;
+}
+
+/** Everything an open run stands on. */
+export interface OpenedRun {
+  device: Device;
+  ownsDevice: boolean;
+  ledger: Ledger;
+  base: BaseModel;
+  form: StageForm;
+  located: LocatedConfig;
+  run: RunRow;
+  setting: StageSetting;
+  /** Why stages trained now would not be what the run's ids promise; null when they would. */
+  drift: string | null;
+}
+
+/** What the ledger keeps of a configuration: enough to open the run without the file. */
+interface StoredConfig {
+  config: RunConfig;
+  folder: string;
+}
+
+/** Opens or creates a run. @throws UnlearnerError, always one line, with the run unharmed */
+export async function openRun({ run: folder, config: configFile, device: shared }: OpenOptions): Promise<OpenedRun> {
+  const given = configFile === undefined ? null : await readConfig(configFile);
+  const store = await storeOf(folder);
+  if (!given && store === null) throw noRun(folder);
+  const device = shared ?? (await Device.open());
+  let ledger: Ledger | null = null;
+  try {
+    // A fresh run reads its base and data first: what is wrong with them is said before anything is written.
+    const fresh = given && store === null ? await prepareRun(device, given) : null;
+    if (fresh) await writeStore(folder, fresh.located.config.store);
+    ledger = await openLedger({ store: store ?? given!.config.store, folder });
+    const known = await ledger.run();
+    const located = known ? storedConfig(known, folder) : given;
+    if (!located) throw noRun(folder);
+    if (known && given) assertSameConfig(located.config, given, folder);
+    const prepared = fresh ?? (known ? await prepareBase(device, located) : await prepareRun(device, located));
+    const run = known ?? (await createRun(ledger, prepared as PreparedRun));
+    ledger.useManifest(manifestFunction(run));
+    const { base, form, setting } = prepared;
+    const drift = driftOf(run, setting);
+    return { device, ownsDevice: !shared, ledger, base, form, located, run, setting, drift };
+  } catch (error) {
+    await ledger?.close();
+    if (!shared) device.close();
+    throw translate(error);
+  }
+}
+
+function noRun(folder: string): UnlearnerError {
+  return new UnlearnerError('usage', `${folder}: there is no run here; create one with a configuration file`);
+}
+
+interface PreparedBase {
+  located: LocatedConfig;
+  base: BaseModel;
+  form: StageForm;
+  setting: StageSetting;
+}
+
+interface PreparedRun extends PreparedBase {
+  sequences: number[][];
+  records: StoredRecord[];
+}
+
+async function prepareBase(device: Device, located: LocatedConfig): Promise<PreparedBase> {
+  const { config, folder } = located;
+  const base = await loadBaseModel(device, resolve(folder, config.base));
+  const form = { config: base.config, lora: config.lora, labels: config.data.labels.length };
+  targetsOf(form.lora);
+  adapterGroups(base.config.num_hidden_layers, config.slices);
+  return { located, base, form, setting: stageSetting(config, base.digest) };
+}
+
+async function prepareRun(device: Device, located: LocatedConfig): Promise<PreparedRun> {
+  const { slices, budget, sequences: wanted, training } = located.config;
+  const { strategy, ...options } = wanted;
+  const sequences = selectSequences(strategy, { slices, budget, seed: training.seed, ...options });
+  const prepared = await prepareBase(device, located);
+  return { ...prepared, sequences, records: placeRecords(located, await readSplit(located, 'train')) };
+}
+
+/** Where a run's ledger lies: the one thing that must be known before the ledger can be read. */
+async function storeOf(folder: string): Promise<string | null> {
+  try {
+    return (JSON.parse(await readFile(join(folder, RUN_FILE), 'utf8')) as { store: string }).store;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new UnlearnerError('corrupt', `${join(folder, RUN_FILE)}: cannot be read: ${(error as Error).message}`);
+  }
+}
+
+async function writeStore(folder: string, store: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, RUN_FILE);
+  await writeFile(`${file}.part`, `${JSON.stringify({ format: 's3t-run-1', store })}\n`, { flush: true });
+  await rename(`${file}.part`, file);
+}
+
+async function createRun(
+  ledger: Ledger,
+  { located, base, setting, sequences, records }: PreparedRun,
+): Promise<RunRow> {
+  const { config, folder } = located;
+  const { shards, slices } = config;
+  const canonical = canonicalJson(setting);
+  const settingDigest = sha256Hex(canonical);
+  const stored: StoredConfig = { config, folder };
+  return ledger.createRun({
+    config: stored,
+    setting: canonical,
+    shards,
+    slices,
+    sequences,
+    base: base.digest,
+    records,
+    manifest: manifestFunction({ base: base.digest, settingDigest, sequences, shards }),
+  });
+}
+
+function storedConfig(run: RunRow, folder: string): LocatedConfig {
+  const stored = run.config as StoredConfig;
+  return { config: parseConfig(stored.config, folder), folder: stored.folder, file: folder };
+}
+
+/** Names the first field in which a configuration file differs from the run's own. */
+function assertSameConfig(own: RunConfig, { config, file }: LocatedConfig, folder: string): void {
+  const [left, right] = [flatten(own), flatten(config)];
+  for (const field of new Set([...left.keys(), ...right.keys()]))
+    if (left.get(field) !== right.get(field))
+      throw new UnlearnerError(
+        'config',
+        `${file}: ${field}: is ${right.get(field) ?? 'missing'}, but the run in ${folder} was created with ${left.get(field) ?? 'nothing'}; use another run folder`,
+      );
+}
+
+function flatten(value: unknown, path = ''): Map<string, string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return new Map([[path, JSON.stringify(value)]]);
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined);
+  return new Map(fields.flatMap(([name, field]) => [...flatten(field, path ? `${path}.${name}` : name)]));
+}
+
+/** What of a run's setting is no longer so: another base or other kernels would give other bytes under its ids. */
+function driftOf(run: RunRow, setting: StageSetting): string | null {
+  const then = flatten(JSON.parse(run.setting));
+  const now = flatten(setting);
+  const changed = [...now].filter(([field, value]) => then.get(field) !== value).map(([field]) => field);
+  return changed.length === 0 ? null : changed.join(', ');
+}
+
+/** Errors of the packages below, as errors of a run. */
+export function translate(error: unknown): unknown {
+  if (error instanceof UnlearnerError) return error;
+  const wrap = (code: UnlearnerError['code']) => new UnlearnerError(code, (error as Error).message, { cause: error });
+  if (error instanceof ModelError) return wrap('base');
+  if (error instanceof SequenceError) return wrap('config');
+  if (error instanceof LedgerHeldError) return wrap('held');
+  if (error instanceof LedgerError) {
+    const { code } = error;
+    if (code === 'unknown-record' || code === 'already-erased' || code === 'idempotency-conflict') return wrap(code);
+    return wrap(code === 'ledger-corrupt' || code === 'adapter-corrupt' || code === 'adapter-missing' ? 'corrupt' : 'store');
+  }
+  return error;
+}

@@ -1,0 +1,19 @@
+import type { Erased } from '@s3t/ledger';
+import type { Receipt } from './types.ts';
+
+/** What an erasure did, as it is told to whoever asked for it. */
+export function receiptOf(erased: Erased, receivedAt: number, acknowledgedAt: number): Receipt {
+  return {
+    erasure: erased.erasure,
+    records: erased.records,
+    deactivated: erased.deactivated.flatMap(({ stage, shard, sequences, position }) =>
+      sequences.map((sequence) => ({ stage, shard, sequence, position })),
+    ),
+    before: erased.before,
+    after: erased.after,
+    acknowledgedMs: acknowledgedAt - receivedAt,
+    receivedAt: new Date(receivedAt).toISOString(),
+    acknowledgedAt: new Date(acknowledgedAt).toISOString(),
+    ...(erased.dryRun ? { dryRun: true } : {}),
+  };
+}

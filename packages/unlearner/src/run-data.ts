@@ -1,0 +1,86 @@
+import { type Placement, placer, recordKey } from '@s3t/algorithm';
+import { DataError, type DataRecord, loadRecords } from '@s3t/data';
+import type { Ledger, StoredRecord } from '@s3t/ledger';
+import type { LocatedConfig } from './config.ts';
+import { UnlearnerError } from './errors.ts';
+
+/** A record of the run with what it is known by. */
+export interface RunRecord {
+  key: string;
+  label: number;
+  record: DataRecord;
+}
+
+/** Reads one split of the configured data. @throws UnlearnerError `data` naming file, row and field */
+export async function readSplit({ config, folder }: LocatedConfig, split: 'train' | 'eval'): Promise<DataRecord[]> {
+  const source = config.data[split];
+  if (source === undefined) throw new UnlearnerError('config', `data.${split}: is missing`);
+  try {
+    const records = await loadRecords(source, split, config.data, folder);
+    for (const { id, image, label } of records) {
+      if (!image) throw new UnlearnerError('data', `${source}: record ${id} has no image`);
+      if (label === null) throw new UnlearnerError('data', `${source}: record ${id} has no label`);
+    }
+    return records;
+  } catch (error) {
+    if (error instanceof DataError) throw new UnlearnerError('data', error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** Where every record of a fresh run goes. @throws UnlearnerError `data` when a slice comes out empty */
+export function placeRecords({ config }: LocatedConfig, records: readonly DataRecord[]): StoredRecord[] {
+  const { shards, slices, training } = config;
+  const placeOf: (id: string) => Placement = placer({ shards, slices, seed: training.seed });
+  const counts = Array.from({ length: shards }, () => new Array<number>(slices).fill(0));
+  const placed = records.map(({ id, digest }) => {
+    const { shard, slice } = placeOf(id);
+    counts[shard]![slice]!++;
+    return { key: recordKey(id), digest, shard, slice };
+  });
+  counts.forEach((row, shard) => {
+    const empty = row.indexOf(0);
+    if (empty >= 0)
+      throw new UnlearnerError(
+        'data',
+        `${config.data.train}: slice ${empty} of shard ${shard} got none of the ${records.length} records; use fewer shards or slices`,
+      );
+  });
+  return placed;
+}
+
+/**
+ * The records of a run as the data holds them now, by key. Erased ones are skipped whether or not they are still there.
+ * @throws UnlearnerError `data` naming a record that was changed, added or taken away behind the run's back
+ */
+export async function matchRecords(
+  located: LocatedConfig,
+  ledger: Ledger,
+  records: readonly DataRecord[],
+): Promise<Map<string, RunRecord>> {
+  const source = located.config.data.train;
+  const labelNumbers = new Map(located.config.data.labels.map((label, number) => [label, number]));
+  const expected = new Map<string, string>();
+  for await (const { key, digest } of ledger.records()) expected.set(key, digest);
+  const isErased = await ledger.erasedFilter();
+  const matched = new Map<string, RunRecord>();
+  for (const record of records) {
+    const key = recordKey(record.id);
+    const digest = expected.get(key);
+    if (digest === undefined) {
+      if (isErased(key)) continue;
+      throw new UnlearnerError('data', `${source}: record ${record.id} is not part of this run; start a new run to add it`);
+    }
+    if (digest !== record.digest)
+      throw new UnlearnerError('data', `${source}: record ${record.id} was changed since the run began; erase it instead`);
+    matched.set(key, { key, label: labelNumbers.get(record.label!)!, record });
+  }
+  if (matched.size < expected.size) {
+    const missing = [...expected.keys()].find((key) => !matched.has(key))!;
+    throw new UnlearnerError(
+      'data',
+      `${source}: ${expected.size - matched.size} records of the run are missing (the first has key ${missing.slice(0, 12)}); erase records instead of taking them away`,
+    );
+  }
+  return matched;
+}

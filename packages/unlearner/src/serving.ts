@@ -1,0 +1,103 @@
+import type { ActiveStage, AdapterStore } from '@s3t/ledger';
+import { adapterGroups, type BaseModel, decodeStage, Ensemble, placeStage, type Stage, type StageForm } from '@s3t/model';
+import type { Tensor } from '@s3t/engine';
+import { stacksOf } from './setting.ts';
+
+interface PlacedStage {
+  layers: readonly number[];
+  stage: Stage;
+  tensors: readonly Tensor[];
+}
+
+/** An ensemble as it is served. Immutable: a change of the active stages makes another. */
+export interface Served {
+  readonly ensemble: Ensemble;
+  readonly version: number;
+  readonly manifest: string;
+  /** The stages that answer, of all shards. */
+  readonly stages: readonly string[];
+  readonly depths: readonly { shard: number; depth: number }[];
+}
+
+/**
+ * What answers. Every active stage lies on the device, served or not, so that the ensemble after an erasure is built
+ * without moving a weight.
+ */
+export class Serving {
+  readonly #base: BaseModel;
+  readonly #form: StageForm;
+  readonly #groups: readonly (readonly number[])[];
+  readonly #run: { sequences: readonly number[][]; shards: number };
+  readonly #store: AdapterStore;
+  readonly #placed: Map<string, PlacedStage> = new Map();
+  #served: Served | null = null;
+
+  constructor(parts: {
+    base: BaseModel;
+    form: StageForm;
+    run: { sequences: readonly number[][]; shards: number };
+    store: AdapterStore;
+    slices: number;
+  }) {
+    this.#base = parts.base;
+    this.#form = parts.form;
+    this.#run = parts.run;
+    this.#store = parts.store;
+    this.#groups = adapterGroups(parts.form.config.num_hidden_layers, parts.slices);
+  }
+
+  /** What answers now; null when no shard has a stage. */
+  get served(): Served | null {
+    return this.#served;
+  }
+
+  /** Brings newly active stages onto the device. Call it before `switchTo`, which must not wait. */
+  async place(active: readonly ActiveStage[]): Promise<void> {
+    for (const { id, position, weights } of active) {
+      if (this.#placed.has(id)) continue;
+      const layers = this.#groups[position]!;
+      const bytes = await this.#store.get(weights);
+      const values = decodeStage(bytes as Uint8Array<ArrayBuffer>, this.#form, layers, this.#store.path(weights));
+      const { stage, parameters } = placeStage(this.#base.device, this.#form, layers, values, 'serve');
+      this.#placed.set(id, { layers, stage, tensors: [...parameters.values()] });
+    }
+  }
+
+  /**
+   * Serves the best prefixes of the active stages from now on, and destroys the weights of every other stage on the
+   * device. Synchronous: there is no moment between two ensembles.
+   */
+  switchTo(active: readonly ActiveStage[], version: { version: number; manifest: string }): void {
+    const before = this.#served;
+    const isActive = new Set(active.map(({ id }) => id));
+    const stacks = stacksOf(active, this.#run.sequences, this.#run.shards).filter(({ depth }) => depth > 0);
+    const ensemble = new Ensemble(
+      this.#base,
+      stacks.map(({ shard, stages }) => ({ shard, stages: stages.map((id) => this.#placed.get(id)!) })),
+      this.#form.labels,
+    );
+    this.#served =
+      stacks.length === 0
+        ? null
+        : {
+            ...version,
+            ensemble,
+            stages: stacks.flatMap(({ stages }) => stages),
+            depths: stacks.map(({ shard, depth }) => ({ shard, depth })),
+          };
+    // What it still computes was queued on the device before: its memory is not reused until then.
+    before?.ensemble.dispose();
+    for (const [id, { tensors }] of this.#placed) {
+      if (isActive.has(id)) continue;
+      for (const tensor of tensors) tensor.destroy();
+      this.#placed.delete(id);
+    }
+  }
+
+  dispose(): void {
+    this.#served?.ensemble.dispose();
+    this.#served = null;
+    for (const { tensors } of this.#placed.values()) for (const tensor of tensors) tensor.dispose();
+    this.#placed.clear();
+  }
+}

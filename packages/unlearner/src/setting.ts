@@ -1,0 +1,43 @@
+import { type Manifest, manifestDigest, sha256Hex, type StagePlan, type StageSetting, servedStacks, type Stack } from '@s3t/algorithm';
+import { kernelIdentity } from '@s3t/engine';
+import type { ActiveStage, ManifestOf } from '@s3t/ledger';
+import type { RunConfig } from './config.ts';
+
+/** Everything but the lineage that the bytes of a stage depend on. Paths, shards and the store are no part of it. */
+export function stageSetting(config: RunConfig, baseDigest: string): StageSetting {
+  const { lora, training, task, data, slices } = config;
+  return {
+    base: baseDigest,
+    kernels: sha256Hex(kernelIdentity()),
+    task,
+    labels: data.labels,
+    adapterGroups: slices,
+    lora: { ...lora, targets: [...lora.targets].sort() },
+    training: { ...training },
+  };
+}
+
+/** The stacks that the active stages give. */
+export function stacksOf(active: readonly ActiveStage[], sequences: readonly number[][], shards: number): Stack[] {
+  const plan: StagePlan[] = active.map((stage) => ({ ...stage, lineage: [] }));
+  return servedStacks(plan, sequences, shards, () => true);
+}
+
+/** The manifest of the ensemble that the active stages give, for the ledger to compute in its transactions. */
+export function manifestFunction(run: {
+  base: string;
+  settingDigest: string;
+  sequences: readonly number[][];
+  shards: number;
+}): ManifestOf {
+  return (active) => {
+    const weights = new Map(active.map((stage) => [stage.id, stage.weights]));
+    const stacks = stacksOf(active, run.sequences, run.shards).map(({ shard, sequence, stages }) => ({
+      shard,
+      sequence,
+      stages: stages.map((id) => ({ id, weights: weights.get(id)! })),
+    }));
+    const manifest: Manifest = { base: run.base, setting: run.settingDigest, stacks };
+    return { digest: manifestDigest(manifest), manifest };
+  };
+}

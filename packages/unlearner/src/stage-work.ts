@@ -1,0 +1,62 @@
+import { sha256Hex, type StagePlan } from '@s3t/algorithm';
+import type { RandomKey } from '@s3t/engine';
+import { adapterGroups, type BaseModel, encodeStage, type FrozenStage, type StageForm, type StageProgress, trainStage } from '@s3t/model';
+import type { RunConfig } from './config.ts';
+import type { KeptActivations } from './kept-activations.ts';
+import type { RunRecord } from './run-data.ts';
+
+/** What training a stage needs besides the stage itself. */
+export interface StageContext {
+  base: BaseModel;
+  form: StageForm;
+  config: RunConfig;
+  activations: KeptActivations;
+  /** The stages of its prefix, top-down. */
+  prefix: readonly FrozenStage[];
+  /** The records of its slices. */
+  records: readonly RunRecord[];
+}
+
+/**
+ * Trains a stage and returns its values and the bytes of its file. The bytes follow from its id: records are taken in order
+ * of their keys, each epoch's order is a keyed hash, and all randomness is keyed by the id.
+ */
+export async function workStage(
+  { base, form, config, activations, prefix, records }: StageContext,
+  plan: StagePlan,
+  onProgress: (progress: StageProgress) => void,
+  signal?: AbortSignal,
+): Promise<{ values: Map<string, Float32Array<ArrayBuffer>>; bytes: Uint8Array<ArrayBuffer> }> {
+  const layers = adapterGroups(base.config.num_hidden_layers, config.slices)[plan.position]!;
+  const lowest = Math.min(...layers);
+  const ordered = [...records].sort((a, b) => (a.key < b.key ? -1 : 1));
+  const values = await trainStage(
+    base,
+    {
+      form,
+      training: config.training,
+      key: keyOf(plan.id),
+      layers,
+      prefix,
+      records: ordered.length,
+      activation: (record, target) => activations.read(ordered[record]!.key, lowest, target),
+      labels: Uint32Array.from(ordered, ({ label }) => label),
+      order: (epoch) => epochOrder(plan.id, epoch, ordered),
+    },
+    onProgress,
+    signal,
+  );
+  return { values, bytes: encodeStage(form, layers, values) };
+}
+
+/** The key of everything random in a stage: the first 64 bits of its id. */
+function keyOf(id: string): RandomKey {
+  return [Number.parseInt(id.slice(0, 8), 16), Number.parseInt(id.slice(8, 16), 16)];
+}
+
+/** Records sorted by the hash of stage, epoch and key: leaving one out moves no other past its neighbours. */
+function epochOrder(id: string, epoch: number, records: readonly RunRecord[]): Uint32Array {
+  const hashes = records.map(({ key }) => sha256Hex(`${id}:${epoch}:${key}`));
+  const order = Uint32Array.from(records, (_, i) => i);
+  return order.sort((a, b) => (hashes[a]! < hashes[b]! ? -1 : 1));
+}

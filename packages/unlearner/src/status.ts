@@ -1,0 +1,45 @@
+import { deletionRate, type StagePlan } from '@s3t/algorithm';
+import type { ActiveStage } from '@s3t/ledger';
+import type { OpenedRun } from './open-run.ts';
+import { stacksOf } from './setting.ts';
+import type { StageStatus, Status } from './types.ts';
+import type { WantedStages } from './work.ts';
+
+/** The run as it stands: every shard, sequence and position, trained or not. */
+export async function statusOf({ ledger, located, run }: OpenedRun, wanted: WantedStages): Promise<Status> {
+  const { shards, slices, budget } = located.config;
+  const [active, version, counts] = await Promise.all([ledger.activeStages(), ledger.version(), ledger.counts()]);
+  const rows = new Map(active.map((stage) => [stage.id, stage]));
+  const stacks = stacksOf(active, run.sequences, shards);
+  return {
+    ...version,
+    shards: stacks.map(({ shard, depth, sequence }) => ({
+      shard,
+      servedDepth: depth,
+      servedSequence: sequence,
+      sequences: run.sequences.map((order, number) => ({
+        order,
+        stages: order.map((slice, position) => {
+          const plan = wanted.plan.find(
+            (stage) => stage.shard === shard && stage.position === position && stage.sequences.includes(number),
+          )!;
+          return stageStatus(plan, slice, rows.get(plan.id), wanted);
+        }),
+      })),
+    })),
+    records: counts.records,
+    erased: counts.erased,
+    missing: wanted.plan.filter(({ id }) => !rows.has(id)).length,
+    deletionRate: deletionRate({ shards, slices, budget }),
+  };
+}
+
+function stageStatus(
+  { id, position, shard, slices }: StagePlan,
+  slice: number,
+  row: ActiveStage | undefined,
+  { counts }: WantedStages,
+): StageStatus {
+  const records = slices.reduce((sum, at) => sum + counts[shard]![at]!, 0);
+  return { position, slice, stage: id, weights: row?.weights ?? null, active: row !== undefined, records };
+}

@@ -1,0 +1,121 @@
+/** One input of a prediction. */
+export type Input =
+  | { image: { width: number; height: number; channels: 1 | 3; pixels: Uint8Array } }
+  | { text: Record<string, string> };
+
+export interface LabelScore {
+  label: string;
+  /** Softmax of the mean of the shards' logits, 0 to 1. */
+  score: number;
+}
+
+/** The answers to a batch of inputs, and exactly what they were computed with. */
+export interface Prediction {
+  version: number;
+  manifest: string;
+  /** The stages that answered, of all shards. */
+  stages: readonly string[];
+  /** For each input its labels, best first. */
+  answers: readonly (readonly LabelScore[])[];
+}
+
+export interface StageStatus {
+  position: number;
+  slice: number;
+  /** The stage's id. */
+  stage: string;
+  /** SHA-256 of the adapter's bytes in the store; null while untrained and once destroyed. */
+  weights: string | null;
+  active: boolean;
+  /** How many records it is or will be trained on. */
+  records: number;
+}
+
+export interface ShardStatus {
+  shard: number;
+  servedDepth: number;
+  /** Null while the shard serves nothing. */
+  servedSequence: number | null;
+  sequences: readonly { order: readonly number[]; stages: readonly StageStatus[] }[];
+}
+
+export interface Status {
+  version: number;
+  manifest: string;
+  shards: readonly ShardStatus[];
+  records: number;
+  erased: number;
+  /** Stages still to be trained: none when training or repair is complete. */
+  missing: number;
+  /** Expected uniformly random erasures until no shard serves anything (Lemma 1), from a full ensemble. */
+  deletionRate: number;
+}
+
+export interface Evaluation {
+  accuracy: number;
+  examples: number;
+  version: number;
+  shards: readonly { shard: number; accuracy: number; depth: number }[];
+}
+
+export interface DeactivatedStage {
+  stage: string;
+  shard: number;
+  sequence: number;
+  position: number;
+}
+
+export interface Receipt {
+  erasure: string;
+  /** How many records were erased. */
+  records: number;
+  deactivated: readonly DeactivatedStage[];
+  before: { version: number; manifest: string };
+  after: { version: number; manifest: string };
+  /** Milliseconds from the request's arrival until it was acknowledged. */
+  acknowledgedMs: number;
+  receivedAt: string;
+  acknowledgedAt: string;
+  /** True for a dry run: nothing was changed. */
+  dryRun?: boolean;
+  /** True when an earlier request with the same idempotency key made this receipt. */
+  repeated?: boolean;
+}
+
+export interface Verification {
+  identical: boolean;
+  compared: number;
+  /** Ids of stages whose bytes differ or that are missing. */
+  differing: readonly string[];
+}
+
+export interface TrainingSummary {
+  trained: number;
+  superseded: number;
+  seconds: number;
+}
+
+/** What happens in a run, in order. */
+export type UnlearnerEvent =
+  | { type: 'work-started'; stages: number; steps: number }
+  | { type: 'stage-started'; stage: string; shard: number; position: number; slices: readonly number[]; index: number; stages: number }
+  | { type: 'step'; stage: string; step: number; steps: number; doneSteps: number; totalSteps: number; loss: number | null }
+  | { type: 'stage-published'; stage: string; weights: string; shard: number; position: number; version: number }
+  | { type: 'stage-superseded'; stage: string; shard: number; position: number }
+  | { type: 'work-finished'; trained: number }
+  | { type: 'erased'; receipt: Receipt }
+  | { type: 'version'; version: number; manifest: string };
+
+export interface WorkOptions {
+  /** Only the stages of these shards. Default: all. */
+  shards?: readonly number[];
+  /** Stops after the current step; what was published stays, and the same call goes on from there. */
+  signal?: AbortSignal;
+}
+
+export interface EraseOptions {
+  dryRun?: boolean;
+  idempotencyKey?: string;
+  /** When the request arrived, milliseconds since 1970. Default: now. */
+  receivedAt?: number;
+}

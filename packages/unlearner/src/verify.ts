@@ -1,0 +1,141 @@
+import { planStages, type StagePlan, sliceDigest } from '@s3t/algorithm';
+import { adapterGroups, decodeStage, type FrozenStage } from '@s3t/model';
+import { createHash } from 'node:crypto';
+import { UnlearnerError } from './errors.ts';
+import { KeptActivations } from './kept-activations.ts';
+import type { OpenedRun } from './open-run.ts';
+import { placeRecords, type RunRecord } from './run-data.ts';
+import { workStage } from './stage-work.ts';
+import type { UnlearnerEvent, Verification } from './types.ts';
+
+export interface VerifyOptions {
+  /** Train every stage again, from nothing but the data. */
+  fromScratch?: boolean;
+  /** Only the stages of these shards. */
+  shards?: readonly number[];
+  /** Train this stage again, on the stored stages of its prefix. */
+  stage?: string;
+  signal?: AbortSignal;
+}
+
+/**
+ * Holds the run against what it should be. Always: the log's chain, that the active stages are exactly those that the
+ * data gives, and the digest of every stored adapter. On request stages are trained again and compared bit for bit.
+ */
+export async function verifyRun(
+  opened: OpenedRun,
+  records: ReadonlyMap<string, RunRecord>,
+  { fromScratch = false, shards, stage, signal }: VerifyOptions,
+  emit: (event: UnlearnerEvent) => void,
+): Promise<Verification> {
+  const { ledger } = opened;
+  await ledger.verifyChain();
+  const plan = planFromData(opened, records).filter(({ shard }) => !shards || shards.includes(shard));
+  const active = new Map((await ledger.activeStages()).map((row) => [row.id, row]));
+  const chosen = stage === undefined ? plan : plan.filter(({ id }) => id === stage);
+  if (stage !== undefined && chosen.length === 0)
+    throw new UnlearnerError('usage', `${stage}: the run wants no such stage; see s3t status --json`);
+  const differing = new Set<string>();
+  // Active although the data no longer gives it: what no ledger may hold.
+  if (stage === undefined)
+    for (const { id, shard } of active.values())
+      if ((!shards || shards.includes(shard)) && !plan.some((wanted) => wanted.id === id)) differing.add(id);
+  for (const wanted of chosen) {
+    const weights = active.get(wanted.id)?.weights;
+    if (weights === undefined || !(await isIntact(opened, weights))) differing.add(wanted.id);
+  }
+  if (fromScratch || stage !== undefined) {
+    const retrained = await retrain(opened, records, chosen, stage !== undefined, emit, signal);
+    for (const [id, digest] of retrained) if (active.get(id)?.weights !== digest) differing.add(id);
+  }
+  return { identical: differing.size === 0, compared: chosen.length, differing: [...differing] };
+}
+
+/** The stages that training on these records would make, from the data alone. */
+function planFromData({ located, setting, run }: OpenedRun, records: ReadonlyMap<string, RunRecord>): StagePlan[] {
+  const { shards, slices } = located.config;
+  const table: { key: string; digest: string }[][][] = Array.from({ length: shards }, () =>
+    Array.from({ length: slices }, () => []),
+  );
+  const placed = placeRecords(located, [...records.values()].map(({ record }) => record));
+  for (const { key, digest, shard, slice } of placed) table[shard]![slice]!.push({ key, digest });
+  return planStages({ setting, sequences: run.sequences, sliceDigests: table.map((row) => row.map(sliceDigest)) });
+}
+
+async function isIntact({ ledger }: OpenedRun, weights: string): Promise<boolean> {
+  try {
+    await ledger.adapters.get(weights);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Trains stages again and returns the digest of each one's bytes. Nothing is read from the store but a given prefix. */
+async function retrain(
+  opened: OpenedRun,
+  records: ReadonlyMap<string, RunRecord>,
+  plan: readonly StagePlan[],
+  fromStored: boolean,
+  emit: (event: UnlearnerEvent) => void,
+  signal?: AbortSignal,
+): Promise<Map<string, string>> {
+  const { base, form, located, ledger } = opened;
+  const { config } = located;
+  const groups = adapterGroups(base.config.num_hidden_layers, config.slices);
+  const placed = placeRecords(located, [...records.values()].map(({ record }) => record));
+  const trained = new Map<string, FrozenStage & { parent: string | null }>();
+  const digests = new Map<string, string>();
+  let keptShard: number | null = null;
+  let activations: KeptActivations | null = null;
+  for (const [index, stage] of plan.entries()) {
+    signal?.throwIfAborted();
+    const { id, shard, position, slices, parent } = stage;
+    emit({ type: 'stage-started', stage: id, shard, position, slices, index, stages: plan.length });
+    const ofShard = placed.filter((record) => record.shard === shard);
+    if (!activations || keptShard !== shard) {
+      activations?.clear();
+      const all = ofShard.map(({ key }) => records.get(key)!);
+      const layers = groups.map((group) => Math.min(...group));
+      activations = await KeptActivations.compute(base, all, layers, signal);
+      keptShard = shard;
+    }
+    const prefix = fromStored ? await storedPrefix(opened, parent, groups) : prefixOf(trained, parent);
+    const own = ofShard.filter(({ slice }) => slices.includes(slice)).map(({ key }) => records.get(key)!);
+    const { values, bytes } = await workStage(
+      { base, form, config, activations, prefix, records: own },
+      stage,
+      ({ step, steps, loss }) =>
+        emit({ type: 'step', stage: id, step, steps, doneSteps: index, totalSteps: plan.length, loss }),
+      signal,
+    );
+    trained.set(id, { layers: groups[position]!, values, parent });
+    digests.set(id, createHash('sha256').update(bytes).digest('hex'));
+  }
+  activations?.clear();
+  return digests;
+
+  async function storedPrefix(run: OpenedRun, last: string | null, layersOf: number[][]): Promise<FrozenStage[]> {
+    const active = new Map((await run.ledger.activeStages()).map((row) => [row.id, row]));
+    const prefix: FrozenStage[] = [];
+    for (let at = last; at !== null; ) {
+      const row = active.get(at);
+      if (!row) throw new UnlearnerError('usage', `stage ${at}, which the asked one stands on, is not trained yet`);
+      const bytes = (await ledger.adapters.get(row.weights)) as Uint8Array<ArrayBuffer>;
+      const layers = layersOf[row.position]!;
+      prefix.unshift({ layers, values: decodeStage(bytes, form, layers, ledger.adapters.path(row.weights)) });
+      at = row.parent;
+    }
+    return prefix;
+  }
+}
+
+function prefixOf(
+  trained: ReadonlyMap<string, FrozenStage & { parent: string | null }>,
+  last: string | null,
+): FrozenStage[] {
+  const prefix: FrozenStage[] = [];
+  for (let at = last; at !== null; at = trained.get(at)!.parent) prefix.unshift(trained.get(at)!);
+  return prefix;
+}
+
