@@ -1,5 +1,5 @@
 // The texture form of a tensor whose rows do not fill whole texels (columns % 4 != 0): the same rows, padded with zeros to the
-// next texel. All other texture forms are byte copies of their buffer and need no kernel. See matmul/software.
+// next texel. All other texture forms are byte copies of their buffer and need no kernel. See matmul/panel.
 //
 // 0: the tensor [rows, columns]    1: its texture form, 2^FORM_BITS texels a row    2: params
 const FORM_BITS: u32 = 10u;

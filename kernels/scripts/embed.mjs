@@ -3,6 +3,8 @@
 import { writeFileSync } from 'node:fs';
 
 const { sources } = await import('../src/sources.ts');
-const entries = Object.entries(sources).map(([name, text]) => `  ${JSON.stringify(name)}: ${JSON.stringify(text)},`);
+const entries = Object.entries(sources).map(
+  ([name, text]) => `  ${JSON.stringify(name)}: ${JSON.stringify(text)},`,
+);
 const module = `export const sources = {\n${entries.join('\n')}\n};\n`;
 writeFileSync(new URL('../dist/sources.js', import.meta.url), module);

@@ -12,10 +12,15 @@ const W0 = 0x9e3779b9;
 const W1 = 0xbb67ae85;
 const TWO32 = 2 ** 32;
 
-/** High word of the 64-bit product of two unsigned words; every intermediate stays below 2^49, hence exact in a double. */
+/** High word of the 64-bit product of two unsigned words, from products of their halves: integers only, which compiles to the fastest code. */
 function mulHigh(a: number, b: number): number {
-  const low = Math.floor((a * (b & 0xffff)) / 65536);
-  return Math.floor((a * (b >>> 16) + low) / 65536);
+  const a0 = a & 0xffff;
+  const a1 = a >>> 16;
+  const b0 = b & 0xffff;
+  const b1 = b >>> 16;
+  const middle = Math.imul(a1, b0) + (Math.imul(a0, b0) >>> 16);
+  const other = Math.imul(a0, b1) + (middle & 0xffff);
+  return (Math.imul(a1, b1) + (middle >>> 16) + (other >>> 16)) >>> 0;
 }
 
 /** The four random words of one counter, all unsigned 32-bit integers. Checked against Random123's known answers. */

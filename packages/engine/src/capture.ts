@@ -43,6 +43,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
   }
   const { commands } = recorder;
   const arena = planArena(device, recorder, kept);
+  const recurring = { typicalMs: 0 };
   const written = new Set(commands.flatMap(writtenBy));
   const bindGroups = commands.map((command) =>
     command.kind === 'dispatch' ? bindGroupOf(device.gpu, command) : null,
@@ -52,7 +53,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     length: commands.length,
     arenaBytes: arena.bytes,
     replay: () => {
-      device.submit(commands, bindGroups);
+      device.submit(commands, bindGroups, recurring);
       for (const storage of written) storage.version++;
     },
     profile: (rounds = 20) => profileCommands(device, commands, bindGroups, rounds),
@@ -86,7 +87,11 @@ function livesOf(commands: readonly Command[]): [Life<Storage>[], Life<TextureFo
 }
 
 /** Gives every captured storage and texture its memory; returns how to give it back. */
-function planArena(device: Device, recorder: Recorder, kept: ReadonlySet<Storage>): { bytes: number; dispose(): void } {
+function planArena(
+  device: Device,
+  recorder: Recorder,
+  kept: ReadonlySet<Storage>,
+): { bytes: number; dispose(): void } {
   const [storageLives, textureLives] = livesOf(recorder.commands);
   const own = new Set(recorder.storages);
   const buffers: GPUBuffer[] = [];

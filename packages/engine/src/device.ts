@@ -2,6 +2,7 @@ import { type AdapterChoice, type AdapterClass, findAdapter } from './adapter.ts
 import { bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
 import { EngineError } from './errors.ts';
 import { type KernelValues, type Pipeline, PipelineCache } from './pipeline.ts';
+import { Patience, type Recurring } from './patience.ts';
 import { BufferPool, type MemoryReport } from './pool.ts';
 import { Storage, type TextureForm } from './storage.ts';
 
@@ -49,6 +50,7 @@ export class Device {
   #recorder: Recorder | null = null;
   #failure: EngineError | null = null;
   #closed = false;
+  readonly #patience: Patience = new Patience();
 
   private constructor(gpu: GPUDevice, entry: GPU, adapterClass: AdapterClass, options: DeviceOptions) {
     this.gpu = gpu;
@@ -69,9 +71,7 @@ export class Device {
   /** Opens the adapter of this process. @throws AdapterError when there is none. */
   static async open(options: DeviceOptions = {}): Promise<Device> {
     const { gpu, adapter, adapterClass } = await findAdapter(options);
-    const requiredFeatures = WANTED_FEATURES.filter((name) =>
-      adapter.features.has(name),
-    ) as GPUFeatureName[];
+    const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
     const requiredLimits: Record<string, number> = {};
     for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
     const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
@@ -120,7 +120,9 @@ export class Device {
     try {
       this.#open().read(storage.buffer, staging, size);
       this.flush();
+      await this.#patience.sleep();
       await staging.mapAsync(0x0001);
+      this.#patience.finished();
       if (this.#failure) throw this.#failure;
       return staging.getMappedRange().slice(0, bytes);
     } catch (error) {
@@ -175,18 +177,25 @@ export class Device {
   }
 
   /** Submits a prepared list of commands at once. */
-  submit(commands: readonly Command[], bindGroups: readonly (GPUBindGroup | null)[]): void {
+  submit(
+    commands: readonly Command[],
+    bindGroups: readonly (GPUBindGroup | null)[],
+    recurring?: Recurring,
+  ): void {
     this.#assertUsable();
     this.flush();
     const writer = new CommandWriter(this.gpu);
     for (let i = 0; i < commands.length; i++) writer.write(commands[i]!, bindGroups[i]!);
     this.gpu.queue.submit([writer.finish()]);
+    if (recurring) this.#patience.submitted(recurring);
   }
 
   /** Resolves when all queued work is done. @throws EngineError of the first thing that went wrong. */
   async idle(): Promise<void> {
     this.flush();
+    await this.#patience.sleep();
     await this.gpu.queue.onSubmittedWorkDone();
+    this.#patience.finished();
     this.#assertUsable();
   }
 

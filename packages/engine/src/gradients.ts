@@ -11,28 +11,30 @@ import type { Tensor } from './tensor.ts';
  * @throws EngineError when the loss is not a scalar or does not depend on a parameter
  */
 export function gradients(loss: Tensor, parameters: readonly Tensor[]): Tensor[] {
-  if (loss.size !== 1) throw new EngineError(`gradients: the loss has shape [${loss.shape}], not one element`);
+  if (loss.size !== 1)
+    throw new EngineError(`gradients: the loss has shape [${loss.shape}], not one element`);
   return scope(() =>
     withoutGradients(() => {
-    const found = new Map<Tensor, Tensor>([[loss, fill(loss.device, loss.shape, 1)]]);
-    for (const output of tapeBehind(loss)) {
-      const gradient = found.get(output);
-      if (!gradient) continue;
-      const { inputs, backward } = output.node!;
-      const parts = backward(gradient);
-      inputs.forEach((input, index) => {
-        const part = parts[index];
-        if (!part || !input.isTracked) return;
-        const sum = found.get(input);
-        found.set(input, sum ? add(sum, part) : part);
+      const found = new Map<Tensor, Tensor>([[loss, fill(loss.device, loss.shape, 1)]]);
+      for (const output of tapeBehind(loss)) {
+        const gradient = found.get(output);
+        if (!gradient) continue;
+        const { inputs, backward } = output.node!;
+        const parts = backward(gradient);
+        inputs.forEach((input, index) => {
+          const part = parts[index];
+          if (!part || !input.isTracked) return;
+          const sum = found.get(input);
+          found.set(input, sum ? add(sum, part) : part);
+        });
+      }
+      return parameters.map((parameter, index) => {
+        const gradient = found.get(parameter);
+        if (!gradient) throw new EngineError(`gradients: the loss does not depend on parameter ${index}`);
+        return gradient;
       });
-    }
-    return parameters.map((parameter, index) => {
-      const gradient = found.get(parameter);
-      if (!gradient) throw new EngineError(`gradients: the loss does not depend on parameter ${index}`);
-      return gradient;
-    });
-  }));
+    }),
+  );
 }
 
 /** Every tensor with a node behind `loss`, latest first. */

@@ -27,9 +27,6 @@ afterAll(() => {
   expect(gpu).toBeDefined();
 });
 
-/** The classes whose kernels this machine can run. */
-const classes = (): AdapterClass[] => (ownClass === 'software' ? ['software', 'portable'] : [ownClass]);
-
 const STORAGE = 0x80 | 0x08 | 0x04; // STORAGE | COPY_DST | COPY_SRC
 const pipelines = new Map<string, GPUComputePipeline>();
 
@@ -166,7 +163,7 @@ function reference(problem: MatmulProblem, { a, b, c, bias }: Data): Float64Arra
   return result;
 }
 
-/** The worst error over what rounding allows: a chain of k roundings of partial sums up to sqrt(k). */
+/** The worst error in units of what the rounding of a chain of k multiply-adds of numbers below 1 allows. */
 async function worstError(adapterClass: AdapterClass, problem: MatmulProblem): Promise<number> {
   const data = dataFor(problem);
   const actual = await multiply(adapterClass, problem, data);
@@ -175,39 +172,129 @@ async function worstError(adapterClass: AdapterClass, problem: MatmulProblem): P
   return actual.reduce((worst, value, i) => Math.max(worst, Math.abs(value - expected[i]!) / allowed), 0);
 }
 
-const plain = { batch: 1, transposeA: false, transposeB: false };
-const transposes = [
-  { transposeA: false, transposeB: false },
-  { transposeA: false, transposeB: true },
-  { transposeA: true, transposeB: false },
-  { transposeA: true, transposeB: true },
-];
-const shapes: [number, number, number][] = [
-  [1, 1, 1],
-  [2, 3, 5],
-  [5, 10, 16],
-  [16, 64, 17],
-  [17, 17, 49],
-  [33, 16, 68],
-  [64, 10, 64],
-  [70, 33, 100],
-  [128, 96, 32],
-  [9, 65, 31],
-];
+const NN = { transposeA: false, transposeB: false };
+const NT = { transposeA: false, transposeB: true };
+const TN = { transposeA: true, transposeB: false };
+const TT = { transposeA: true, transposeB: true };
+const transposes = { NN, NT, TN, TT };
 
-describe.each(['software', 'portable'] as const)('%s', (wanted) => {
-  const adapterClass = (context: { skip: (note: string) => void }): AdapterClass => {
-    const runnable = classes();
-    if (wanted === 'software' && !runnable.includes(wanted)) context.skip('this adapter has no such kernels');
-    return wanted === 'software' ? wanted : runnable.at(-1)!;
-  };
+/** `rows` rows of op(A), from `first` on. */
+function rowsOf(
+  { m, k, transposeA }: MatmulProblem,
+  a: Float32Array<ArrayBuffer>,
+  first: number,
+  rows: number,
+): Float32Array<ArrayBuffer> {
+  if (!transposeA) return a.slice(first * k, (first + rows) * k);
+  return Float32Array.from({ length: rows * k }, (_, i) => a[Math.floor(i / rows) * m + first + (i % rows)]!);
+}
 
-  test.each(shapes)('%i x %i x %i, all transposes', async (m, n, k) => {
-    const context = { skip: (_: string): void => undefined };
-    if (wanted === 'software' && ownClass !== 'software') return;
-    for (const transpose of transposes) {
-      const worst = await worstError(adapterClass(context), { m, n, k, batch: 1, ...transpose });
-      expect(worst, JSON.stringify(transpose)).toBeLessThan(1);
+describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', (adapterClass) => {
+  // The kernels of the other classes need features that this adapter lacks, or are the portable ones.
+  const runs = (): boolean => adapterClass === 'portable' || adapterClass === ownClass;
+
+  test.for([
+    [1, 1, 1],
+    [2, 3, 5],
+    [5, 10, 16],
+    [16, 64, 17],
+    [17, 17, 49],
+    [33, 16, 68],
+    [70, 36, 100],
+    [9, 100, 197],
+  ] as const)('%i x %i x %i', async ([m, n, k], { skip }) => {
+    if (!runs()) skip();
+    for (const [name, transpose] of Object.entries(transposes)) {
+      const worst = await worstError(adapterClass, { m, n, k, batch: 1, ...transpose });
+      expect(worst, name).toBeLessThan(1);
     }
   });
+
+  test('batches, shared operands, alpha, bias and accumulation', async ({ skip }) => {
+    if (!runs()) skip();
+    for (const n of [20, 7]) {
+      const problem = { m: 10, n, k: 12, batch: 3, alpha: -0.5, ...NT };
+      expect(await worstError(adapterClass, problem)).toBeLessThan(1);
+      expect(await worstError(adapterClass, { ...problem, sharedB: true, bias: true })).toBeLessThan(1);
+      expect(await worstError(adapterClass, { ...problem, sharedA: true, ...NN })).toBeLessThan(1);
+      expect(await worstError(adapterClass, { ...problem, accumulate: true })).toBeLessThan(1);
+    }
+    const deep = { m: 6, n: 8, k: 130, batch: 2, bias: true, accumulate: true, ...TN };
+    expect(await worstError(adapterClass, deep)).toBeLessThan(1);
+  });
+
+  test.for([
+    ['NN', 64, 64],
+    ['NT', 64, 64],
+    ['NT', 16, 64],
+    ['TN', 64, 200],
+    ['NT', 10, 200],
+  ] as const)(
+    'the bits of a row do not depend on the rows beside it: %s, n %i, k %i',
+    async ([transpose, n, k], { skip }) => {
+      if (!runs()) skip();
+      const problem: MatmulProblem = { m: 150, n, k, batch: 1, ...transposes[transpose] };
+      const data = dataFor(problem);
+      const whole = await multiply(adapterClass, problem, data);
+      for (const [first, rows] of [
+        [0, 1],
+        [149, 1],
+        [3, 17],
+        [50, 100],
+      ] as const) {
+        const part = await multiply(
+          adapterClass,
+          { ...problem, m: rows },
+          { ...data, a: rowsOf(problem, data.a, first, rows) },
+        );
+        expect(part, `rows ${first} to ${first + rows - 1}`).toEqual(
+          whole.slice(first * n, (first + rows) * n),
+        );
+      }
+    },
+  );
+
+  test('the bits of a column do not depend on how many there are', async ({ skip }) => {
+    if (!runs()) skip();
+    const problem = { m: 20, n: 64, k: 130, batch: 1, alpha: 0.3, ...NT };
+    const data = dataFor(problem);
+    const whole = await multiply(adapterClass, problem, data);
+    for (const n of [10, 16, 32]) {
+      const part = await multiply(adapterClass, { ...problem, n }, data);
+      for (let i = 0; i < problem.m; i++) {
+        expect(part.slice(i * n, (i + 1) * n), `n ${n}, row ${i}`).toEqual(whole.slice(i * 64, i * 64 + n));
+      }
+    }
+  });
+});
+
+test('a batch gives each of its products the bits it has alone', async () => {
+  const problem: MatmulProblem = { m: 7, n: 12, k: 9, batch: 3, ...NN };
+  const data = dataFor(problem);
+  const whole = await multiply(ownClass, problem, data);
+  const a = data.a.slice(7 * 9, 2 * 7 * 9);
+  const b = data.b.slice(9 * 12, 2 * 9 * 12);
+  const alone = await multiply(ownClass, { ...problem, batch: 1 }, { ...data, a, b });
+  expect(whole.slice(7 * 12, 2 * 7 * 12)).toEqual(alone);
+});
+
+test('the table refuses what is no product', () => {
+  expect(() => chooseMatmul('gpu', { m: 2, n: 0, k: 3, batch: 1, ...NN })).toThrow(
+    'matmul: no product of [1, 2, 3] and [1, 3, 0]',
+  );
+});
+
+test('texture forms are byte copies of rows of 1024 texels, or padded', () => {
+  expect(textureForm(100, 64)).toEqual({
+    width: 1024,
+    height: 2,
+    bytesPerRow: 16384,
+    copies: [
+      { offset: 0, y: 0, width: 1024, height: 1 },
+      { offset: 16384, y: 1, width: 576, height: 1 },
+    ],
+    pad: null,
+  });
+  const { height, copies, pad } = textureForm(3000, 10);
+  expect([height, copies, pad?.workgroups]).toEqual([9, [], [16, 9, 1]]);
 });

@@ -56,12 +56,59 @@ export function chooseMatmul(adapterClass: AdapterClass, problem: MatmulProblem)
 
 /** The subgroup size of lavapipe. */
 const LANES = 8;
+/** Rows of op(B) a panel holds: its code and what it spills still fit the first-level caches. */
+const PANEL_DEPTH = 64;
+/** A k up to this is one panel: better a deep one than a second. */
+const WHOLE_PANEL_DEPTH = 96;
+/** Rows of C whose partial sums fit 16 KiB of workgroup memory, the least that WebGPU grants. */
+const DEEP_ROWS = 64;
+/** Workgroups that keep the cores of a small machine evenly busy; more of them load the same panel more often. */
+const WANTED_WORKGROUPS = 8;
 
 function softwarePlan(problem: MatmulProblem): MatmulPlan {
+  return problem.n % 4 === 0 ? panelPlan(problem) : broadcastPlan(problem);
+}
+
+/** The fast kernel, which writes four columns at a time. */
+function panelPlan(problem: MatmulProblem): MatmulPlan {
   const { m, n, k, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
-  const tileRows = m <= 8 ? 8 : 16;
+  const span = n <= 16 ? 4 : LANES;
+  const groups = n <= 4 * LANES || transposeA ? 1 : 2;
+  const rowsAtOnce = transposeA ? 4 : 4 / groups;
+  const deep = k > WHOLE_PANEL_DEPTH;
+  const depth = deep ? PANEL_DEPTH : k;
+  const columnTiles = Math.ceil(n / (4 * span * groups));
+  const step = rowsAtOnce * (LANES / span);
+  const shared = Math.ceil(m / Math.ceil(WANTED_WORKGROUPS / (columnTiles * batch)));
+  const rows = step * Math.ceil(Math.min(shared, deep ? DEEP_ROWS : m) / step);
   return {
-    kernel: 'matmul/software',
+    kernel: 'matmul/panel',
+    constants: {
+      SPAN: span,
+      GROUPS: groups,
+      ROWS: rowsAtOnce,
+      DEPTH: depth,
+      K_REST: k % depth,
+      DEEP: deep,
+      TILE_ROWS: deep ? DEEP_ROWS : 1,
+      TRANSPOSE_A: transposeA,
+      TRANSPOSE_B: transposeB,
+      BIAS: bias,
+      ACCUMULATE: accumulate,
+    },
+    unroll: true,
+    operands: { a: 'texture', b: 'texture' },
+    workgroups: [columnTiles, Math.ceil(m / rows), batch],
+    params: params(problem, 4, rows),
+  };
+}
+
+/** The kernel for any n: the classes of a small head, tokens that are no multiple of 4. */
+function broadcastPlan(problem: MatmulProblem): MatmulPlan {
+  const { m, n, k, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
+  const tileRows = 8;
+  return {
+    kernel: 'matmul/broadcast',
     constants: {
       TILE_ROWS: tileRows,
       K_REST: k % (4 * LANES),
@@ -101,14 +148,14 @@ function tiledPlan(_adapterClass: AdapterClass, problem: MatmulProblem): MatmulP
   };
 }
 
-/** The parameter block that all kernels share; strides count units of `unit` elements. */
-function params(problem: MatmulProblem, unit: number): Uint32Array<ArrayBuffer> {
+/** The parameter block that all kernels share (`rows` only matters to the panel kernel); strides count `unit` elements. */
+function params(problem: MatmulProblem, unit: number, rows = 0): Uint32Array<ArrayBuffer> {
   const { m, n, k, transposeA, transposeB, sharedA, sharedB, alpha = 1 } = problem;
   const aRow = Math.ceil((transposeA ? m : k) / unit);
   const bRow = Math.ceil((transposeB ? k : n) / unit);
   const aBatch = sharedA ? 0 : aRow * (transposeA ? k : m);
   const bBatch = sharedB ? 0 : bRow * (transposeB ? n : k);
-  const words = new Uint32Array([m, n, k, 0, aRow, aBatch, bRow, bBatch]);
+  const words = new Uint32Array([m, n, k, 0, aRow, aBatch, bRow, bBatch, rows]);
   new Float32Array(words.buffer)[3] = alpha;
   return words;
 }

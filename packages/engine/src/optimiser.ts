@@ -33,7 +33,10 @@ export class AdamW {
     this.parameters = parameters;
     const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01, clipNorm = null } = options;
     this.#options = { betas, epsilon, weightDecay, clipNorm };
-    this.#moments = parameters.map(({ shape }) => ({ mean: zeros(device, shape), square: zeros(device, shape) }));
+    this.#moments = parameters.map(({ shape }) => ({
+      mean: zeros(device, shape),
+      square: zeros(device, shape),
+    }));
     this.#hyper = tensor(device, new Float32Array(8));
     this.#one = fill(device, [1], 1);
   }

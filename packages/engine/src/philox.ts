@@ -37,8 +37,7 @@ export function uniformValues(
   const values = new Float32Array(count);
   for (let i = 0; i < count; i += 4) {
     const words = philox([i / 4, 0, stream, 1], key);
-    for (let j = 0; j < 4 && i + j < count; j++)
-      values[i + j] = ((words[j]! >>> 8) / 2 ** 23 - 1) * bound;
+    for (let j = 0; j < 4 && i + j < count; j++) values[i + j] = ((words[j]! >>> 8) / 2 ** 23 - 1) * bound;
   }
   return values;
 }

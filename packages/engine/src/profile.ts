@@ -26,10 +26,7 @@ export async function profileCommands(
     const kernel = command.kind === 'dispatch' ? command.pipeline.label : command.kind;
     await device.idle();
     const began = performance.now();
-    device.submit(
-      new Array(rounds).fill(command),
-      new Array(rounds).fill(bindGroups[i]),
-    );
+    device.submit(new Array(rounds).fill(command), new Array(rounds).fill(bindGroups[i]));
     await device.idle();
     const ms = (performance.now() - began) / rounds;
     const entry = times.get(kernel);

@@ -1,8 +1,8 @@
-import type { Node } from './tape.ts';
 import type { Device } from './device.ts';
 import { EngineError, ShapeError } from './errors.ts';
 import { register } from './scope.ts';
 import type { Storage } from './storage.ts';
+import type { Node } from './tape.ts';
 
 export type Shape = readonly number[];
 export type DataType = 'f32' | 'u32';

@@ -1,10 +1,13 @@
 import { afterAll, describe } from 'vitest';
+import { erasureSuite } from './testing/erasure-suite.ts';
 import { SharedPglite } from './testing/pglite.ts';
-import { ledgerSuite } from './testing/suite.ts';
+import { runSuite } from './testing/run-suite.ts';
 
 const shared = new SharedPglite();
 afterAll(() => shared.remove());
 
 describe('on PGlite', () => {
-  ledgerSuite({ fresh: () => shared.fresh(), reopen: () => shared.reopen(), done: async () => {} });
+  const stand = { fresh: () => shared.fresh(), reopen: () => shared.reopen(), done: async () => {} };
+  runSuite(stand);
+  erasureSuite(stand);
 });

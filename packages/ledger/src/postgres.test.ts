@@ -1,9 +1,11 @@
 import { rm } from 'node:fs/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import { type Ledger, LedgerHeldError, openLedger } from './index.ts';
+import { erasureSuite } from './testing/erasure-suite.ts';
 import { startPostgres } from './testing/postgres.ts';
 import { digest, manifestOf, temporaryFolder, testRecords, testRun } from './testing/run.ts';
-import { ledgerSuite } from './testing/suite.ts';
+import { runSuite } from './testing/run-suite.ts';
+import type { Stand } from './testing/stand.ts';
 
 const server = await startPostgres();
 const reason = 'reason' in server ? server.reason : null;
@@ -29,14 +31,16 @@ afterAll(async () => {
 });
 
 describe.skipIf(reason !== null)(`on PostgreSQL${reason === null ? '' : `: ${reason}`}`, () => {
-  ledgerSuite({
+  const stand: Stand = {
     fresh: () => open(),
     reopen: async (ledger) => {
       await ledger.close();
       return open(true, ledger.folder);
     },
     done: (ledger) => ledger.close(),
-  });
+  };
+  runSuite(stand);
+  erasureSuite(stand);
 
   test('a second exclusive process is refused, from another folder too', async () => {
     await using first = await open();

@@ -1,23 +1,16 @@
-import { and, asc, eq, gt, sql } from 'drizzle-orm';
+import { and, asc, eq, gt } from 'drizzle-orm';
 import { unreferenced } from './acknowledge.ts';
 import { audit } from './audit.ts';
 import { readEntries } from './chain.ts';
 import { commitmentOf } from './commitment.ts';
 import { type Database, guarded } from './database.ts';
 import { LedgerError } from './errors.ts';
+import { readRecords } from './read-records.ts';
 import { erased, erasures, records, run, slices, versions } from './schema.ts';
 import type * as types from './types.ts';
 import { latestVersion, readStages } from './versions.ts';
 
 const PAGE = 20_000;
-
-/** Hex from the database is text the drivers hand through; bytes they would turn into arrays first, at several times the cost. */
-const recordColumns = {
-  key: sql<string>`encode(${records.key}, 'hex')`,
-  digest: sql<string>`encode(${records.digest}, 'hex')`,
-  shard: records.shard,
-  slice: records.slice,
-};
 
 /** The half of a `Ledger` that only reads. */
 export class LedgerReader {
@@ -43,14 +36,8 @@ export class LedgerReader {
   async *records(): AsyncGenerator<types.StoredRecord> {
     let after: string | undefined;
     for (;;) {
-      const page = await guarded(() =>
-        this.database.db
-          .select(recordColumns)
-          .from(records)
-          .where(after === undefined ? undefined : gt(records.key, after))
-          .orderBy(asc(records.key))
-          .limit(PAGE),
-      );
+      const where = after === undefined ? undefined : gt(records.key, after);
+      const page = await guarded(() => readRecords(this.database.db, where, PAGE));
       yield* page;
       after = page[page.length - 1]?.key;
       if (page.length < PAGE) return;
@@ -59,13 +46,8 @@ export class LedgerReader {
 
   /** The records of one slice, in order of key. Read `revisions` first when a stage is to be trained on them. */
   async sliceRecords(shard: number, slice: number): Promise<types.StoredRecord[]> {
-    return guarded(() =>
-      this.database.db
-        .select(recordColumns)
-        .from(records)
-        .where(and(eq(records.shard, shard), eq(records.slice, slice)))
-        .orderBy(asc(records.key)),
-    );
+    const where = and(eq(records.shard, shard), eq(records.slice, slice));
+    return guarded(() => readRecords(this.database.db, where));
   }
 
   /** `[shard][slice]`: how many erasures have touched the slice. What `publishStage` wants as guard. */

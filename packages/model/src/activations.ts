@@ -38,7 +38,8 @@ export async function baseActivations(
     const pixels = new Float32Array(BATCH * pictureSize);
     for (let start = 0; start < count; start += BATCH) {
       const rows = Math.min(BATCH, count - start);
-      for (let i = 0; i < rows; i++) pictures(start + i, pixels.subarray(i * pictureSize, (i + 1) * pictureSize));
+      for (let i = 0; i < rows; i++)
+        pictures(start + i, pixels.subarray(i * pictureSize, (i + 1) * pictureSize));
       input.write(pixels);
       step.replay();
       const read = await Promise.all(step.outputs.map((output) => output.read()));

@@ -6,7 +6,15 @@ export { adapterGroups, type LoraConfig, loraScale } from './lora.ts';
 export { type BaseModel, loadBaseModel, placeBaseModel } from './model.ts';
 export { type Picture, type Preprocessing, preprocess } from './preprocess.ts';
 export { parseSafetensors, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';
-export { decodeStage, encodeStage, placeStage, type Stage, type StageForm, startStage, targetsOf } from './stage.ts';
+export {
+  decodeStage,
+  encodeStage,
+  placeStage,
+  type Stage,
+  type StageForm,
+  startStage,
+  targetsOf,
+} from './stage.ts';
 export {
   type FrozenStage,
   type StageProgress,
@@ -24,6 +32,6 @@ export {
   parseVitConfig,
   tokenCount,
   type VitConfig,
-  vitParameters,
   type VitWeights,
+  vitParameters,
 } from './vit.ts';

@@ -23,7 +23,9 @@ export function loraScale({ rank, alpha, rslora }: LoraConfig): number {
 export function adapterGroups(layers: number, groups: number): number[][] {
   const height = Math.floor(layers / groups);
   if (height < 1)
-    throw new ModelError(`slices: ${groups} is more than the ${layers} layers of the base; use at most ${layers}`);
+    throw new ModelError(
+      `slices: ${groups} is more than the ${layers} layers of the base; use at most ${layers}`,
+    );
   return Array.from({ length: groups }, (_, group) =>
     Array.from({ length: height }, (_, i) => layers - 1 - group * height - i),
   );

@@ -18,7 +18,11 @@ export interface Preprocessing {
 }
 
 /** Reads a ViT preprocessor_config.json. @throws ModelError naming the field */
-export function parsePreprocessing(config: Record<string, unknown>, channels: number, file: string): Preprocessing {
+export function parsePreprocessing(
+  config: Record<string, unknown>,
+  channels: number,
+  file: string,
+): Preprocessing {
   const size = config.size as { width?: unknown; height?: unknown } | undefined;
   const { image_mean: mean, image_std: deviation, rescale_factor: rescale = 1 / 255 } = config;
   const isNumbers = (value: unknown): value is number[] =>

@@ -44,11 +44,15 @@ export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, file: string): 
   const { __metadata__: metadata = {}, ...entries } = parseHeader(bytes.subarray(8, start), fail);
   const tensors = new Map<string, StoredTensor>();
   let end = 0;
-  const ordered = Object.entries(entries).map(([name, entry]) => ({ name, ...checkEntry(name, entry, fail) }));
+  const ordered = Object.entries(entries).map(([name, entry]) => ({
+    name,
+    ...checkEntry(name, entry, fail),
+  }));
   ordered.sort((a, b) => a.from - b.from || a.to - b.to);
   for (const { name, dtype, shape, from, to } of ordered) {
     if (from !== end) fail(`tensor ${name} starts at byte ${from} of the data, not at ${end}`);
-    if (start + to > bytes.length) fail(`tensor ${name} ends at byte ${to} of the data, past the end of the file`);
+    if (start + to > bytes.length)
+      fail(`tensor ${name} ends at byte ${to} of the data, past the end of the file`);
     end = to;
     tensors.set(name, { dtype, shape, bytes: bytes.subarray(start + from, start + to) });
   }
@@ -63,7 +67,8 @@ function parseHeader(bytes: Uint8Array, fail: (problem: string) => never): Recor
   } catch {
     fail('its header is not JSON');
   }
-  if (typeof header !== 'object' || header === null || Array.isArray(header)) fail('its header is not an object');
+  if (typeof header !== 'object' || header === null || Array.isArray(header))
+    fail('its header is not an object');
   return header as Record<string, unknown>;
 }
 
@@ -74,9 +79,15 @@ function checkEntry(
 ): { dtype: string; shape: number[]; from: number; to: number } {
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
   const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-  if (typeof dtype !== 'string' || !(dtype in BYTES)) fail(`tensor ${name} has the unknown dtype ${String(dtype)}`);
+  if (typeof dtype !== 'string' || !(dtype in BYTES))
+    fail(`tensor ${name} has the unknown dtype ${String(dtype)}`);
   if (!Array.isArray(shape) || !shape.every(isCount)) fail(`tensor ${name} has no valid shape`);
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || (offsets[0] ?? 0) > (offsets[1] ?? -1))
+  if (
+    !Array.isArray(offsets) ||
+    offsets.length !== 2 ||
+    !offsets.every(isCount) ||
+    (offsets[0] ?? 0) > (offsets[1] ?? -1)
+  )
     fail(`tensor ${name} has no valid data_offsets`);
   const [from, to] = offsets as [number, number];
   const size = (shape as number[]).reduce((product, extent) => product * extent, BYTES[dtype as string]!);

@@ -16,7 +16,15 @@ import {
 import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
 import { headOf, placeStage, type StageForm, startStage } from './stage.ts';
-import { classify, encoderLayer, type LayerAdapter, type LoraTarget, tokenCount, VIT_TARGETS, type VitLayer } from './vit.ts';
+import {
+  classify,
+  encoderLayer,
+  type LayerAdapter,
+  type LoraTarget,
+  tokenCount,
+  VIT_TARGETS,
+  type VitLayer,
+} from './vit.ts';
 
 /** How a stage is trained; names as in the configuration file. */
 export interface TrainingConfig {
@@ -66,7 +74,10 @@ export interface StageProgress {
 const STEPS_PER_LOSS = 10;
 
 /** Steps a stage takes. */
-export function stageSteps(records: number, { epochs, batchSize }: Pick<TrainingConfig, 'epochs' | 'batchSize'>): number {
+export function stageSteps(
+  records: number,
+  { epochs, batchSize }: Pick<TrainingConfig, 'epochs' | 'batchSize'>,
+): number {
   return epochs * Math.ceil(records / batchSize);
 }
 
@@ -137,7 +148,9 @@ export async function trainStage(
         const loss = isRead ? await step.outputs.loss.item() : null;
         if (!isRead) await device.idle();
         if (loss !== null && !Number.isFinite(loss))
-          throw new ModelError(`training: the loss became ${loss} at step ${done}; lower training.learningRate`);
+          throw new ModelError(
+            `training: the loss became ${loss} at step ${done}; lower training.learningRate`,
+          );
         onProgress({ step: done, steps, loss });
       }
     }
@@ -147,7 +160,8 @@ export async function trainStage(
     optimiser.dispose();
     random.state.dispose();
     for (const tensor of [...trained, ...Object.values(inputs)]) tensor.destroy();
-    for (const merged of layers.values()) for (const target of VIT_TARGETS) disposeMerged(merged, target, base);
+    for (const merged of layers.values())
+      for (const target of VIT_TARGETS) disposeMerged(merged, target, base);
   }
 }
 
@@ -206,7 +220,9 @@ function withDropout(
   return { ...adapter, dropout: (x, use) => dropout(x, random, rate, layer * VIT_TARGETS.length + use) };
 }
 
-async function readValues(parameters: ReadonlyMap<string, Tensor>): Promise<Map<string, Float32Array<ArrayBuffer>>> {
+async function readValues(
+  parameters: ReadonlyMap<string, Tensor>,
+): Promise<Map<string, Float32Array<ArrayBuffer>>> {
   const values = new Map<string, Float32Array<ArrayBuffer>>();
   for (const [name, parameter] of parameters) values.set(name, await parameter.read());
   return values;

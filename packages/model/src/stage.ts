@@ -2,7 +2,14 @@ import { type Device, type RandomKey, type Tensor, tensor, uniformValues } from 
 import { ModelError } from './errors.ts';
 import { type LoraConfig, loraScale } from './lora.ts';
 import { parseSafetensors, toFloat32, writeSafetensors } from './safetensors.ts';
-import { type LayerAdapter, type LinearWeights, type LoraPair, type LoraTarget, VIT_TARGETS, type VitConfig } from './vit.ts';
+import {
+  type LayerAdapter,
+  type LinearWeights,
+  type LoraPair,
+  type LoraTarget,
+  VIT_TARGETS,
+  type VitConfig,
+} from './vit.ts';
 
 /** What fixes the shapes of every stage of a run. */
 export interface StageForm {
@@ -45,7 +52,9 @@ function parametersOf(form: StageForm, layers: readonly number[]): { name: strin
 export function targetsOf({ targets }: LoraConfig): LoraTarget[] {
   for (const target of targets)
     if (!(VIT_TARGETS as readonly string[]).includes(target))
-      throw new ModelError(`lora.targets: the model has no layer "${target}"; it has ${VIT_TARGETS.join(', ')}`);
+      throw new ModelError(
+        `lora.targets: the model has no layer "${target}"; it has ${VIT_TARGETS.join(', ')}`,
+      );
   return VIT_TARGETS.filter((target) => targets.includes(target));
 }
 

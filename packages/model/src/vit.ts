@@ -91,7 +91,8 @@ export function parseVitConfig(config: Record<string, unknown>, file: string): V
   const fail = (field: string, problem: string): never => {
     throw new ModelError(`${file}: field ${field} ${problem}`);
   };
-  if (config.model_type !== 'vit') fail('model_type', `is ${JSON.stringify(config.model_type)}; this reads "vit"`);
+  if (config.model_type !== 'vit')
+    fail('model_type', `is ${JSON.stringify(config.model_type)}; this reads "vit"`);
   for (const field of REQUIRED)
     if (!Number.isInteger(config[field]) || (config[field] as number) < 1)
       fail(field, `must be a positive whole number, not ${JSON.stringify(config[field])}`);
@@ -183,7 +184,9 @@ export function loadVit(
     const stored = tensors.get(`vit.${name}`) ?? tensors.get(name);
     if (!stored) throw new ModelError(`${file}: there is no tensor vit.${name}`);
     if (stored.shape.join() !== shape.join())
-      throw new ModelError(`${file}: tensor vit.${name} has shape [${stored.shape}], config.json asks for [${shape}]`);
+      throw new ModelError(
+        `${file}: tensor vit.${name} has shape [${stored.shape}], config.json asks for [${shape}]`,
+      );
     loaded.set(name, tensor(device, toFloat32(stored, name), shape, { constant: true }));
   }
   return arrangeVit(config, (name) => loaded.get(name)!);

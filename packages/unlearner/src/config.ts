@@ -138,11 +138,15 @@ function explain(issue: v.BaseIssue<unknown>, path: string): string {
   if (issue.type === 'strict_object' && issue.expected === 'never') {
     const known = fieldsAt(path);
     const guess = known.find((name) => distance(name, path.split('.').at(-1)!) <= 2);
-    return guess ? `there is no such field; did you mean ${guess}?` : `there is no such field; there are ${known.join(', ')}`;
+    return guess
+      ? `there is no such field; did you mean ${guess}?`
+      : `there is no such field; there are ${known.join(', ')}`;
   }
   if (issue.received === 'undefined') return 'is missing';
   // valibot's own messages say "Invalid type: Expected number but received ..."; ours say what is wanted.
-  return issue.message.startsWith('Invalid') ? `must be ${issue.expected}, not ${issue.received}` : issue.message;
+  return issue.message.startsWith('Invalid')
+    ? `must be ${issue.expected}, not ${issue.received}`
+    : issue.message;
 }
 
 /** The fields that may stand beside the one at `path`. */

@@ -13,7 +13,11 @@ export async function evaluate(
   const perPicture = channels * size.width * size.height;
   const pixels = new Float32Array(records.length * perPicture);
   for (const [i, record] of records.entries())
-    preprocess(await record.image!(), base.preprocessing, pixels.subarray(i * perPicture, (i + 1) * perPicture));
+    preprocess(
+      await record.image!(),
+      base.preprocessing,
+      pixels.subarray(i * perPicture, (i + 1) * perPicture),
+    );
   const expected = records.map(({ label }) => labels.indexOf(label!));
   const { served, logits } = await forward(serving, pixels, records.length);
   const accuracyOf = (stacks: readonly Float32Array[]) => {
@@ -28,6 +32,10 @@ export async function evaluate(
     accuracy: accuracyOf(logits),
     examples: records.length,
     version: served.version,
-    shards: served.depths.map(({ shard, depth }, i) => ({ shard, depth, accuracy: accuracyOf([logits[i]!]) })),
+    shards: served.depths.map(({ shard, depth }, i) => ({
+      shard,
+      depth,
+      accuracy: accuracyOf([logits[i]!]),
+    })),
   };
 }

@@ -2,9 +2,23 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { canonicalJson, SequenceError, type StageSetting, selectSequences, sha256Hex } from '@s3t/algorithm';
 import { Device } from '@s3t/engine';
-import { type Ledger, LedgerError, LedgerHeldError, openLedger, type RunRow, type StoredRecord } from '@s3t/ledger';
-import { adapterGroups, type BaseModel, loadBaseModel, ModelError, type StageForm, targetsOf } from '@s3t/model';
-import { type LocatedConfig, parseConfig, readConfig, type RunConfig } from './config.ts';
+import {
+  type Ledger,
+  LedgerError,
+  LedgerHeldError,
+  openLedger,
+  type RunRow,
+  type StoredRecord,
+} from '@s3t/ledger';
+import {
+  adapterGroups,
+  type BaseModel,
+  loadBaseModel,
+  ModelError,
+  type StageForm,
+  targetsOf,
+} from '@s3t/model';
+import { type LocatedConfig, parseConfig, type RunConfig, readConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { placeRecords, readSplit } from './run-data.ts';
 import { manifestFunction, stageSetting } from './setting.ts';
@@ -41,7 +55,11 @@ interface StoredConfig {
 }
 
 /** Opens or creates a run. @throws UnlearnerError, always one line, with the run unharmed */
-export async function openRun({ run: folder, config: configFile, device: shared }: OpenOptions): Promise<OpenedRun> {
+export async function openRun({
+  run: folder,
+  config: configFile,
+  device: shared,
+}: OpenOptions): Promise<OpenedRun> {
   const given = configFile === undefined ? null : await readConfig(configFile);
   const store = await storeOf(folder);
   if (!given && store === null) throw noRun(folder);
@@ -56,7 +74,8 @@ export async function openRun({ run: folder, config: configFile, device: shared 
     const located = known ? storedConfig(known, folder) : given;
     if (!located) throw noRun(folder);
     if (known && given) assertSameConfig(located.config, given, folder);
-    const prepared = fresh ?? (known ? await prepareBase(device, located) : await prepareRun(device, located));
+    const prepared =
+      fresh ?? (known ? await prepareBase(device, located) : await prepareRun(device, located));
     const run = known ?? (await createRun(ledger, prepared as PreparedRun));
     ledger.useManifest(manifestFunction(run));
     const { base, form, setting } = prepared;
@@ -108,7 +127,10 @@ async function storeOf(folder: string): Promise<string | null> {
     return (JSON.parse(await readFile(join(folder, RUN_FILE), 'utf8')) as { store: string }).store;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new UnlearnerError('corrupt', `${join(folder, RUN_FILE)}: cannot be read: ${(error as Error).message}`);
+    throw new UnlearnerError(
+      'corrupt',
+      `${join(folder, RUN_FILE)}: cannot be read: ${(error as Error).message}`,
+    );
   }
 }
 
@@ -157,7 +179,8 @@ function assertSameConfig(own: RunConfig, { config, file }: LocatedConfig, folde
 }
 
 function flatten(value: unknown, path = ''): Map<string, string> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return new Map([[path, JSON.stringify(value)]]);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return new Map([[path, JSON.stringify(value)]]);
   const fields = Object.entries(value).filter(([, field]) => field !== undefined);
   return new Map(fields.flatMap(([name, field]) => [...flatten(field, path ? `${path}.${name}` : name)]));
 }
@@ -173,14 +196,20 @@ function driftOf(run: RunRow, setting: StageSetting): string | null {
 /** Errors of the packages below, as errors of a run. */
 export function translate(error: unknown): unknown {
   if (error instanceof UnlearnerError) return error;
-  const wrap = (code: UnlearnerError['code']) => new UnlearnerError(code, (error as Error).message, { cause: error });
+  const wrap = (code: UnlearnerError['code']) =>
+    new UnlearnerError(code, (error as Error).message, { cause: error });
   if (error instanceof ModelError) return wrap('base');
   if (error instanceof SequenceError) return wrap('config');
   if (error instanceof LedgerHeldError) return wrap('held');
   if (error instanceof LedgerError) {
     const { code } = error;
-    if (code === 'unknown-record' || code === 'already-erased' || code === 'idempotency-conflict') return wrap(code);
-    return wrap(code === 'ledger-corrupt' || code === 'adapter-corrupt' || code === 'adapter-missing' ? 'corrupt' : 'store');
+    if (code === 'unknown-record' || code === 'already-erased' || code === 'idempotency-conflict')
+      return wrap(code);
+    return wrap(
+      code === 'ledger-corrupt' || code === 'adapter-corrupt' || code === 'adapter-missing'
+        ? 'corrupt'
+        : 'store',
+    );
   }
   return error;
 }

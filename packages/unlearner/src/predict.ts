@@ -18,7 +18,8 @@ export interface BatchLogits {
 export async function forward(serving: Serving, pixels: Float32Array, count: number): Promise<BatchLogits> {
   for (;;) {
     const { served } = serving;
-    if (!served) throw new UnlearnerError('unavailable', 'no shard has an active stage: train or repair the run first');
+    if (!served)
+      throw new UnlearnerError('unavailable', 'no shard has an active stage: train or repair the run first');
     const perPicture = pixels.length / count;
     const parts: Float32Array[][] = [];
     for (let from = 0; from < count && serving.served === served; from += served.ensemble.largestBatch) {
@@ -70,7 +71,8 @@ export async function predict(
 /** The mean over stacks of one row of logits. */
 export function meanRow(logits: readonly Float32Array[], row: number, labels: number): Float64Array {
   const mean = new Float64Array(labels);
-  for (const stack of logits) for (let i = 0; i < labels; i++) mean[i]! += stack[row * labels + i]! / logits.length;
+  for (const stack of logits)
+    for (let i = 0; i < labels; i++) mean[i]! += stack[row * labels + i]! / logits.length;
   return mean;
 }
 
@@ -78,7 +80,5 @@ function scoresOf(logits: Float64Array, labels: readonly string[]): LabelScore[]
   const largest = Math.max(...logits);
   const weights = logits.map((value) => Math.exp(value - largest));
   const total = weights.reduce((sum, value) => sum + value, 0);
-  return labels
-    .map((label, i) => ({ label, score: weights[i]! / total }))
-    .sort((a, b) => b.score - a.score);
+  return labels.map((label, i) => ({ label, score: weights[i]! / total })).sort((a, b) => b.score - a.score);
 }

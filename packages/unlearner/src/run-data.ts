@@ -12,7 +12,10 @@ export interface RunRecord {
 }
 
 /** Reads one split of the configured data. @throws UnlearnerError `data` naming file, row and field */
-export async function readSplit({ config, folder }: LocatedConfig, split: 'train' | 'eval'): Promise<DataRecord[]> {
+export async function readSplit(
+  { config, folder }: LocatedConfig,
+  split: 'train' | 'eval',
+): Promise<DataRecord[]> {
   const source = config.data[split];
   if (source === undefined) throw new UnlearnerError('config', `data.${split}: is missing`);
   try {
@@ -69,10 +72,16 @@ export async function matchRecords(
     const digest = expected.get(key);
     if (digest === undefined) {
       if (isErased(key)) continue;
-      throw new UnlearnerError('data', `${source}: record ${record.id} is not part of this run; start a new run to add it`);
+      throw new UnlearnerError(
+        'data',
+        `${source}: record ${record.id} is not part of this run; start a new run to add it`,
+      );
     }
     if (digest !== record.digest)
-      throw new UnlearnerError('data', `${source}: record ${record.id} was changed since the run began; erase it instead`);
+      throw new UnlearnerError(
+        'data',
+        `${source}: record ${record.id} was changed since the run began; erase it instead`,
+      );
     matched.set(key, { key, label: labelNumbers.get(record.label!)!, record });
   }
   if (matched.size < expected.size) {

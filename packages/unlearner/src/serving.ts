@@ -1,6 +1,14 @@
-import type { ActiveStage, AdapterStore } from '@s3t/ledger';
-import { adapterGroups, type BaseModel, decodeStage, Ensemble, placeStage, type Stage, type StageForm } from '@s3t/model';
 import type { Tensor } from '@s3t/engine';
+import type { ActiveStage, AdapterStore } from '@s3t/ledger';
+import {
+  adapterGroups,
+  type BaseModel,
+  decodeStage,
+  Ensemble,
+  placeStage,
+  type Stage,
+  type StageForm,
+} from '@s3t/model';
 import { stacksOf } from './setting.ts';
 
 interface PlacedStage {
@@ -57,7 +65,12 @@ export class Serving {
       if (this.#placed.has(id)) continue;
       const layers = this.#groups[position]!;
       const bytes = await this.#store.get(weights);
-      const values = decodeStage(bytes as Uint8Array<ArrayBuffer>, this.#form, layers, this.#store.path(weights));
+      const values = decodeStage(
+        bytes as Uint8Array<ArrayBuffer>,
+        this.#form,
+        layers,
+        this.#store.path(weights),
+      );
       const { stage, parameters } = placeStage(this.#base.device, this.#form, layers, values, 'serve');
       this.#placed.set(id, { layers, stage, tensors: [...parameters.values()] });
     }

@@ -1,4 +1,12 @@
-import { type Manifest, manifestDigest, sha256Hex, type StagePlan, type StageSetting, servedStacks, type Stack } from '@s3t/algorithm';
+import {
+  type Manifest,
+  manifestDigest,
+  type Stack,
+  type StagePlan,
+  type StageSetting,
+  servedStacks,
+  sha256Hex,
+} from '@s3t/algorithm';
 import { kernelIdentity } from '@s3t/engine';
 import type { ActiveStage, ManifestOf } from '@s3t/ledger';
 import type { RunConfig } from './config.ts';
@@ -18,7 +26,11 @@ export function stageSetting(config: RunConfig, baseDigest: string): StageSettin
 }
 
 /** The stacks that the active stages give. */
-export function stacksOf(active: readonly ActiveStage[], sequences: readonly number[][], shards: number): Stack[] {
+export function stacksOf(
+  active: readonly ActiveStage[],
+  sequences: readonly number[][],
+  shards: number,
+): Stack[] {
   const plan: StagePlan[] = active.map((stage) => ({ ...stage, lineage: [] }));
   return servedStacks(plan, sequences, shards, () => true);
 }

@@ -1,6 +1,14 @@
-import { sha256Hex, type StagePlan } from '@s3t/algorithm';
+import { type StagePlan, sha256Hex } from '@s3t/algorithm';
 import type { RandomKey } from '@s3t/engine';
-import { adapterGroups, type BaseModel, encodeStage, type FrozenStage, type StageForm, type StageProgress, trainStage } from '@s3t/model';
+import {
+  adapterGroups,
+  type BaseModel,
+  encodeStage,
+  type FrozenStage,
+  type StageForm,
+  type StageProgress,
+  trainStage,
+} from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import type { KeptActivations } from './kept-activations.ts';
 import type { RunRecord } from './run-data.ts';

@@ -8,7 +8,11 @@ import type { WantedStages } from './work.ts';
 /** The run as it stands: every shard, sequence and position, trained or not. */
 export async function statusOf({ ledger, located, run }: OpenedRun, wanted: WantedStages): Promise<Status> {
   const { shards, slices, budget } = located.config;
-  const [active, version, counts] = await Promise.all([ledger.activeStages(), ledger.version(), ledger.counts()]);
+  const [active, version, counts] = await Promise.all([
+    ledger.activeStages(),
+    ledger.version(),
+    ledger.counts(),
+  ]);
   const rows = new Map(active.map((stage) => [stage.id, stage]));
   const stacks = stacksOf(active, run.sequences, shards);
   return {
@@ -21,7 +25,8 @@ export async function statusOf({ ledger, located, run }: OpenedRun, wanted: Want
         order,
         stages: order.map((slice, position) => {
           const plan = wanted.plan.find(
-            (stage) => stage.shard === shard && stage.position === position && stage.sequences.includes(number),
+            (stage) =>
+              stage.shard === shard && stage.position === position && stage.sequences.includes(number),
           )!;
           return stageStatus(plan, slice, rows.get(plan.id), wanted);
         }),

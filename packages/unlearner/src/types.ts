@@ -98,9 +98,32 @@ export interface TrainingSummary {
 /** What happens in a run, in order. */
 export type UnlearnerEvent =
   | { type: 'work-started'; stages: number; steps: number }
-  | { type: 'stage-started'; stage: string; shard: number; position: number; slices: readonly number[]; index: number; stages: number }
-  | { type: 'step'; stage: string; step: number; steps: number; doneSteps: number; totalSteps: number; loss: number | null }
-  | { type: 'stage-published'; stage: string; weights: string; shard: number; position: number; version: number }
+  | {
+      type: 'stage-started';
+      stage: string;
+      shard: number;
+      position: number;
+      slices: readonly number[];
+      index: number;
+      stages: number;
+    }
+  | {
+      type: 'step';
+      stage: string;
+      step: number;
+      steps: number;
+      doneSteps: number;
+      totalSteps: number;
+      loss: number | null;
+    }
+  | {
+      type: 'stage-published';
+      stage: string;
+      weights: string;
+      shard: number;
+      position: number;
+      version: number;
+    }
   | { type: 'stage-superseded'; stage: string; shard: number; position: number }
   | { type: 'work-finished'; trained: number }
   | { type: 'erased'; receipt: Receipt }

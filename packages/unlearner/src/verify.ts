@@ -1,6 +1,6 @@
+import { createHash } from 'node:crypto';
 import { planStages, type StagePlan, sliceDigest } from '@s3t/algorithm';
 import { adapterGroups, decodeStage, type FrozenStage } from '@s3t/model';
-import { createHash } from 'node:crypto';
 import { UnlearnerError } from './errors.ts';
 import { KeptActivations } from './kept-activations.ts';
 import type { OpenedRun } from './open-run.ts';
@@ -52,14 +52,24 @@ export async function verifyRun(
 }
 
 /** The stages that training on these records would make, from the data alone. */
-function planFromData({ located, setting, run }: OpenedRun, records: ReadonlyMap<string, RunRecord>): StagePlan[] {
+function planFromData(
+  { located, setting, run }: OpenedRun,
+  records: ReadonlyMap<string, RunRecord>,
+): StagePlan[] {
   const { shards, slices } = located.config;
   const table: { key: string; digest: string }[][][] = Array.from({ length: shards }, () =>
     Array.from({ length: slices }, () => []),
   );
-  const placed = placeRecords(located, [...records.values()].map(({ record }) => record));
+  const placed = placeRecords(
+    located,
+    [...records.values()].map(({ record }) => record),
+  );
   for (const { key, digest, shard, slice } of placed) table[shard]![slice]!.push({ key, digest });
-  return planStages({ setting, sequences: run.sequences, sliceDigests: table.map((row) => row.map(sliceDigest)) });
+  return planStages({
+    setting,
+    sequences: run.sequences,
+    sliceDigests: table.map((row) => row.map(sliceDigest)),
+  });
 }
 
 async function isIntact({ ledger }: OpenedRun, weights: string): Promise<boolean> {
@@ -83,7 +93,10 @@ async function retrain(
   const { base, form, located, ledger } = opened;
   const { config } = located;
   const groups = adapterGroups(base.config.num_hidden_layers, config.slices);
-  const placed = placeRecords(located, [...records.values()].map(({ record }) => record));
+  const placed = placeRecords(
+    located,
+    [...records.values()].map(({ record }) => record),
+  );
   const trained = new Map<string, FrozenStage & { parent: string | null }>();
   const digests = new Map<string, string>();
   let keptShard: number | null = null;
@@ -115,12 +128,17 @@ async function retrain(
   activations?.clear();
   return digests;
 
-  async function storedPrefix(run: OpenedRun, last: string | null, layersOf: number[][]): Promise<FrozenStage[]> {
+  async function storedPrefix(
+    run: OpenedRun,
+    last: string | null,
+    layersOf: number[][],
+  ): Promise<FrozenStage[]> {
     const active = new Map((await run.ledger.activeStages()).map((row) => [row.id, row]));
     const prefix: FrozenStage[] = [];
     for (let at = last; at !== null; ) {
       const row = active.get(at);
-      if (!row) throw new UnlearnerError('usage', `stage ${at}, which the asked one stands on, is not trained yet`);
+      if (!row)
+        throw new UnlearnerError('usage', `stage ${at}, which the asked one stands on, is not trained yet`);
       const bytes = (await ledger.adapters.get(row.weights)) as Uint8Array<ArrayBuffer>;
       const layers = layersOf[row.position]!;
       prefix.unshift({ layers, values: decodeStage(bytes, form, layers, ledger.adapters.path(row.weights)) });
@@ -138,4 +156,3 @@ function prefixOf(
   for (let at = last; at !== null; at = trained.get(at)!.parent) prefix.unshift(trained.get(at)!);
   return prefix;
 }
-

@@ -1,6 +1,13 @@
-import { planStages, sliceDigest, type StagePlan, type StageSetting } from '@s3t/algorithm';
+import { planStages, type StagePlan, type StageSetting, sliceDigest } from '@s3t/algorithm';
 import type { Ledger } from '@s3t/ledger';
-import { adapterGroups, type BaseModel, decodeStage, type FrozenStage, type StageForm, stageSteps } from '@s3t/model';
+import {
+  adapterGroups,
+  type BaseModel,
+  decodeStage,
+  type FrozenStage,
+  type StageForm,
+  stageSteps,
+} from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { KeptActivations } from './kept-activations.ts';
 import type { RunRecord } from './run-data.ts';
@@ -53,7 +60,8 @@ export class Worker {
     const slices: { key: string; digest: string }[][][] = Array.from({ length: config.shards }, () =>
       Array.from({ length: config.slices }, () => []),
     );
-    for await (const { shard, slice, key, digest } of ledger.records()) slices[shard]![slice]!.push({ key, digest });
+    for await (const { shard, slice, key, digest } of ledger.records())
+      slices[shard]![slice]!.push({ key, digest });
     const sliceDigests = slices.map((shard) => shard.map(sliceDigest));
     const plan = planStages({ setting, sequences, sliceDigests });
     this.#wanted = { plan, revisions, counts: slices.map((shard) => shard.map((records) => records.length)) };
@@ -125,7 +133,15 @@ export class Worker {
     const { ledger, base, form, config, emit, published } = this.#parts;
     const { revisions } = await this.wanted();
     const { id, shard, position, slices } = plan;
-    emit({ type: 'stage-started', stage: id, shard, position, slices, index: place.index, stages: place.stages });
+    emit({
+      type: 'stage-started',
+      stage: id,
+      shard,
+      position,
+      slices,
+      index: place.index,
+      stages: place.stages,
+    });
     const abort = new AbortController();
     this.#current = { plan, abort };
     const either = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
@@ -186,7 +202,9 @@ export class Worker {
     const own: RunRecord[] = [];
     for (let slice = 0; slice < config.slices; slice++)
       for (const { key } of await ledger.sliceRecords(shard, slice)) own.push(all.get(key)!);
-    const layers = adapterGroups(base.config.num_hidden_layers, config.slices).map((group) => Math.min(...group));
+    const layers = adapterGroups(base.config.num_hidden_layers, config.slices).map((group) =>
+      Math.min(...group),
+    );
     this.#kept = { shard, activations: await KeptActivations.compute(base, own, layers, signal) };
     return this.#kept.activations;
   }
@@ -203,7 +221,10 @@ export class Worker {
       if (!stage) throw new SupersededError();
       const layers = groups[stage.position]!;
       const bytes = (await ledger.adapters.get(stage.weights)) as Uint8Array<ArrayBuffer>;
-      prefix.unshift({ layers, values: decodeStage(bytes, form, layers, ledger.adapters.path(stage.weights)) });
+      prefix.unshift({
+        layers,
+        values: decodeStage(bytes, form, layers, ledger.adapters.path(stage.weights)),
+      });
       parent = stage.parent;
     }
     return prefix;

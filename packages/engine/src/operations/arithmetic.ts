@@ -73,13 +73,15 @@ function define(
     summary,
     shape: ([x, y]) => {
       const shape = broadcastShape(name, x!, y!);
-      if (shape.length > MOST_AXES) throw new ShapeError(`${name}: more than ${MOST_AXES} axes in [${shape}]`);
+      if (shape.length > MOST_AXES)
+        throw new ShapeError(`${name}: more than ${MOST_AXES} axes in [${shape}]`);
       return shape;
     },
     forward: ({ inputs: [x, y], output }) => launch(name, x!, y!, output),
     gradient: ({ inputs: [x, y], gradient: g, wanted }) => {
       const parts = gradient(x!, y!, g, wanted);
-      const reduced = (part: Tensor | null | undefined, to: Tensor) => (part ? reduceTo(part, to.shape) : null);
+      const reduced = (part: Tensor | null | undefined, to: Tensor) =>
+        part ? reduceTo(part, to.shape) : null;
       return [reduced(parts[0], x!), reduced(parts[1], y!)];
     },
     reference: ([x, y]: readonly ReferenceArray[]) => {

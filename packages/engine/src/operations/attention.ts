@@ -71,13 +71,39 @@ const applyAttention = operation<{ heads: number }>({
   },
   reference: ([q, k, v], { heads }) => attentionReference(q!, k!, v!, heads),
   cases: [
-    { inputs: [[2, 3, 8], [2, 3, 8], [2, 3, 8]], attributes: { heads: 2 } },
-    { inputs: [[1, 1, 16], [1, 17, 16], [1, 17, 16]], attributes: { heads: 1 } },
-    { inputs: [[2, 17, 32], [2, 9, 32], [2, 9, 32]], attributes: { heads: 2 } },
+    {
+      inputs: [
+        [2, 3, 8],
+        [2, 3, 8],
+        [2, 3, 8],
+      ],
+      attributes: { heads: 2 },
+    },
+    {
+      inputs: [
+        [1, 1, 16],
+        [1, 17, 16],
+        [1, 17, 16],
+      ],
+      attributes: { heads: 1 },
+    },
+    {
+      inputs: [
+        [2, 17, 32],
+        [2, 9, 32],
+        [2, 9, 32],
+      ],
+      attributes: { heads: 2 },
+    },
   ],
 });
 
-function attentionReference(q: ReferenceArray, k: ReferenceArray, v: ReferenceArray, heads: number): Float64Array {
+function attentionReference(
+  q: ReferenceArray,
+  k: ReferenceArray,
+  v: ReferenceArray,
+  heads: number,
+): Float64Array {
   const { batch, queries, keys, headWidth } = geometry(q.shape, k.shape, heads);
   const width = heads * headWidth;
   const y = new Float64Array(q.data.length);

@@ -1,7 +1,7 @@
-import type { Storage } from '../storage.ts';
 import { gridOf, operation, type ReferenceArray } from '../operation.ts';
-import { affine, divide, multiply } from './arithmetic.ts';
+import type { Storage } from '../storage.ts';
 import { empty, type Shape, type Tensor } from '../tensor.ts';
+import { affine, divide, multiply } from './arithmetic.ts';
 
 const UNARY = { negate: 0, exp: 1, log: 2, sqrt: 3, tanh: 4, relu: 5, square: 6, gelu: 7 } as const;
 const SLOPE = { gelu: 4, relu: 5, tanh: 6 } as const;
@@ -51,9 +51,20 @@ function define(
   return (x) => apply([x], undefined);
 }
 
-export const negate: (x: Tensor) => Tensor = define('negate', '-x', (x) => -x, (_x, _y, g) => affine(g, -1));
+export const negate: (x: Tensor) => Tensor = define(
+  'negate',
+  '-x',
+  (x) => -x,
+  (_x, _y, g) => affine(g, -1),
+);
 export const exp: (x: Tensor) => Tensor = define('exp', 'e^x', Math.exp, (_x, y, g) => multiply(g, y));
-export const log: (x: Tensor) => Tensor = define('log', 'natural logarithm', Math.log, (x, _y, g) => divide(g, x), true);
+export const log: (x: Tensor) => Tensor = define(
+  'log',
+  'natural logarithm',
+  Math.log,
+  (x, _y, g) => divide(g, x),
+  true,
+);
 export const sqrt: (x: Tensor) => Tensor = define(
   'sqrt',
   'square root',
@@ -61,9 +72,21 @@ export const sqrt: (x: Tensor) => Tensor = define(
   (_x, y, g) => affine(divide(g, y), 0.5),
   true,
 );
-export const tanh: (x: Tensor) => Tensor = define('tanh', 'hyperbolic tangent', Math.tanh, (_x, y, g) => slope('tanh', y, g));
-export const relu: (x: Tensor) => Tensor = define('relu', 'max(x, 0)', (x) => Math.max(x, 0), (x, _y, g) => slope('relu', x, g));
-export const square: (x: Tensor) => Tensor = define('square', 'x * x', (x) => x * x, (x, _y, g) => affine(multiply(g, x), 2));
+export const tanh: (x: Tensor) => Tensor = define('tanh', 'hyperbolic tangent', Math.tanh, (_x, y, g) =>
+  slope('tanh', y, g),
+);
+export const relu: (x: Tensor) => Tensor = define(
+  'relu',
+  'max(x, 0)',
+  (x) => Math.max(x, 0),
+  (x, _y, g) => slope('relu', x, g),
+);
+export const square: (x: Tensor) => Tensor = define(
+  'square',
+  'x * x',
+  (x) => x * x,
+  (x, _y, g) => affine(multiply(g, x), 2),
+);
 
 /** x times the normal distribution function of x, with erf, as `transformers` computes "gelu". */
 export const gelu: (x: Tensor) => Tensor = define(

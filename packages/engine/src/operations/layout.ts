@@ -104,7 +104,12 @@ const applyPermute = operation<{ axes: readonly number[] }>({
     const from = { offset: 0, strides: axes.map((axis) => own[axis]!) };
     copyBlock(x!, from, output, { offset: 0, strides: stridesOf(output.shape) }, output.shape);
   },
-  gradient: ({ attributes: { axes }, gradient }) => [permute(gradient, axes.map((_, i) => axes.indexOf(i)))],
+  gradient: ({ attributes: { axes }, gradient }) => [
+    permute(
+      gradient,
+      axes.map((_, i) => axes.indexOf(i)),
+    ),
+  ],
   reference: ([x], { axes }) => {
     const own = stridesOf(x!.shape);
     const shape = axes.map((axis) => x!.shape[axis]!);
@@ -241,8 +246,21 @@ const applyConcat = operation<{ axis: number }>({
     return result;
   },
   cases: [
-    { inputs: [[2, 3], [2, 1], [2, 4]], attributes: { axis: 1 } },
-    { inputs: [[1, 4], [3, 4]], attributes: { axis: 0 } },
+    {
+      inputs: [
+        [2, 3],
+        [2, 1],
+        [2, 4],
+      ],
+      attributes: { axis: 1 },
+    },
+    {
+      inputs: [
+        [1, 4],
+        [3, 4],
+      ],
+      attributes: { axis: 0 },
+    },
   ],
 });
 
@@ -330,4 +348,3 @@ export function fill(device: Device, shape: Shape, value: number): Tensor {
   });
   return result;
 }
-

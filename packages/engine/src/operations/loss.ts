@@ -9,7 +9,8 @@ const applyCrossEntropy = operation<void>({
   summary: 'weighted mean over rows of -log softmax(logits)[label]',
   dtypes: ['f32', 'u32', 'f32'],
   shape: ([logits, labels, weights]) => {
-    if (logits!.length !== 2) throw new ShapeError(`crossEntropy: logits [${logits}] must be [rows, classes]`);
+    if (logits!.length !== 2)
+      throw new ShapeError(`crossEntropy: logits [${logits}] must be [rows, classes]`);
     for (const shape of [labels!, weights!])
       if (shape.join() !== `${logits![0]}`)
         throw new ShapeError(`crossEntropy: [${shape}] does not fit the rows of logits [${logits}]`);

@@ -23,8 +23,7 @@ function productShape(name: string, a: Shape, b: Shape, options: MatmulOptions):
   const [rowsB, columnsB] = b.slice(-2) as [number, number];
   const [m, k] = transposeA ? [columnsA, rowsA] : [rowsA, columnsA];
   const [n, depth] = transposeB ? [rowsB, columnsB] : [columnsB, rowsB];
-  if (k !== depth)
-    throw new ShapeError(`${name}: the inner axes of [${a}] and [${b}] are ${k} and ${depth}`);
+  if (k !== depth) throw new ShapeError(`${name}: the inner axes of [${a}] and [${b}] are ${k} and ${depth}`);
   return { batch, m, n, k, transposeA, transposeB };
 }
 
@@ -70,12 +69,48 @@ const applyMatmul = operation<MatmulOptions>({
   },
   reference: ([a, b], options) => productReference(a!, b!, options),
   cases: [
-    { inputs: [[3, 5], [5, 7]], attributes: {} },
-    { inputs: [[17, 33], [40, 33]], attributes: { transposeB: true } },
-    { inputs: [[20, 9], [20, 16]], attributes: { transposeA: true, alpha: -0.5 } },
-    { inputs: [[6, 4], [3, 6]], attributes: { transposeA: true, transposeB: true } },
-    { inputs: [[2, 3, 4], [2, 4, 5]], attributes: {} },
-    { inputs: [[3, 1, 8], [3, 2, 8]], attributes: { transposeB: true } },
+    {
+      inputs: [
+        [3, 5],
+        [5, 7],
+      ],
+      attributes: {},
+    },
+    {
+      inputs: [
+        [17, 33],
+        [40, 33],
+      ],
+      attributes: { transposeB: true },
+    },
+    {
+      inputs: [
+        [20, 9],
+        [20, 16],
+      ],
+      attributes: { transposeA: true, alpha: -0.5 },
+    },
+    {
+      inputs: [
+        [6, 4],
+        [3, 6],
+      ],
+      attributes: { transposeA: true, transposeB: true },
+    },
+    {
+      inputs: [
+        [2, 3, 4],
+        [2, 4, 5],
+      ],
+      attributes: {},
+    },
+    {
+      inputs: [
+        [3, 1, 8],
+        [3, 2, 8],
+      ],
+      attributes: { transposeB: true },
+    },
   ],
 });
 
@@ -183,7 +218,9 @@ const applyLoraLinear = operation<{ scale: number }>({
     const rows = x!.data.length / k;
     const base = productReference({ data: x!.data, shape: [rows, k] }, weight!, { transposeB: true });
     const hidden = productReference({ data: adapted!.data, shape: [rows, k] }, down!, { transposeB: true });
-    const change = productReference({ data: hidden, shape: [rows, down!.shape[0]!] }, up!, { transposeB: true });
+    const change = productReference({ data: hidden, shape: [rows, down!.shape[0]!] }, up!, {
+      transposeB: true,
+    });
     return base.map((value, i) => value + bias!.data[i % n]! + scale * change[i]!);
   },
   frozen: [1, 2],

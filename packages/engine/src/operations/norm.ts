@@ -35,7 +35,9 @@ const applyLayerNorm = operation<{ epsilon: number }>({
     if (width === undefined || width % 4 !== 0)
       throw new ShapeError(`layerNorm: the last axis of [${x}] is not a multiple of four`);
     if (weight!.join() !== `${width}` || bias!.join() !== `${width}`)
-      throw new ShapeError(`layerNorm: weight [${weight}] and bias [${bias}] do not fit the last axis of [${x}]`);
+      throw new ShapeError(
+        `layerNorm: weight [${weight}] and bias [${bias}] do not fit the last axis of [${x}]`,
+      );
     return x!;
   },
   forward: ({ inputs: [x, weight, bias], attributes: { epsilon }, output }) => {
@@ -67,7 +69,8 @@ const applyLayerNorm = operation<{ epsilon: number }>({
       const mean = row.reduce((a, b) => a + b, 0) / width;
       const variance = row.reduce((a, b) => a + (b - mean) ** 2, 0) / width;
       row.forEach((value, i) => {
-        y[r * width + i] = ((value - mean) / Math.sqrt(variance + epsilon)) * weight!.data[i]! + bias!.data[i]!;
+        y[r * width + i] =
+          ((value - mean) / Math.sqrt(variance + epsilon)) * weight!.data[i]! + bias!.data[i]!;
       });
     }
     return y;

