@@ -161,7 +161,7 @@ export class Unlearner {
         const places = ids.map(placer({ ...this.config, seed: this.config.training.seed }));
         this.#worker.erased(keys, (plan) => affectedBy(plan, places));
         await this.#forget(keys);
-        await Promise.all(erased.deactivated.map(({ weights }) => ledger.adapters.destroy(weights)));
+        await ledger.adapters.destroyAll(erased.deactivated.map(({ weights }) => weights));
         const destroyedAt = Date.now();
         const receipt = receiptOf(erased, receivedAt, destroyedAt);
         await ledger.acknowledge(erased.erasure, { acknowledgedAt: destroyedAt, destroyedAt, receipt });
@@ -215,7 +215,7 @@ export class Unlearner {
   /** Destroys what erasures before a crash left, and completes them. */
   async #recover(): Promise<void> {
     const { ledger } = this.#opened;
-    await Promise.all((await ledger.pendingDestruction()).map((weights) => ledger.adapters.destroy(weights)));
+    await ledger.adapters.destroyAll(await ledger.pendingDestruction());
     for (const { id, result, receivedAt } of await ledger.erasures('in_progress')) {
       const destroyedAt = Date.now();
       const receipt = receiptOf(result, receivedAt, destroyedAt);
