@@ -9,12 +9,9 @@ import { join } from 'node:path';
 import { classes } from './classes.ts';
 import { cache } from './fonts.ts';
 import { type Glyphs, renderGlyphs } from './glyphs.ts';
-import { loadLibrary } from './library.ts';
+import { loadLibrary, sources } from './library.ts';
 import { pixels } from './pen.ts';
 import { mix } from './random.ts';
-
-/** Change this when rendering changes: it names the cache. */
-const rendering = 1;
 
 export interface Dataset extends Glyphs {
   /** Everything the images depend on, in 64 hex digits. */
@@ -25,19 +22,25 @@ export interface Dataset extends Glyphs {
 export function loadDataset({ count = 100_000, seed = 1 }: { count?: number; seed?: number } = {}): Dataset {
   const library = loadLibrary();
   const digest = createHash('sha256')
-    .update(JSON.stringify({ rendering, count, seed, classes, library: library.digest }))
+    .update(JSON.stringify({ count, seed, classes, library: library.digest }))
+    .update(sources('deform.ts', 'glyphs.ts', 'handwriting.ts', 'pen.ts', 'random.ts', 'strokes.ts'))
     .digest('hex');
   const path = join(cache, 'glyphs', `${digest.slice(0, 16)}.bin`);
   if (existsSync(path)) {
     const bytes = new Uint8Array(readFileSync(path));
     if (bytes.length === count * (pixels + 1)) {
-      return { images: bytes.subarray(0, count * pixels), labels: bytes.subarray(count * pixels), classes, digest };
+      return {
+        images: bytes.subarray(0, count * pixels),
+        labels: bytes.subarray(count * pixels),
+        classes,
+        digest,
+      };
     }
   }
   const { images, labels } = renderGlyphs({ count, seed, library });
   mkdirSync(join(cache, 'glyphs'), { recursive: true });
-  writeFileSync(`${path}.part`, Buffer.concat([images, labels]));
-  renameSync(`${path}.part`, path);
+  writeFileSync(`${path}.${process.pid}`, Buffer.concat([images, labels]));
+  renameSync(`${path}.${process.pid}`, path);
   return { images, labels, classes, digest };
 }
 

@@ -1,14 +1,14 @@
 /** What a hand does to a letter: slant, turn, stretch, and bend it smoothly; strokes that do not quite meet. */
 import type { Random } from './random.ts';
-import type { Glyph } from './strokes.ts';
+import { extent, type Glyph } from './strokes.ts';
 
 export interface Hand {
   /** Largest turn, in radians. */
   readonly turn: number;
-  /** Standard deviation of the slant (x per y). */
-  readonly slant: number;
-  /** Standard deviation of the logarithm of width over height. */
-  readonly stretch: number;
+  /** Mean and standard deviation of the slant (x per y); most people lean to the right. */
+  readonly slant: readonly [number, number];
+  /** Mean and standard deviation of the logarithm of width over height. */
+  readonly stretch: readonly [number, number];
   /** Standard deviation of the bending field, as a share of the glyph's size. */
   readonly bend: number;
   /** Standard deviation of a whole stroke's offset, likewise. */
@@ -16,21 +16,13 @@ export interface Hand {
 }
 
 export function deform(glyph: Glyph, hand: Hand, random: Random): Glyph {
-  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
-  for (const { points } of glyph) {
-    for (let i = 0; i < points.length; i += 2) {
-      left = Math.min(left, points[i]!);
-      right = Math.max(right, points[i]!);
-      top = Math.min(top, points[i + 1]!);
-      bottom = Math.max(bottom, points[i + 1]!);
-    }
-  }
+  const [left, top, right, bottom] = extent(glyph);
   const size = Math.max(right - left, bottom - top, 1e-6);
   const [cx, cy] = [(left + right) / 2, (top + bottom) / 2];
   const angle = hand.turn * (random.uniform() + random.uniform() - 1);
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
-  const slant = hand.slant * random.normal();
-  const wide = Math.exp((hand.stretch * random.normal()) / 2);
+  const slant = hand.slant[0] + hand.slant[1] * random.normal();
+  const wide = Math.exp((hand.stretch[0] + hand.stretch[1] * random.normal()) / 2);
   // Three plane waves a coordinate, one to three half-periods across the glyph; the shorter, the weaker.
   const waves = [0, 1, 2].map((n) => {
     const direction = 2 * Math.PI * random.uniform();
@@ -45,7 +37,7 @@ export function deform(glyph: Glyph, hand: Hand, random: Random): Glyph {
       ay: strength * random.normal(),
     };
   });
-  return glyph.map(({ points, radii }, s) => {
+  const bent = glyph.map(({ points, radii }, s) => {
     const [ox, oy] = s ? [hand.slip * random.normal(), hand.slip * random.normal()] : [0, 0];
     const moved = new Float64Array(points.length);
     for (let i = 0; i < points.length; i += 2) {
@@ -64,4 +56,16 @@ export function deform(glyph: Glyph, hand: Hand, random: Random): Glyph {
     }
     return { points: moved, ...(radii && { radii: radii.map((value) => value / size) }) };
   });
+  return upright(bent, random.between(0.9, 1.5));
+}
+
+/** Slant, turn and stretch together can lay a glyph flat; nobody writes so. */
+function upright(glyph: Glyph, widest: number): Glyph {
+  const [left, top, right, bottom] = extent(glyph);
+  const ratio = (widest * (bottom - top)) / (right - left);
+  if (ratio >= 1 || bottom - top < 0.3) return glyph;
+  return glyph.map((stroke) => ({
+    ...stroke,
+    points: stroke.points.map((value, i) => (i % 2 ? value : value * ratio)),
+  }));
 }

@@ -3,23 +3,23 @@
  * give us on this machine is looked for under /usr/share/fonts. Names and licences: ../README.md.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, globSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const cache: string = fileURLToPath(new URL('../../../.cache/', import.meta.url));
 
-/** Every package is in Debian main, hence free; only fonts with Latin letters and digits are listed. */
+/**
+ * Every package is in Debian main, hence free; those under the GPL without its exception for fonts are left out, and so are fonts
+ * without Latin letters or digits.
+ */
 export const packages: readonly string[] = [
   // Somebody's hand, or drawn like it.
   'fonts-breip',
   'fonts-bwht',
   'fonts-comic-neue',
   'fonts-dkg-handwriting',
-  'fonts-dustin',
   'fonts-ecolier-court',
-  'fonts-f500',
-  'fonts-femkeklaver',
   'fonts-humor-sans',
   'fonts-kiloji',
   'fonts-kristi',
@@ -40,7 +40,6 @@ export const packages: readonly string[] = [
   'fonts-kaushanscript',
   'fonts-lato',
   'fonts-liberation',
-  'fonts-opendyslexic',
   'fonts-quicksand',
   'fonts-roboto-unhinted',
   'fonts-sil-andika-compact',
@@ -48,10 +47,10 @@ export const packages: readonly string[] = [
 
 /** Faces by a person's pen: they are drawn from more often than print. */
 const HANDWRITTEN: RegExp =
-  /^(Breip|breipfont|BecauseWe|ComicNeue|dkg|Domestic_Manners|El_Abogado|It_wasn|MarkedFool|Wargames|Winks|Ecolier|f500|femkeklaver|Humor|kiloji|Kristi|Rufscript|setofont\.|SteveHand|Delphine|Purisa|TomsonTalks|scripts\.|cursive\.|futural\.|rowmans\.|greeks\.)/;
-/** Display faces whose medial axis is no letter any more, faces without Latin letters, and the heaviest weights. */
-const UNUSABLE =
-  /^(Junkyard|progenisis|Balker|PenguinAttack|Swift|flatline|setofont-ex|Lato-(Hairline|Black|Heavy)|Roboto-Black|FreeSerif|FreeMono)|(Black|Heavy|Hairline|Ultra)(Italic)?\./i;
+  /^(Breip|BecauseWe|ComicNeue|dkg|Ecolier|Humor|kiloji|Kristi|Rufscript|setofont|SteveHand|Delphine|Purisa|TomsonTalks|futural|rowmans|scripts|cursive)/;
+/** No Latin letters, the same face twice, zeros with a dot, and weights that thin to the same line as the regular one. */
+const UNUSABLE: RegExp =
+  /^(DejaVuMath|FreeMono|FreeSerif|setofont-ex|breipfont)|Mono|Condensed|Narrow|(Black|Heavy|Hairline|Light|Medium|Semibold|SemiBold|Thin|Ultra)(Italic)?\./;
 const HERSHEY = /^(futural|rowmans|scripts|cursive)\.jhf$/;
 
 export interface FontFile {
@@ -61,11 +60,9 @@ export interface FontFile {
 
 /** All font files, sorted by name; fetches what is missing. Throws, with the command to run, when there are none. */
 export function fontFiles(): FontFile[] {
-  const root = join(cache, 'fonts', 'root');
-  fetchPackages(root);
-  const paths = [root, '/usr/share/fonts'].flatMap((folder) =>
-    existsSync(folder) ? globSync('**/*.{ttf,otf,jhf}', { cwd: folder }).map((path) => join(folder, path)) : [],
-  );
+  const fetched = fetchPackages().flatMap(inside);
+  // The machine's own fonts only where nothing could be fetched: they would make the images depend on the machine.
+  const paths = fetched.length ? fetched : inside('/usr/share/fonts');
   const byName = new Map<string, FontFile>();
   for (const path of paths) {
     const name = basename(path);
@@ -73,33 +70,41 @@ export function fontFiles(): FontFile[] {
     byName.set(name, { path, handwritten: HANDWRITTEN.test(name) });
   }
   if (byName.size === 0) {
-    throw new Error(`No fonts found, and apt could not fetch any. Try: sudo apt-get install ${packages.join(' ')}`);
+    throw new Error(
+      `No fonts found, and apt could not fetch any. Try: sudo apt-get install ${packages.join(' ')}`,
+    );
   }
   return [...byName.keys()].sort().map((name) => byName.get(name)!);
 }
 
-function fetchPackages(root: string): void {
-  const downloads = join(cache, 'fonts', 'debs');
-  mkdirSync(downloads, { recursive: true });
+function inside(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return globSync('**/*.{ttf,otf,jhf}', { cwd: folder }).map((path) => join(folder, path));
+}
+
+/** The folders of the packages that are here. */
+function fetchPackages(): string[] {
   const unpacked = join(cache, 'fonts', 'unpacked');
   mkdirSync(unpacked, { recursive: true });
-  const missing = packages.filter((name) => !existsSync(join(unpacked, name)));
-  if (missing.length === 0) return;
-  for (const name of missing) {
-    // One at a time: a package this release of Debian lacks must not cost us the others.
+  return packages.flatMap((name) => {
+    const folder = join(unpacked, name);
+    if (existsSync(folder)) return [folder];
+    // Made aside and renamed: a folder with the package's name is always whole, even if two of us fetch at once.
+    const aside = mkdtempSync(join(cache, 'fonts', 'fetch-'));
     try {
-      execFileSync('apt-get', ['download', '-q', name], { cwd: downloads, stdio: ['ignore', 'ignore', 'pipe'] });
-    } catch {
-      process.stderr.write(`pretrain: apt-get download ${name} failed; going on without it (apt-get update may help)\n`);
-      continue;
+      // One at a time: a package this release of Debian lacks must not cost us the others.
+      execFileSync('apt-get', ['download', '-q', name], { cwd: aside, stdio: ['ignore', 'ignore', 'pipe'] });
+      const deb = readdirSync(aside).find((file) => file.endsWith('.deb'));
+      if (!deb) throw new Error('apt-get left no file');
+      execFileSync('dpkg-deb', ['-x', join(aside, deb), join(aside, 'root')]);
+      if (!existsSync(folder)) renameSync(join(aside, 'root'), folder);
+      return [folder];
+    } catch (error) {
+      const why = error instanceof Error ? error.message.split('\n')[0] : String(error);
+      process.stderr.write(`pretrain: going on without ${name} (${why}); apt-get update may help\n`);
+      return [];
+    } finally {
+      rmSync(aside, { recursive: true, force: true });
     }
-    const deb = readdirSync(downloads).find((file) => file.startsWith(`${name}_`));
-    if (!deb) continue;
-    const marker = join(unpacked, name);
-    const half = `${marker}.half`;
-    rmSync(half, { recursive: true, force: true });
-    execFileSync('dpkg-deb', ['-x', join(downloads, deb), root]);
-    mkdirSync(half);
-    renameSync(half, marker);
-  }
+  });
 }

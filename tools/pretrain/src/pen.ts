@@ -2,7 +2,7 @@
  * Draws strokes as MNIST's makers scanned them: ink fitted into a 20 x 20 box by its larger side, its centre of mass put in the
  * middle of 28 x 28. A pixel's value comes from its distance to the nearest stroke, so no supersampling is needed.
  */
-import type { Glyph } from './strokes.ts';
+import { extent, type Glyph } from './strokes.ts';
 
 export const side = 28;
 export const pixels: number = side * side;
@@ -21,15 +21,7 @@ export interface Pen {
 
 /** Draws into `out` (784 bytes, overwritten). */
 export function draw(glyph: Glyph, pen: Pen, out: Uint8Array, offset: number): void {
-  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
-  for (const { points } of glyph) {
-    for (let i = 0; i < points.length; i += 2) {
-      left = Math.min(left, points[i]!);
-      right = Math.max(right, points[i]!);
-      top = Math.min(top, points[i + 1]!);
-      bottom = Math.max(bottom, points[i + 1]!);
-    }
-  }
+  const [left, top, right, bottom] = extent(glyph);
   const target = pen.box ?? box;
   const inner = target - 2 * pen.radius;
   const scale = inner / Math.max(right - left, bottom - top, 1e-6);

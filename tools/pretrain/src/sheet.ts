@@ -29,7 +29,12 @@ shown.forEach((name, row) => {
   // 10,000 digits of MNIST, an object of flat lists a digit, 0 to 1; looked at, never trained on.
   const { data } = createRequire(import.meta.url)(`mnist/src/digits/${name}.json`) as { data: number[] };
   for (let i = 0; i < columns; i++) {
-    paste(data.slice((i + 100) * pixels, (i + 101) * pixels).map((v) => v * 255), 0, columns + 1 + i, row);
+    paste(
+      data.slice((i + 100) * pixels, (i + 101) * pixels).map((v) => v * 255),
+      0,
+      columns + 1 + i,
+      row,
+    );
   }
 });
 await sharp(image, { raw: { width, height: shown.length * cell, channels: 1 } })

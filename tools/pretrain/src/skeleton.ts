@@ -10,7 +10,7 @@ export interface Bitmap {
   readonly data: Uint8Array;
 }
 
-/** Even-odd or non-zero fill of closed polygons (x0, y0, x1, y1, ...) by the non-zero rule, a sample per pixel centre. */
+/** Fill of closed polygons (x0, y0, x1, y1, ...) by the non-zero rule, a sample per pixel centre. */
 export function fill(polygons: readonly (readonly number[])[], width: number, height: number): Bitmap {
   const data = new Uint8Array(width * height);
   for (let y = 0; y < height; y++) {
@@ -114,12 +114,16 @@ function follow(image: Uint8Array, radius: Float64Array, width: number): number[
   const neighbours = (i: number) => {
     const sides = [-width, 1, width, -1].filter((step) => image[i + step]);
     const corners = [1 - width, width + 1, width - 1, -width - 1].filter(
-      (step) => image[i + step] && !sides.some((side) => step - side === 1 || step - side === -1 || Math.abs(step - side) === width),
+      (step) =>
+        image[i + step] &&
+        !sides.some((side) => step - side === 1 || step - side === -1 || Math.abs(step - side) === width),
     );
     return [...sides, ...corners].map((step) => i + step);
   };
   const degree = new Map<number, number[]>();
-  image.forEach((value, i) => value && degree.set(i, neighbours(i)));
+  image.forEach((value, i) => {
+    if (value) degree.set(i, neighbours(i));
+  });
   const used = new Set<string>();
   const edge = (a: number, b: number) => (a < b ? `${a} ${b}` : `${b} ${a}`);
   const walk = (start: number, next: number): number[] => {

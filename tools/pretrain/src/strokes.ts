@@ -11,6 +11,20 @@ export interface Stroke {
 
 export type Glyph = readonly Stroke[];
 
+/** Left, top, right, bottom of the pen's path. */
+export function extent(glyph: Glyph): [left: number, top: number, right: number, bottom: number] {
+  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const { points } of glyph) {
+    for (let i = 0; i < points.length; i += 2) {
+      left = Math.min(left, points[i]!);
+      right = Math.max(right, points[i]!);
+      top = Math.min(top, points[i + 1]!);
+      bottom = Math.max(bottom, points[i + 1]!);
+    }
+  }
+  return [left, top, right, bottom];
+}
+
 /** A Catmull-Rom curve through the points (centripetal would be safer; uniform is rounder, like a hurried hand). */
 export function spline(points: readonly (readonly [number, number])[], steps: number): number[] {
   const out: number[] = [];
