@@ -11,7 +11,7 @@ import { PIXEL_DEVIATION, PIXEL_MEAN, type PretrainOptions, pretrain } from './t
 const { values: flags } = parseArgs({
   options: {
     count: { type: 'string', default: '100000' },
-    epochs: { type: 'string', default: '8' },
+    epochs: { type: 'string', default: '3' },
     seed: { type: 'string', default: '1' },
     out: { type: 'string', default: new URL('../../../assets/vit-tiny', import.meta.url).pathname },
   },
