@@ -2,8 +2,8 @@
 //
 // There a load costs far more than arithmetic: one of a storage texture takes about 100 instructions for 8 lanes of four values
 // (and a load of a storage buffer, done lane by lane under a mask, twice that), a multiply-add takes two. So a workgroup, which
-// is one subgroup, keeps a panel of op(B), DEPTH rows of GROUPS * 4 * SPAN columns, in registers (and what spills of them), and lets
-// the rows of A pass by: each value of B is loaded once a workgroup, each value of A once a panel. A value of A that all lanes
+// is one subgroup, keeps a panel of op(B), DEPTH rows of 4 * SPAN columns, in registers (and what spills of them), and lets the
+// rows of A pass by: each value of B is loaded once a workgroup, each value of A once a panel. A value of A that all lanes
 // need is handed out by a shuffle, one instruction. The loop over rows carries no accumulator, which a real loop would
 // blend with a mask in every round, and its body fits the instruction cache. When k is deeper than a panel, sums wait in
 // workgroup memory, which costs half of what waiting in C would.
@@ -24,10 +24,8 @@ requires readonly_and_readwrite_storage_textures;
 const LANES: u32 = 8u;
 /** Lanes side by side in a row of C, four columns each; the others take the next rows. */
 const SPAN: u32 = 8u;
-/** How often a lane repeats to the right: GROUPS * 4 * SPAN columns a workgroup. */
-const GROUPS: u32 = 2u;
-/** Rows a lane computes at once. A multiple of 4 when A is transposed. */
-const ROWS: u32 = 2u;
+/** Rows a lane computes at once: their sums fit the registers. */
+const ROWS: u32 = 4u;
 /** Rows of op(B) in the panel; a multiple of 4 unless it is all of k. */
 const DEPTH: u32 = 64u;
 /** k modulo DEPTH. */
@@ -68,7 +66,7 @@ struct Params {
 @group(0) @binding(4) var<uniform> params: Params;
 
 /** Sums of the panels so far. */
-var<workgroup> partial: array<vec4f, TILE_ROWS * GROUPS * SPAN>;
+var<workgroup> partial: array<vec4f, TILE_ROWS * SPAN>;
 
 /** Where a texel of the flat tensor lies in its texture form. */
 fn place(texel: u32) -> vec2u {
@@ -80,7 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let across = lane % SPAN;
   let down = lane / SPAN;
   // Columns are counted in texels.
-  let column = group.x * SPAN * GROUPS + across;
+  let column = group.x * SPAN + across;
   let columns = params.n / 4u;
   let begin = group.y * params.rows;
   let end = min(params.m, begin + params.rows);
@@ -92,28 +90,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   for (var part = 0u; part < 1u + (K_REST + DEPTH - 1u) / DEPTH; part++) {
     let k_end = params.k - (1u - part) * K_REST;
     for (var k_begin = part * (params.k - K_REST); k_begin < k_end; k_begin += DEPTH) {
-      var b: array<vec4f, (DEPTH + 3u) * GROUPS>;
-      // @unroll
-      for (var g = 0u; g < GROUPS; g++) {
-        if (TRANSPOSE_B) {
-          let at = b_start + (column + g * SPAN) * 4u * params.b_row + k_begin / 4u;
-          // @unroll
-          for (var q = 0u; q < (DEPTH * (1u - part) + K_REST * part + 3u) / 4u; q++) {
-            let b0 = textureLoad(b_form, place(at + q));
-            let b1 = textureLoad(b_form, place(at + q + params.b_row));
-            let b2 = textureLoad(b_form, place(at + q + 2u * params.b_row));
-            let b3 = textureLoad(b_form, place(at + q + 3u * params.b_row));
-            b[q * 4u * GROUPS + g] = vec4f(b0.x, b1.x, b2.x, b3.x);
-            b[(q * 4u + 1u) * GROUPS + g] = vec4f(b0.y, b1.y, b2.y, b3.y);
-            b[(q * 4u + 2u) * GROUPS + g] = vec4f(b0.z, b1.z, b2.z, b3.z);
-            b[(q * 4u + 3u) * GROUPS + g] = vec4f(b0.w, b1.w, b2.w, b3.w);
-          }
-        } else {
-          let at = b_start + k_begin * params.b_row + column + g * SPAN;
-          // @unroll
-          for (var q = 0u; q < DEPTH * (1u - part) + K_REST * part; q++) {
-            b[q * GROUPS + g] = textureLoad(b_form, place(at + q * params.b_row));
-          }
+      var b: array<vec4f, DEPTH + 3u>;
+      if (TRANSPOSE_B) {
+        let at = b_start + column * 4u * params.b_row + k_begin / 4u;
+        // @unroll
+        for (var q = 0u; q < (DEPTH * (1u - part) + K_REST * part + 3u) / 4u; q++) {
+          let b0 = textureLoad(b_form, place(at + q));
+          let b1 = textureLoad(b_form, place(at + q + params.b_row));
+          let b2 = textureLoad(b_form, place(at + q + 2u * params.b_row));
+          let b3 = textureLoad(b_form, place(at + q + 3u * params.b_row));
+          b[q * 4u] = vec4f(b0.x, b1.x, b2.x, b3.x);
+          b[q * 4u + 1u] = vec4f(b0.y, b1.y, b2.y, b3.y);
+          b[q * 4u + 2u] = vec4f(b0.z, b1.z, b2.z, b3.z);
+          b[q * 4u + 3u] = vec4f(b0.w, b1.w, b2.w, b3.w);
+        }
+      } else {
+        let at = b_start + k_begin * params.b_row + column;
+        // @unroll
+        for (var q = 0u; q < DEPTH * (1u - part) + K_REST * part; q++) {
+          b[q] = textureLoad(b_form, place(at + q * params.b_row));
         }
       }
 
@@ -132,22 +127,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         } else {
           let at = a_start + row * params.a_row + k_begin / 4u + across;
           // @unroll
-          for (var i = 0u; i < ROWS; i++) {
+          for (var t = 0u; t < (DEPTH * (1u - part) + K_REST * part + REACH - 1u) / REACH; t++) {
             // @unroll
-            for (var t = 0u; t < (DEPTH * (1u - part) + K_REST * part + REACH - 1u) / REACH; t++) {
+            for (var i = 0u; i < ROWS; i++) {
               a[t * ROWS + i] = textureLoad(a_form, place(at + i * params.a_row + t * SPAN));
             }
           }
         }
 
         // The initialiser matters: without it Dawn's compiler keeps the sums of the round before.
-        var sum = array<vec4f, ROWS * GROUPS>();
-        let waiting = (row - begin) * GROUPS * SPAN + across;
+        var sum = array<vec4f, ROWS>();
+        let waiting = (row - begin) * SPAN + across;
         if (DEEP) {
           if (k_begin > 0u) {
             // @unroll
-            for (var s = 0u; s < ROWS * GROUPS; s++) {
-              sum[s] = partial[waiting + s * SPAN];
+            for (var i = 0u; i < ROWS; i++) {
+              sum[i] = partial[waiting + i * SPAN];
             }
           }
         }
@@ -161,34 +156,28 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
             } else {
               value = subgroupShuffle(a[k / REACH * ROWS + i][k % 4u], down * SPAN + k % REACH / 4u);
             }
-            // @unroll
-            for (var g = 0u; g < GROUPS; g++) {
-              sum[i * GROUPS + g] = fma(vec4f(value), b[k * GROUPS + g], sum[i * GROUPS + g]);
-            }
+            sum[i] = fma(vec4f(value), b[k], sum[i]);
           }
         }
 
         if (DEEP && k_begin + DEPTH * (1u - part) + K_REST * part < params.k) {
           // @unroll
-          for (var s = 0u; s < ROWS * GROUPS; s++) {
-            partial[waiting + s * SPAN] = sum[s];
+          for (var i = 0u; i < ROWS; i++) {
+            partial[waiting + i * SPAN] = sum[i];
           }
         } else {
           // @unroll
           for (var i = 0u; i < ROWS; i++) {
-            // @unroll
-            for (var g = 0u; g < GROUPS; g++) {
-              if (row + i < end && column + g * SPAN < columns) {
-                let at = (group.z * params.m + row + i) * columns + column + g * SPAN;
-                var value = params.alpha * sum[i * GROUPS + g];
-                if (BIAS) {
-                  value += bias[column + g * SPAN];
-                }
-                if (ACCUMULATE) {
-                  value += c[at];
-                }
-                c[at] = value;
+            if (row + i < end && column < columns) {
+              let at = (group.z * params.m + row + i) * columns + column;
+              var value = params.alpha * sum[i];
+              if (BIAS) {
+                value += bias[column];
               }
+              if (ACCUMULATE) {
+                value += c[at];
+              }
+              c[at] = value;
             }
           }
         }

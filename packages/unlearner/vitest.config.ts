@@ -1,3 +1,3 @@
 import { s3tTests } from '../../vitest.shared.ts';
 
-export default s3tTests();
+export default s3tTests({ globalSetup: ['./src/testing/template.ts'] });

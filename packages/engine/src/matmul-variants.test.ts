@@ -189,19 +189,19 @@ function rowsOf(
   return Float32Array.from({ length: rows * k }, (_, i) => a[Math.floor(i / rows) * m + first + (i % rows)]!);
 }
 
-describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', (adapterClass) => {
+// Compiling an unrolled kernel takes seconds where cores are shared.
+const patience = { timeout: 600_000 };
+
+describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, (adapterClass) => {
   // The kernels of the other classes need features that this adapter lacks, or are the portable ones.
   const runs = (): boolean => adapterClass === 'portable' || adapterClass === ownClass;
 
   test.for([
     [1, 1, 1],
-    [2, 3, 5],
     [5, 10, 16],
-    [16, 64, 17],
     [17, 17, 49],
     [33, 16, 68],
-    [70, 36, 100],
-    [9, 100, 197],
+    [140, 36, 100],
   ] as const)('%i x %i x %i', async ([m, n, k], { skip }) => {
     if (!runs()) skip();
     for (const [name, transpose] of Object.entries(transposes)) {
@@ -212,13 +212,12 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', (adapterCl
 
   test('batches, shared operands, alpha, bias and accumulation', async ({ skip }) => {
     if (!runs()) skip();
-    for (const n of [20, 7]) {
-      const problem = { m: 10, n, k: 12, batch: 3, alpha: -0.5, ...NT };
-      expect(await worstError(adapterClass, problem)).toBeLessThan(1);
-      expect(await worstError(adapterClass, { ...problem, sharedB: true, bias: true })).toBeLessThan(1);
-      expect(await worstError(adapterClass, { ...problem, sharedA: true, ...NN })).toBeLessThan(1);
-      expect(await worstError(adapterClass, { ...problem, accumulate: true })).toBeLessThan(1);
-    }
+    const problem = { m: 10, n: 20, k: 12, batch: 3, alpha: -0.5, ...NT };
+    expect(await worstError(adapterClass, problem)).toBeLessThan(1);
+    expect(await worstError(adapterClass, { ...problem, sharedB: true, bias: true })).toBeLessThan(1);
+    expect(await worstError(adapterClass, { ...problem, sharedA: true, accumulate: true })).toBeLessThan(1);
+    const odd = { ...problem, n: 7, bias: true, accumulate: true };
+    expect(await worstError(adapterClass, odd)).toBeLessThan(1);
     const deep = { m: 6, n: 8, k: 130, batch: 2, bias: true, accumulate: true, ...TN };
     expect(await worstError(adapterClass, deep)).toBeLessThan(1);
   });

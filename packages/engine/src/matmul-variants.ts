@@ -56,14 +56,18 @@ export function chooseMatmul(adapterClass: AdapterClass, problem: MatmulProblem)
 
 /** The subgroup size of lavapipe. */
 const LANES = 8;
+/** Rows of C the panel kernel computes at once. */
+const ROWS_AT_ONCE = 4;
 /** Rows of op(B) a panel holds: its code and what it spills still fit the first-level caches. */
 const PANEL_DEPTH = 64;
 /** A k up to this is one panel: better a deep one than a second. */
 const WHOLE_PANEL_DEPTH = 96;
 /** Rows of C whose partial sums fit 16 KiB of workgroup memory, the least that WebGPU grants. */
-const DEEP_ROWS = 64;
-/** Workgroups that keep the cores of a small machine evenly busy; more of them load the same panel more often. */
-const WANTED_WORKGROUPS = 8;
+const DEEP_ROWS = 128;
+/** With fewer rows a workgroup spends more on loading its panel than on using it. */
+const LEAST_ROWS = 32;
+/** Workgroups that keep the cores evenly busy, if there are enough rows. */
+const WANTED_WORKGROUPS = 16;
 
 function softwarePlan(problem: MatmulProblem): MatmulPlan {
   return problem.n % 4 === 0 ? panelPlan(problem) : broadcastPlan(problem);
@@ -73,20 +77,16 @@ function softwarePlan(problem: MatmulProblem): MatmulPlan {
 function panelPlan(problem: MatmulProblem): MatmulPlan {
   const { m, n, k, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
   const span = n <= 16 ? 4 : LANES;
-  const groups = n <= 4 * LANES || transposeA ? 1 : 2;
-  const rowsAtOnce = transposeA ? 4 : 4 / groups;
   const deep = k > WHOLE_PANEL_DEPTH;
   const depth = deep ? PANEL_DEPTH : k;
-  const columnTiles = Math.ceil(n / (4 * span * groups));
-  const step = rowsAtOnce * (LANES / span);
-  const shared = Math.ceil(m / Math.ceil(WANTED_WORKGROUPS / (columnTiles * batch)));
-  const rows = step * Math.ceil(Math.min(shared, deep ? DEEP_ROWS : m) / step);
+  const columnTiles = Math.ceil(n / (4 * span));
+  const share = Math.max(LEAST_ROWS, Math.ceil((m * columnTiles * batch) / WANTED_WORKGROUPS));
+  const step = ROWS_AT_ONCE * (LANES / span);
+  const rows = step * Math.ceil(Math.min(m, share, deep ? DEEP_ROWS : m) / step);
   return {
     kernel: 'matmul/panel',
     constants: {
       SPAN: span,
-      GROUPS: groups,
-      ROWS: rowsAtOnce,
       DEPTH: depth,
       K_REST: k % depth,
       DEEP: deep,

@@ -34,7 +34,7 @@ const LONGEST_HEADER = 100_000_000;
  */
 export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, file: string): SafetensorsFile {
   const fail = (problem: string): never => {
-    throw new ModelError(`${file}: ${problem}`);
+    throw new ModelError(`${file}: ${oneLine(problem)}`);
   };
   if (bytes.length < 8) fail('is too short for a safetensors file');
   const declared = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
@@ -42,6 +42,7 @@ export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, file: string): 
     fail(`its header says it is ${declared} bytes long, the file has ${bytes.length}`);
   const start = 8 + Number(declared);
   const { __metadata__: metadata = {}, ...entries } = parseHeader(bytes.subarray(8, start), fail);
+  if (!isTextRecord(metadata)) fail('its __metadata__ does not map names to strings');
   const tensors = new Map<string, StoredTensor>();
   let end = 0;
   const ordered = Object.entries(entries).map(([name, entry]) => ({
@@ -58,6 +59,17 @@ export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, file: string): 
   }
   if (start + end !== bytes.length) fail(`${bytes.length - start - end} bytes follow the last tensor`);
   return { tensors, metadata: metadata as Record<string, string> };
+}
+
+/** Names come from the file: they may hold anything, at any length. */
+function oneLine(problem: string): string {
+  const line = problem.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ');
+  return line.length > 300 ? `${line.slice(0, 300)}...` : line;
+}
+
+function isTextRecord(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return Object.values(value).every((text) => typeof text === 'string');
 }
 
 function parseHeader(bytes: Uint8Array, fail: (problem: string) => never): Record<string, unknown> {
@@ -79,8 +91,8 @@ function checkEntry(
 ): { dtype: string; shape: number[]; from: number; to: number } {
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
   const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-  if (typeof dtype !== 'string' || !(dtype in BYTES))
-    fail(`tensor ${name} has the unknown dtype ${String(dtype)}`);
+  if (typeof dtype !== 'string') fail(`tensor ${name} has no dtype`);
+  if (!Object.hasOwn(BYTES, dtype as string)) fail(`tensor ${name} has the unknown dtype ${dtype}`);
   if (!Array.isArray(shape) || !shape.every(isCount)) fail(`tensor ${name} has no valid shape`);
   if (
     !Array.isArray(offsets) ||
@@ -96,8 +108,12 @@ function checkEntry(
   return { dtype: dtype as string, shape: shape as number[], from, to };
 }
 
-/** The values of a stored tensor as f32; f16 and bf16 are widened. @throws ModelError for other dtypes */
-export function toFloat32(stored: StoredTensor, name: string): Float32Array<ArrayBuffer> {
+/**
+ * The values of a stored tensor as f32; f16 and bf16 are widened.
+ * @param file what the error names, with the tensor's `name`
+ * @throws ModelError for other dtypes
+ */
+export function toFloat32(stored: StoredTensor, name: string, file: string): Float32Array<ArrayBuffer> {
   const { dtype } = stored;
   // A copy of its own: the data need not be aligned in the file, and a Buffer's slice() would not copy.
   const { buffer } = new Uint8Array(stored.bytes);
@@ -107,7 +123,7 @@ export function toFloat32(stored: StoredTensor, name: string): Float32Array<Arra
     return new Float32Array(Uint32Array.from(words, (word) => word << 16).buffer);
   }
   if (dtype === 'F16') return Float32Array.from(new Uint16Array(buffer), halfToNumber);
-  throw new ModelError(`tensor ${name} holds ${dtype}, not numbers this model can use`);
+  throw new ModelError(`${file}: tensor ${name} holds ${dtype}, not numbers this model can use`);
 }
 
 function halfToNumber(half: number): number {
@@ -127,7 +143,8 @@ export function writeSafetensors(
   tensors: ReadonlyMap<string, { shape: readonly number[]; values: Float32Array }>,
   metadata: Record<string, string> = {},
 ): Uint8Array<ArrayBuffer> {
-  const header: Record<string, unknown> = {};
+  // Without a prototype even __proto__ is a name like any other.
+  const header: Record<string, unknown> = Object.create(null);
   if (Object.keys(metadata).length > 0)
     header.__metadata__ = Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1)));
   const names = [...tensors.keys()].sort();

@@ -145,7 +145,7 @@ export function decodeStage(
     if (!stored) throw new ModelError(`${file}: there is no tensor ${name}`);
     if (stored.shape.join() !== shape.join())
       throw new ModelError(`${file}: tensor ${name} has shape [${stored.shape}], not [${shape}]`);
-    values.set(name, toFloat32(stored, name));
+    values.set(name, toFloat32(stored, name, file));
   }
   return values;
 }

@@ -187,7 +187,7 @@ export function loadVit(
       throw new ModelError(
         `${file}: tensor vit.${name} has shape [${stored.shape}], config.json asks for [${shape}]`,
       );
-    loaded.set(name, tensor(device, toFloat32(stored, name), shape, { constant: true }));
+    loaded.set(name, tensor(device, toFloat32(stored, name, file), shape, { constant: true }));
   }
   return arrangeVit(config, (name) => loaded.get(name)!);
 }

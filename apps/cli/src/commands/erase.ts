@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs';
+import type { Receipt } from '@s3t/unlearner';
+import type { Command } from 'commander';
+import { CommandError, UsageError } from '../errors.ts';
+import { JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
+import { withRunOrServer } from '../run-access.ts';
+import { plural, short } from '../terminal/format.ts';
+import { print, printJson } from '../terminal/print.ts';
+import { facts, table } from '../terminal/table.ts';
+
+interface Options extends RunOptions {
+  file?: string;
+  dryRun?: boolean;
+  idempotencyKey?: string;
+}
+
+/** `s3t erase`: forgets records at once and prints the receipt. */
+export function addErase(program: Command): void {
+  program
+    .command('erase')
+    .description('erase records: what learnt from them leaves the service at once; prints the receipt')
+    .argument('[id...]', 'ids of the records')
+    .requiredOption(...RUN)
+    .option('--file <ids>', 'a file with one id per line (- for stdin)')
+    .option('--dry-run', 'only say what would happen')
+    .option('--idempotency-key <key>', 'the same key gives the same receipt, and erases once')
+    .option(...JSON_OUTPUT)
+    .action(erase);
+}
+
+async function erase(args: string[], { run, file, json, dryRun, idempotencyKey }: Options): Promise<void> {
+  const receivedAt = Date.now();
+  const ids = [...args, ...(file === undefined ? [] : idsIn(file))];
+  if (ids.length === 0)
+    throw new UsageError('erase: no records given: name their ids, or a file of ids with --file');
+  const options = { dryRun, idempotencyKey };
+  const receipt = await withRunOrServer(
+    run,
+    (unlearner) => unlearner.erase(ids, { ...options, receivedAt }),
+    (server) => server.erase(ids, options),
+  );
+  if (json) printJson(receipt);
+  else print(render(receipt));
+}
+
+/** One id a line; what surrounds it may be part of it, so only the line ends go. */
+function idsIn(file: string): string[] {
+  let text: string;
+  try {
+    text = readFileSync(file === '-' ? 0 : file, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new CommandError(
+      `${file}: ${code === 'ENOENT' ? 'the file does not exist' : `cannot be read (${code})`}`,
+    );
+  }
+  return text.split(/\r?\n/).filter((line) => line !== '');
+}
+
+function render(receipt: Receipt): string {
+  const { before, after, deactivated, dryRun, repeated } = receipt;
+  const title = dryRun
+    ? 'Dry run: nothing was changed.'
+    : repeated
+      ? 'This request was answered before:'
+      : undefined;
+  const changed = before.manifest !== after.manifest;
+  return [
+    ...(title === undefined ? [] : [title]),
+    facts([
+      ['erasure', receipt.erasure],
+      ['records', String(receipt.records)],
+      ['version', `${before.version} -> ${after.version}`],
+      [
+        'manifest',
+        changed
+          ? `${short(before.manifest)} -> ${short(after.manifest)}`
+          : `${short(after.manifest)} (unchanged)`,
+      ],
+      ['acknowledged', `after ${receipt.acknowledgedMs.toFixed(1)} ms`],
+      [
+        'deactivated',
+        deactivated.length === 0 ? 'nothing was trained on them' : plural(deactivated.length, 'stage'),
+      ],
+    ]),
+    ...(deactivated.length === 0 ? [] : ['', renderStages(deactivated)]),
+    ...(dryRun || deactivated.length === 0 ? [] : ['', '`s3t repair` trains them again on what is left.']),
+  ].join('\n');
+}
+
+function renderStages(stages: Receipt['deactivated']): string {
+  const columns = [
+    ...['shard', 'sequence', 'position'].map((title) => ({ title, align: 'right' as const })),
+    { title: 'stage' },
+  ];
+  return table(
+    columns,
+    stages.map(({ shard, sequence, position, stage }) => [
+      ...[shard, sequence, position].map(String),
+      short(stage),
+    ]),
+  );
+}

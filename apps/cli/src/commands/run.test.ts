@@ -1,0 +1,225 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { mnistDigits } from '@s3t/data';
+import type { Status } from '@s3t/unlearner';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { tinyRun } from '../testing/fixture.ts';
+import { greyPng } from '../testing/png.ts';
+import { type Outcome, outcomeOf, s3t, said, startS3t } from '../testing/s3t.ts';
+
+// One run, from its first training to its last breath: the tests follow each other.
+const PATIENCE = 300_000;
+
+let folder: string;
+let config: string;
+let run: string;
+beforeAll(async () => ({ folder, config, run } = await tinyRun()));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Runs a command about the run that must succeed, and parses what it prints. */
+async function json<T = Record<string, unknown>>(...args: string[]): Promise<T> {
+  const outcome = await s3t([...args, '--run', run, '--json']);
+  expect(outcome, outcome.stderr).toMatchObject({ code: 0 });
+  return JSON.parse(outcome.stdout);
+}
+
+const fails = async (code: number, message: string | RegExp, ...args: string[]): Promise<void> => {
+  const outcome = await s3t([...args, '--run', run]);
+  expect(outcome.stderr.trim().split('\n').at(-1)).toMatch(message);
+  expect([outcome.code, outcome.stdout]).toEqual([code, '']);
+};
+
+describe('train', () => {
+  test('a configuration with a slip is refused by name, with the right one', async () => {
+    const wrong = join(folder, 'wrong.json');
+    const good = JSON.parse(readFileSync(config, 'utf8'));
+    writeFileSync(wrong, JSON.stringify({ ...good, training: { ...good.training, epoch: 2 } }));
+    await fails(
+      2,
+      /^s3t: .*wrong\.json: training\.epoch: .*did you mean epochs\?$/,
+      'train',
+      '--config',
+      wrong,
+    );
+    writeFileSync(wrong, JSON.stringify({ ...good, base: 'no/such/base' }));
+    await fails(1, /^s3t: .*no\/such\/base/, 'train', '--config', wrong);
+    await fails(2, /there is no run here/, 'train', '--config', config, '--resume');
+  });
+
+  test('Ctrl-C and kill -9 leave a run that the same command goes on with', {
+    timeout: PATIENCE,
+  }, async () => {
+    const stopped = startS3t(['train', '--config', config, '--run', run]);
+    const outcome = outcomeOf(stopped);
+    await said(stopped, 'stderr', /train: 8 stages, \d+ steps/);
+    stopped.kill('SIGINT');
+    const { code, stderr, stdout } = await outcome;
+    expect(stderr).toMatch(
+      /stopping after this step[\s\S]*s3t: stopped: \d of 8 stages are trained and kept; the same command goes on from there\n$/,
+    );
+    expect([code, stdout]).toEqual([130, '']);
+
+    const killed = startS3t(['train', '--config', config, '--run', run]);
+    await said(killed, 'stderr', /train: \d stages/);
+    killed.kill('SIGKILL');
+    await new Promise((resolve) => killed.once('close', resolve));
+
+    const result = await json('train', '--config', config, '--resume');
+    expect(result).toMatchObject({ missing: 0, superseded: 0, seconds: expect.any(Number) });
+    expect(await json('train', '--config', config)).toMatchObject({ trained: 0, manifest: result.manifest });
+  });
+});
+
+describe('a trained run', { timeout: PATIENCE }, () => {
+  test('status', async () => {
+    const status = await json<Status & { expectedErasuresLeft: number }>('status');
+    expect(status).toMatchObject({
+      records: 96,
+      erased: 0,
+      missing: 0,
+      manifest: expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
+    expect(
+      status.shards.map(({ shard, servedDepth, servedSequence }) => [shard, servedDepth, servedSequence]),
+    ).toEqual([
+      [0, 2, 0],
+      [1, 2, 0],
+    ]);
+    const stage = {
+      position: 0,
+      slice: 0,
+      stage: expect.any(String),
+      weights: expect.any(String),
+      active: true,
+      records: expect.any(Number),
+    };
+    expect(status.shards[0]!.sequences[0]).toMatchObject({ order: [0, 1], stages: [stage, {}] });
+    expect(status.expectedErasuresLeft).toBeCloseTo(status.deletionRate);
+    expect((await s3t(['status', '--run', run])).stdout).toMatch(/^ +0 +2 of 2 +0 +● 0 +● 1$/m);
+  });
+
+  test('eval', async () => {
+    const evaluation = await json('eval');
+    expect(evaluation).toMatchObject({ accuracy: expect.any(Number), examples: 64 });
+    expect(evaluation.shards).toMatchObject([
+      { shard: 0, accuracy: expect.any(Number), depth: 2 },
+      { shard: 1 },
+    ]);
+    expect((await s3t(['eval', '--run', run])).stdout).toMatch(/^ensemble +\d+\.\d+ %$/m);
+  });
+
+  test('predict: an image file, a table of paths and pixels on stdin get the same answer', async () => {
+    const [digit] = await mnistDigits(import.meta.url);
+    const png = join(folder, 'digit.png');
+    writeFileSync(png, greyPng(28, 28, digit!.pixels));
+    writeFileSync(join(folder, 'list.csv'), 'id,path\nmine,digit.png\n');
+    const args = ['--run', run, '--top', '2', '--json'];
+    const row = { id: 7, image: { width: 28, height: 28, pixels: [...digit!.pixels] } };
+    const outcomes = [
+      await s3t(['predict', png, join(folder, 'list.csv'), ...args]),
+      await s3t(['predict', '-', ...args], {
+        input: `${JSON.stringify(row)}\n${JSON.stringify({ path: png })}\n`,
+      }),
+    ];
+    const [files, lines] = outcomes.map(({ stdout }) => JSON.parse(stdout));
+    expect(files.predictions.map(({ id }: { id: string }) => id)).toEqual([png, 'mine']);
+    expect(lines.predictions.map(({ id }: { id: string }) => id)).toEqual(['7', 'stdin:2']);
+    const labels = [...files.predictions, ...lines.predictions].map((prediction) => prediction.labels);
+    expect(labels[0]).toHaveLength(2);
+    for (const other of labels) expect(other).toEqual(labels[0]);
+    await fails(1, /^s3t: missing\.png: there is no such file/, 'predict', 'missing.png');
+    const broken = await s3t(['predict', '-', '--run', run], {
+      input: '{"image": {"width": 2, "height": 2, "pixels": [1]}}\n',
+    });
+    expect(broken).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('stdin: line 1: image.pixels: must hold'),
+    });
+  });
+});
+
+describe('erasing', { timeout: PATIENCE }, () => {
+  test('what cannot be erased changes nothing', async () => {
+    await fails(1, /^s3t: .*not in this run.*nothing was erased$/, 'erase', 'train/0', 'nobody');
+    await fails(1, /^s3t: .*ids\.txt: the file does not exist$/, 'erase', '--file', join(folder, 'ids.txt'));
+    const planned = await json('erase', 'train/0', '--dry-run');
+    expect(planned).toMatchObject({ dryRun: true, records: 1 });
+    expect(await json('status')).toMatchObject({ erased: 0, ...(planned.before as object) });
+  });
+
+  test('a receipt, once per key', async () => {
+    writeFileSync(join(folder, 'ids.txt'), 'train/1\ntrain/2\n');
+    const args = ['erase', 'train/0', '--file', join(folder, 'ids.txt'), '--idempotency-key', 'ticket-1'];
+    const receipt = await json(...args);
+    expect(receipt).toMatchObject({
+      erasure: expect.any(String),
+      records: 3,
+      before: { version: expect.any(Number), manifest: expect.any(String) },
+      after: { version: expect.any(Number), manifest: expect.any(String) },
+      acknowledgedMs: expect.any(Number),
+    });
+    expect(receipt.deactivated).toContainEqual({
+      stage: expect.stringMatching(/^[0-9a-f]{64}$/),
+      shard: expect.any(Number),
+      sequence: expect.any(Number),
+      position: expect.any(Number),
+    });
+    expect(await json(...args)).toEqual({ ...receipt, repeated: true });
+    await fails(1, /^s3t: .*another request$/, 'erase', 'train/5', '--idempotency-key', 'ticket-1');
+    await fails(1, /^s3t: .*erased before/, 'erase', 'train/1');
+    expect(await json('status')).toMatchObject({ records: 93, erased: 3 });
+  });
+
+  test('repair, and proof that nothing is left', async () => {
+    expect((await json<Status>('status')).missing).toBeGreaterThan(0);
+    expect(await json('repair')).toMatchObject({ missing: 0 });
+    expect(await json('verify', '--from-scratch', '--shards', '0')).toEqual({
+      identical: true,
+      compared: 4,
+      differing: [],
+    });
+    const { shards } = await json<Status>('status');
+    const { stage } = shards[1]!.sequences[1]!.stages[1]!;
+    expect(await json('verify', '--stage', stage)).toEqual({ identical: true, compared: 1, differing: [] });
+  });
+
+  test('verify: any difference is told by name and exits 1', async () => {
+    const { shards } = await json<Status>('status');
+    const { stage, weights } = shards[0]!.sequences[0]!.stages[0]!;
+    const file = join(run, 'adapters', `${weights}.safetensors`);
+    const bytes = readFileSync(file);
+    const before = Buffer.from(bytes);
+    bytes[bytes.length - 1]! ^= 1;
+    writeFileSync(file, bytes);
+    const outcome = await s3t(['verify', '--run', run, '--json']);
+    writeFileSync(file, before);
+    expect(outcome.code).toBe(1);
+    const told = outcome.stdout === '' ? outcome.stderr : outcome.stdout;
+    expect(told).toContain(outcome.stdout === '' ? weights! : stage);
+  });
+});
+
+describe('a run that a server holds', { timeout: PATIENCE }, () => {
+  test('is reached through the server; other commands say who has it', async () => {
+    const server = startS3t(['serve', '--run', run, '--port', '0', '--json']);
+    const ended: Promise<Outcome> = outcomeOf(server);
+    const { url } = JSON.parse(await said(server, 'stdout', /\{.*\}\n/));
+
+    const status = await json<Status>('status');
+    expect(status).toMatchObject({ records: 93, missing: 0 });
+    const receipt = await json('erase', 'train/10', '--idempotency-key', 'ticket-2');
+    expect(receipt).toMatchObject({ records: 1, before: { version: status.version } });
+    await fails(1, /^s3t: .*not in this run/, 'erase', 'nobody');
+    const pixels = Buffer.alloc(784, 9).toString('base64');
+    const answer = await s3t(['predict', '-', '--run', run, '--json'], {
+      input: `{"image":{"width":28,"height":28,"pixels":"${pixels}"}}`,
+    });
+    expect(JSON.parse(answer.stdout)).toMatchObject(receipt.after as object);
+    expect(await json('repair')).toMatchObject({ missing: 0 });
+    await fails(1, new RegExp(`held by process ${server.pid} .*${url}`), 'eval');
+
+    server.kill('SIGTERM');
+    expect(await ended).toMatchObject({ code: 0 });
+    expect(await json('verify')).toMatchObject({ identical: true });
+  });
+});

@@ -1,0 +1,61 @@
+import type { Verification } from '@s3t/unlearner';
+import type { Command } from 'commander';
+import { Interrupted, UsageError } from '../errors.ts';
+import { catchInterrupts } from '../interrupt.ts';
+import { integers, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
+import { withRun } from '../run-access.ts';
+import { plural } from '../terminal/format.ts';
+import { print, printJson } from '../terminal/print.ts';
+import { WorkProgress } from '../work-progress.ts';
+
+interface Options extends RunOptions {
+  fromScratch?: boolean;
+  shards?: number[];
+  stage?: string;
+}
+
+/** `s3t verify`: trains again what the run holds and compares every byte. */
+export function addVerify(program: Command): void {
+  program
+    .command('verify')
+    .description('check what the run holds; exit 1 on any difference')
+    .requiredOption(...RUN)
+    .option('--from-scratch', 'train every stage again, on the records that remain, and compare')
+    .option('--shards <s,s,..>', 'with --from-scratch: only these shards', integers)
+    .option('--stage <id>', 'train this stage again and compare')
+    .option(...JSON_OUTPUT)
+    .action(verify);
+}
+
+async function verify({ run, json, ...options }: Options): Promise<void> {
+  if (options.fromScratch && options.stage !== undefined) {
+    throw new UsageError('verify: --from-scratch covers every stage; leave --stage out');
+  }
+  if (options.shards && !options.fromScratch)
+    throw new UsageError('verify: --shards goes with --from-scratch');
+  using interrupts = catchInterrupts('stopping; nothing was changed');
+  const verification = await withRun({ run }, async (unlearner) => {
+    const progress = new WorkProgress('verify');
+    const stop = unlearner.on(progress.show);
+    try {
+      return await unlearner.verify({ ...options, signal: interrupts.signal });
+    } catch (error) {
+      if (!interrupts.signal.aborted) throw error;
+      throw new Interrupted(interrupts.received ?? 'SIGINT', 'stopped before the verification was finished');
+    } finally {
+      stop();
+      progress.clear();
+    }
+  });
+  if (json) printJson(verification);
+  else print(render(verification));
+  if (!verification.identical) process.exitCode = 1;
+}
+
+function render({ identical, compared, differing }: Verification): string {
+  if (identical) return `identical: ${plural(compared, 'stage')} compared, every byte equal`;
+  return [
+    `${plural(differing.length, 'stage')} of ${compared} differ:`,
+    ...differing.map((stage) => `  ${stage}`),
+  ].join('\n');
+}

@@ -1,0 +1,18 @@
+/** The process behind `s3t`: runs a command and ends. */
+import { run } from './run.ts';
+
+// Our launcher holds the other end. When it is killed, going on would hold the run for a command nobody sees any more.
+if (process.channel) {
+  process.once('disconnect', () => process.exit(1));
+  process.channel.unref();
+}
+
+// `s3t status | head -1`: the reader has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+const code = await run(process.argv.slice(2));
+// Writing to a pipe may still be under way, and a GPU driver's threads must not keep the process.
+process.stdout.write('', () => process.exit(code));

@@ -1,0 +1,41 @@
+import { InvalidArgumentError } from 'commander';
+
+/** What every command takes. */
+export interface JsonOption {
+  json?: boolean;
+}
+
+/** What every command about a run takes. */
+export interface RunOptions extends JsonOption {
+  run: string;
+}
+
+export const RUN: readonly [string, string] = ['--run <dir>', 'the run folder'];
+export const JSON_OUTPUT: readonly [string, string] = ['--json', 'print JSON'];
+
+/** Makes a parser of integers for an option. */
+export function integer(
+  minimum: number,
+  maximum: number = Number.MAX_SAFE_INTEGER,
+): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^[+-]?\d+$/.test(text) && value >= minimum && value <= maximum) return value;
+    const range =
+      maximum === Number.MAX_SAFE_INTEGER ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
+    throw new InvalidArgumentError(`It must be an integer ${range}.`);
+  };
+}
+
+/** Parses `0.5,0.25,0.25`. */
+export function numbers(text: string): number[] {
+  const values = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
+  if (values.every(Number.isFinite)) return values;
+  throw new InvalidArgumentError('It must be numbers separated by commas.');
+}
+
+/** Parses `0,2`: numbers of shards. */
+export function integers(text: string): number[] {
+  const parse = integer(0);
+  return text.split(',').map((part) => parse(part.trim()));
+}

@@ -1,0 +1,78 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Client, connect, type RepairState, ServerError } from '@s3t/server/client';
+import type { EraseOptions, Input, Prediction, Receipt, Status } from '@s3t/unlearner';
+
+/** A prediction as it travels: the server keeps the names of its stages to itself. */
+export type RemotePrediction = Omit<Prediction, 'stages'>;
+
+/** Inputs of one request: what servers accept by default. */
+const MAX_INPUTS = 64;
+/** Base64 grows by a third, and servers take 32 MiB. */
+const MAX_PIXELS = 20 * 1024 * 1024;
+const POLL_MS = 500;
+
+/** The server that holds a run, as the command line uses it: patient where it is busy, in requests of a size it takes. */
+export class RunServer {
+  readonly url: string;
+  readonly #client: Client;
+
+  constructor(url: string) {
+    this.url = url;
+    this.#client = connect(url);
+  }
+
+  status(): Promise<Status> {
+    return this.#client.status();
+  }
+
+  erase(ids: readonly string[], options: Omit<EraseOptions, 'receivedAt'>): Promise<Receipt> {
+    return this.#client.erase(ids, options);
+  }
+
+  /** Answers in order; each part may come from another version. */
+  async predict(inputs: readonly Input[], top: number): Promise<RemotePrediction[]> {
+    const parts: RemotePrediction[] = [];
+    for (const part of split(inputs)) parts.push(await patiently(() => this.#client.predict(part, { top })));
+    return parts;
+  }
+
+  /** Asks for a repair and follows it to its end. Aborting stops following, not repairing. */
+  async repair(onState: (state: RepairState) => void, signal?: AbortSignal): Promise<RepairState> {
+    let state = await this.#client.repair();
+    while (state.running) {
+      onState(state);
+      await sleep(POLL_MS, undefined, { signal });
+      state = await this.#client.repairState();
+    }
+    return state;
+  }
+}
+
+/** Tries again for as long as the server says its queue is full. */
+async function patiently<T>(request: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await request();
+    } catch (error) {
+      if (!(error instanceof ServerError) || error.status !== 429) throw error;
+      await sleep((error.retryAfter ?? 1) * 1000);
+    }
+  }
+}
+
+function split(inputs: readonly Input[]): Input[][] {
+  const parts: Input[][] = [];
+  let pixels = 0;
+  for (const input of inputs) {
+    const size = 'image' in input ? input.image.pixels.length : 0;
+    const last = parts.at(-1);
+    if (last && last.length < MAX_INPUTS && pixels + size <= MAX_PIXELS) {
+      last.push(input);
+      pixels += size;
+    } else {
+      parts.push([input]);
+      pixels = size;
+    }
+  }
+  return parts;
+}

@@ -1,0 +1,40 @@
+import type { Unlearner } from '@s3t/unlearner';
+import { RunServer } from './remote.ts';
+
+/** Opens a run in this process, hands it to `use` and closes it whatever happens. */
+export async function withRun<T>(
+  options: { run: string; config?: string },
+  use: (unlearner: Unlearner) => Promise<T>,
+): Promise<T> {
+  // Only here: it brings the engine and the database, which `s3t --help` can do without.
+  const { Unlearner } = await import('@s3t/unlearner');
+  const unlearner = await Unlearner.open(options);
+  try {
+    return await use(unlearner);
+  } finally {
+    await unlearner.close();
+  }
+}
+
+/** Does something to a run here, or, when a server holds the run, lets the server do it. */
+export async function withRunOrServer<T>(
+  run: string,
+  here: (unlearner: Unlearner) => Promise<T>,
+  there: (server: RunServer) => Promise<T>,
+): Promise<T> {
+  try {
+    return await withRun({ run }, here);
+  } catch (error) {
+    const url = holderOf(error);
+    if (url === undefined) throw error;
+    return there(new RunServer(url));
+  }
+}
+
+/** Where the process that holds the run listens, if that is why opening it failed. */
+function holderOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code, url } = error as { code?: unknown; url?: unknown };
+  if (code === 'held' && typeof url === 'string') return url;
+  return holderOf(error.cause);
+}

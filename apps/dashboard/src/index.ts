@@ -1,0 +1,1 @@
+export { files, type PageFile } from './files.ts';

@@ -1,0 +1,103 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { type App, createApp } from './app.ts';
+import type { AppOptions } from './options.ts';
+import { image, post } from './testing/request.ts';
+import { StandIn } from './testing/stand-in.ts';
+
+let app: App;
+let run: StandIn;
+
+function start(options: AppOptions = {}): void {
+  run = new StandIn();
+  app = createApp(run, { onError: () => {}, ...options });
+}
+
+afterEach(() => app.shutdown());
+
+const errorOf = async (response: Response): Promise<{ code: string; message: string; path?: string }> =>
+  ((await response.json()) as { error: { code: string; message: string; path?: string } }).error;
+
+describe('the app', () => {
+  it('is live always, and ready while a shard serves and until it closes', async () => {
+    start();
+    expect((await app.request('/health/live')).status).toBe(200);
+    expect((await app.request('/health/ready')).status).toBe(200);
+    const everything = Array.from({ length: 1200 }, (_, n) => `train/${n}`);
+    await post(app, '/v1/erasures', { records: everything });
+    expect((await app.request('/health/ready')).status).toBe(503);
+    await app.shutdown();
+    expect((await app.request('/health/live')).status).toBe(200);
+    expect((await app.request('/health/ready')).status).toBe(503);
+    expect((await post(app, '/v1/predict', { inputs: [image(1)] })).status).toBe(503);
+  });
+
+  it('hides what went wrong inside, and logs it', async () => {
+    const logged: unknown[] = [];
+    start({ onError: (error) => logged.push(error) });
+    run.beforeAnswer = () => {
+      throw new Error('password at /srv/secret');
+    };
+    const response = await post(app, '/v1/predict', { inputs: [image(1)] });
+    expect(response.status).toBe(500);
+    expect(JSON.stringify(await errorOf(response))).not.toMatch(/secret|at /);
+    expect(logged).toHaveLength(1);
+  });
+
+  it('repairs in the background, once', async () => {
+    start();
+    await post(app, '/v1/erasures', { records: ['train/0'] });
+    const [first, second] = await Promise.all([post(app, '/v1/repair', ''), post(app, '/v1/repair', '')]);
+    expect([first.status, second.status]).toEqual([202, 202]);
+    expect(await first.json()).toMatchObject({ running: true, failed: null });
+    await expect
+      .poll(async () => (await (await app.request('/v1/repair')).json()) as object)
+      .toMatchObject({ running: false });
+    expect(await run.status()).toMatchObject({ missing: 0 });
+  });
+
+  it('405 for a known path and 404 for an unknown one, as JSON', async () => {
+    start();
+    const response = await app.request('/v1/predict');
+    expect(response.status).toBe(405);
+    expect(response.headers.get('allow')).toBe('POST');
+    expect(await errorOf(response)).toMatchObject({ code: 'method' });
+    expect((await app.request('/v2')).status).toBe(404);
+  });
+
+  it('counts in /metrics', async () => {
+    start();
+    await post(app, '/v1/predict', { inputs: [image(1), image(2)] });
+    await post(app, '/v1/erasures', { records: ['train/0'] });
+    const text = await (await app.request('/metrics')).text();
+    expect(text).toMatch(/^s3t_predicted_inputs_total 2$/m);
+    expect(text).toMatch(/^s3t_erasures_total 1$/m);
+    expect(text).toMatch(/^s3t_records_erased 1$/m);
+    expect(text).toMatch(/^s3t_served_depth\{shard="1"\} 4$/m);
+    expect(text).toMatch(/^s3t_http_requests_total\{route="\/v1\/predict",method="POST",status="200"\} 1$/m);
+    for (const line of text.trimEnd().split('\n')) {
+      expect(line).toMatch(
+        /^(# (HELP|TYPE) s3t_|s3t_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.e+-]+$)/,
+      );
+    }
+  });
+
+  it('describes every route in OpenAPI 3.1', async () => {
+    start();
+    const document = (await (await app.request('/openapi.json')).json()) as {
+      openapi: string;
+      paths: Record<string, Record<string, { responses: object; operationId: string }>>;
+    };
+    expect(document.openapi).toBe('3.1.0');
+    expect(Object.keys(document.paths).sort()).toEqual([
+      '/health/live',
+      '/health/ready',
+      '/v1/erasures',
+      '/v1/erasures/{id}',
+      '/v1/events',
+      '/v1/predict',
+      '/v1/repair',
+      '/v1/status',
+    ]);
+    expect(JSON.stringify(document)).toContain('"maximum":255');
+  });
+});

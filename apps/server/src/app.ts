@@ -1,0 +1,117 @@
+import { Hono } from 'hono';
+import { methodNotAllowed } from 'hono/method-not-allowed';
+import { Batcher } from './batcher.ts';
+import { limitBody } from './body.ts';
+import { type Shared, stamp } from './context.ts';
+import { Current } from './current.ts';
+import { Egress } from './egress.ts';
+import { EventHub } from './event-hub.ts';
+import { Metrics } from './metrics.ts';
+import { observe } from './observe.ts';
+import { openapi } from './openapi.ts';
+import { type AppOptions, withDefaults } from './options.ts';
+import { Problem, problemOf, respondProblem } from './problem.ts';
+import { Repair } from './repair.ts';
+import { erasureRoutes } from './routes/erasures.ts';
+import { eventRoutes } from './routes/events.ts';
+import { healthRoutes } from './routes/health.ts';
+import { metricsRoutes } from './routes/metrics.ts';
+import { pageRoutes } from './routes/pages.ts';
+import { predictRoutes } from './routes/predict.ts';
+import { repairRoutes } from './routes/repair.ts';
+import { statusRoutes } from './routes/status.ts';
+import { headers, sameSiteOnly } from './security.ts';
+import type { Service } from './service.ts';
+
+/** A Hono app over a run, and how to end it. */
+export type App = Hono & {
+  /**
+   * Ends event streams, refuses new work with 503, stops a running repair after its step, and resolves when the predictions
+   * taken before have been answered. Closing the listener and the service is up to who opened them.
+   */
+  shutdown(): Promise<void>;
+};
+
+/**
+ * The HTTP API and the dashboard over `service`. Web standards only: runs where `app.fetch` can be called, on Node, Deno and Bun.
+ *
+ * @example
+ * ```ts
+ * const unlearner = await Unlearner.open({ run: 'runs/cats' });
+ * const app = createApp(unlearner);
+ * Deno.serve(app.fetch);
+ * ```
+ */
+export function createApp(service: Service, options: AppOptions = {}): App {
+  const { shared, shutdown } = share(service, options);
+  const app = new Hono();
+  app.use(headers());
+  app.use(observe(shared.metrics));
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (c, methods) => {
+        c.header('Allow', methods.join(', '));
+        return respondProblem(c, new Problem(405, 'method', `this path takes ${methods.join(', ')}`));
+      },
+    }),
+  );
+  app.use(sameSiteOnly);
+  app.use(limitBody(shared.options.maxBody));
+  app.use('/v1/*', async (c, next) => {
+    await next();
+    // Routes that answer from an ensemble say which; the others tell the one served now.
+    // Not knowing it must not spoil an answer: that the ledger cannot be read is for the routes to say.
+    const version = c.res.headers.has('x-s3t-version')
+      ? undefined
+      : await shared.current.get().catch(() => undefined);
+    if (version !== undefined) stamp(c, version);
+    c.header('Cache-Control', 'no-store');
+  });
+
+  for (const routes of [predictRoutes, statusRoutes, erasureRoutes, repairRoutes, eventRoutes]) {
+    app.route('/', routes(shared));
+  }
+  app.route('/', healthRoutes(shared));
+  app.route('/', metricsRoutes(shared));
+  app.route('/', pageRoutes());
+  app.get('/openapi.json', openapi(app));
+
+  app.notFound((c) => respondProblem(c, new Problem(404, 'not-found', 'no such path')));
+  app.onError((error, c) => {
+    const problem = problemOf(error);
+    if (problem.status === 500) shared.options.onError(error);
+    return respondProblem(c, problem);
+  });
+  return Object.assign(app, { shutdown });
+}
+
+function share(service: Service, given: AppOptions): { shared: Shared; shutdown(): Promise<void> } {
+  const options = withDefaults(given);
+  const metrics = new Metrics();
+  const closing = new AbortController();
+  const current = new Current(service);
+  const egress = new Egress(options.egressMs);
+  const hub = new EventHub(service, {
+    stepMs: options.stepMs,
+    beforeErased: (version) => egress.settle(version),
+  });
+  const repair = new Repair(service, hub, options.onError);
+  const batcher = new Batcher({
+    predict: (inputs) => service.predict(inputs),
+    maxBatch: options.maxBatch,
+    maxQueue: options.maxQueue,
+    onBatch: (inputs) => metrics.batches.observe(inputs),
+  });
+  const shutdown = async (): Promise<void> => {
+    // Streams first: they are what keeps connections open.
+    closing.abort();
+    await Promise.all([batcher.close(), repair.close()]);
+    hub.close();
+    current.close();
+  };
+  return {
+    shared: { service, options, batcher, current, egress, hub, repair, metrics, closing: closing.signal },
+    shutdown,
+  };
+}

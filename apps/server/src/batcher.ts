@@ -1,0 +1,123 @@
+import type { Input, LabelScore, Prediction } from '@s3t/unlearner';
+import { Problem, problemOf } from './problem.ts';
+
+/** One request's share of a prediction. */
+export interface Answer {
+  version: number;
+  manifest: string;
+  answers: readonly (readonly LabelScore[])[];
+}
+
+interface Job {
+  inputs: readonly Input[];
+  signal: AbortSignal | undefined;
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+}
+
+export interface BatcherOptions {
+  predict(inputs: readonly Input[]): Promise<Prediction>;
+  /** Most inputs of one call of `predict`. */
+  maxBatch: number;
+  /** Most inputs that wait. */
+  maxQueue: number;
+  /** Told the size of every batch. */
+  onBatch?: (inputs: number) => void;
+}
+
+/**
+ * One forward pass at a time; what arrives while it runs waits and goes together into the next. First come, first served: a request is
+ * never split and never overtaken. Answers are not kept: they leave the batcher in the tick in which `predict` resolves.
+ */
+export class Batcher {
+  readonly #options: BatcherOptions;
+  #queue: Job[] = [];
+  #waiting = 0;
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(options: BatcherOptions) {
+    this.#options = options;
+  }
+
+  /** Inputs in the queue. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Answers for `inputs` (at most `maxBatch`), in order. Throws 429 when the queue is full and 503 once closed. */
+  run(inputs: readonly Input[], signal?: AbortSignal): Promise<Answer> {
+    if (this.#closed) throw new Problem(503, 'closing', 'the server is shutting down', { retryAfter: 5 });
+    // An idle batcher takes a request of any size it can run; only waiting is limited.
+    if (this.#running !== undefined && this.#waiting + inputs.length > this.#options.maxQueue) {
+      throw new Problem(429, 'queue-full', 'too many predictions are waiting; try again', { retryAfter: 1 });
+    }
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ inputs, signal, resolve, reject });
+      this.#waiting += inputs.length;
+      this.#running ??= this.#pump();
+    });
+  }
+
+  /** Takes no more, and resolves when everything taken has been answered. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+  }
+
+  async #pump(): Promise<void> {
+    for (let jobs = this.#take(); jobs.length > 0; jobs = this.#take()) {
+      await this.#answer(jobs);
+      // The next batch starts in a new task: the answers just given are written to their sockets first, and requests that have
+      // arrived meanwhile get to join.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    this.#running = undefined;
+  }
+
+  #take(): Job[] {
+    const jobs: Job[] = [];
+    let size = 0;
+    for (let job = this.#queue[0]; job !== undefined; job = this.#queue[0]) {
+      const gone = job.signal?.aborted === true;
+      if (!gone && jobs.length > 0 && size + job.inputs.length > this.#options.maxBatch) break;
+      this.#queue.shift();
+      this.#waiting -= job.inputs.length;
+      if (gone) {
+        job.reject(new Problem(400, 'gone', 'the client went away'));
+      } else {
+        jobs.push(job);
+        size += job.inputs.length;
+      }
+    }
+    return jobs;
+  }
+
+  async #answer(jobs: readonly Job[]): Promise<void> {
+    let prediction: Prediction;
+    try {
+      const inputs = jobs.flatMap((job) => job.inputs);
+      this.#options.onBatch?.(inputs.length);
+      prediction = await this.#options.predict(inputs);
+    } catch (error) {
+      await this.#fail(jobs, error);
+      return;
+    }
+    const { version, manifest } = prediction;
+    let at = 0;
+    for (const job of jobs) {
+      const next = at + job.inputs.length;
+      job.resolve({ version, manifest, answers: prediction.answers.slice(at, next) });
+      at = next;
+    }
+  }
+
+  /** A fault of one request must not fail its neighbours: where it may be one, each runs again alone. */
+  async #fail(jobs: readonly Job[], error: unknown): Promise<void> {
+    if (jobs.length > 1 && problemOf(error).status < 500) {
+      for (const job of jobs) await this.#answer([job]);
+    } else {
+      for (const job of jobs) job.reject(error);
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import type { Context, MiddlewareHandler } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import * as v from 'valibot';
+import { Problem } from './problem.ts';
+
+/** Refuses bodies of more than `maxSize` bytes, before or while they are read. */
+export function limitBody(maxSize: number): MiddlewareHandler {
+  return bodyLimit({
+    maxSize,
+    onError: () => {
+      throw new Problem(413, 'too-large', `the body may have at most ${maxSize} bytes`);
+    },
+  });
+}
+
+/**
+ * The request's JSON body, checked. `most` says how many items a list may hold: counted before the items are looked at, so that
+ * a list of a million costs nothing.
+ */
+export async function readBody<T>(
+  c: Context,
+  schema: v.GenericSchema<T>,
+  most: { field: string; items: number },
+): Promise<T> {
+  const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
+  if (type !== 'application/json') {
+    throw new Problem(415, 'content-type', 'the body must be application/json');
+  }
+  const body = await parsed(c);
+  const list =
+    typeof body === 'object' && body !== null ? (body as Record<string, unknown>)[most.field] : undefined;
+  if (Array.isArray(list) && list.length > most.items) {
+    throw new Problem(413, 'too-many', `at most ${most.items} items`, { path: most.field });
+  }
+  return checked(schema, body);
+}
+
+/** `value` as `schema` wants it, or a 400 that names the field and never repeats what was sent. */
+export function checked<T>(schema: v.GenericSchema<unknown, T>, value: unknown, at?: string): T {
+  // Stops at the first fault: a big body full of faults must not become a bigger list of them.
+  const result = v.safeParse(schema, value, { abortEarly: true });
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  const path = [at, v.getDotPath(issue)].filter((part) => part !== undefined && part !== null).join('.');
+  throw new Problem(400, 'invalid', complaint(issue), path === '' ? {} : { path: path.slice(0, 200) });
+}
+
+async function parsed(c: Context): Promise<unknown> {
+  let text: string;
+  try {
+    text = await c.req.text();
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    throw new Problem(400, 'unreadable', 'the body could not be read');
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Problem(400, 'json', 'the body is not JSON');
+  }
+}
+
+/** Valibot's own messages repeat the value. */
+function complaint(issue: v.BaseIssue<unknown>): string {
+  if (issue.expected === 'never') return 'unknown field';
+  if (issue.received === 'undefined') return 'required';
+  if (issue.type === 'min_length' || issue.type === 'max_length')
+    return `expected a length of ${issue.expected}`;
+  if (issue.type === 'custom' || issue.type === 'check' || issue.type === 'regex' || issue.type === 'union') {
+    return issue.message;
+  }
+  return issue.expected === null ? `invalid ${issue.type}` : `expected ${issue.expected}`;
+}

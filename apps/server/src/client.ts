@@ -1,0 +1,120 @@
+import type { EraseOptions, Input, Receipt, Status } from '@s3t/unlearner';
+import type { Answer } from './batcher.ts';
+import type { Message } from './event-hub.ts';
+import type { RepairState } from './repair.ts';
+import { parseEvents } from './sse.ts';
+
+export type { Answer, Message, RepairState };
+
+/** An error answer of the server, or that there was none (`code` is `unreachable`, `status` 0). */
+export class ServerError extends Error {
+  override name = 'ServerError';
+  readonly code: string;
+  readonly status: number;
+  /** The field at fault. */
+  readonly path: string | undefined;
+  /** Seconds the server asks to wait. */
+  readonly retryAfter: number | undefined;
+
+  constructor(
+    message: string,
+    about: { code: string; status: number; path?: string; retryAfter?: number; cause?: unknown },
+  ) {
+    super(message, { cause: about.cause });
+    this.code = about.code;
+    this.status = about.status;
+    this.path = about.path;
+    this.retryAfter = about.retryAfter;
+  }
+}
+
+/** A server's API. Every method may throw ServerError. */
+export interface Client {
+  predict(inputs: readonly Input[], options?: { top?: number }): Promise<Answer>;
+  status(): Promise<Status>;
+  erase(records: readonly string[], options?: Omit<EraseOptions, 'receivedAt'>): Promise<Receipt>;
+  /** Newest first. */
+  receipts(limit?: number): Promise<Receipt[]>;
+  receipt(erasure: string): Promise<Receipt>;
+  /** Starts a repair in the server's background. */
+  repair(): Promise<RepairState>;
+  repairState(): Promise<RepairState>;
+  /** What happens from now on, `hello` first, until `signal` is aborted or the server ends the stream. */
+  events(signal?: AbortSignal): AsyncGenerator<Message>;
+}
+
+/**
+ * The API of the server at `url`.
+ *
+ * @example
+ * ```ts
+ * const server = connect('http://127.0.0.1:8787');
+ * const receipt = await server.erase(['train/12'], { idempotencyKey: 'ticket-4711' });
+ * ```
+ */
+export function connect(url: string): Client {
+  const base = url.replace(/\/$/, '');
+  const get = <T>(path: string): Promise<T> => request<T>(base + path);
+  const post = <T>(path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> => {
+    const type: Record<string, string> = body === undefined ? {} : { 'Content-Type': 'application/json' };
+    return request<T>(base + path, {
+      method: 'POST',
+      headers: { ...type, ...headers },
+      body: JSON.stringify(body),
+    });
+  };
+  return {
+    predict: (inputs, { top } = {}) => post('/v1/predict', { inputs: inputs.map(encoded), top }),
+    status: () => get('/v1/status'),
+    erase: (records, { dryRun, idempotencyKey } = {}) =>
+      post(
+        '/v1/erasures',
+        { records, dryRun },
+        idempotencyKey === undefined ? {} : { 'Idempotency-Key': idempotencyKey },
+      ),
+    receipts: async (limit = 100) =>
+      (await get<{ erasures: Receipt[] }>(`/v1/erasures?limit=${limit}`)).erasures,
+    receipt: (erasure) => get(`/v1/erasures/${encodeURIComponent(erasure)}`),
+    repair: () => post('/v1/repair'),
+    repairState: () => get('/v1/repair'),
+    events: async function* (signal) {
+      const response = await answered(`${base}/v1/events`, { signal });
+      yield* parseEvents(response.body!);
+    },
+  };
+}
+
+async function request<T>(url: string, init?: RequestInit): Promise<T> {
+  const response = await answered(url, init);
+  return (await response.json()) as T;
+}
+
+async function answered(url: string, init?: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(url, init);
+  } catch (cause) {
+    throw new ServerError(`the server at ${new URL(url).origin} does not answer`, {
+      code: 'unreachable',
+      status: 0,
+      cause,
+    });
+  }
+  if (response.ok) return response;
+  const body = (await response.json().catch(() => ({}))) as {
+    error?: { message?: string; code?: string; path?: string };
+  };
+  const { message = `the server answered ${response.status}`, code = 'http', path } = body.error ?? {};
+  const retryAfter = Number(response.headers.get('retry-after')) || undefined;
+  throw new ServerError(message, { code, status: response.status, path, retryAfter });
+}
+
+function encoded(input: Input): unknown {
+  if ('text' in input) return input;
+  const { width, height, channels, pixels } = input.image;
+  let bytes = '';
+  // In pieces: an argument list has a limit.
+  for (let at = 0; at < pixels.length; at += 8192)
+    bytes += String.fromCharCode(...pixels.subarray(at, at + 8192));
+  return { image: { width, height, channels, pixels: btoa(bytes) } };
+}

@@ -1,0 +1,29 @@
+import type { Context } from 'hono';
+import type { Batcher } from './batcher.ts';
+import type { Current, Version } from './current.ts';
+import type { Egress } from './egress.ts';
+import type { EventHub } from './event-hub.ts';
+import type { Metrics } from './metrics.ts';
+import type { Options } from './options.ts';
+import type { Repair } from './repair.ts';
+import type { Service } from './service.ts';
+
+/** What the routes share: made once per app. */
+export interface Shared {
+  service: Service;
+  options: Options;
+  batcher: Batcher;
+  current: Current;
+  egress: Egress;
+  hub: EventHub;
+  repair: Repair;
+  metrics: Metrics;
+  /** Aborted when the app shuts down. */
+  closing: AbortSignal;
+}
+
+/** Says which ensemble an answer belongs to. */
+export function stamp(c: Context, served: Version): void {
+  c.header('x-s3t-version', String(served.version));
+  c.header('x-s3t-manifest', served.manifest);
+}

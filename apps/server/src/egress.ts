@@ -1,0 +1,77 @@
+/**
+ * Answers that have left the app and may not have left the machine.
+ *
+ * After the version check a response is handed to the runtime in the same task. Then it can still linger: behind an earlier answer
+ * on a pipelined connection, or in a buffer because its reader is slow. An erasure must not be acknowledged before such an answer is
+ * out or cut off, so each is tracked here until the runtime says it is done.
+ */
+export class Egress {
+  readonly #leaving = new Set<Leaving>();
+  readonly #graceMs: number;
+
+  constructor(graceMs: number) {
+    this.#graceMs = graceMs;
+  }
+
+  /** How many answers are on their way. */
+  get size(): number {
+    return this.#leaving.size;
+  }
+
+  /** Tracks the response about to be returned. `env` is Hono's `c.env`: what the runtime passed beside the request. */
+  track(env: unknown, version: number): void {
+    const transport = transportOf(env);
+    if (transport === undefined) return;
+    const leaving: Leaving = { version, ...transport };
+    this.#leaving.add(leaving);
+    transport.done.finally(() => this.#leaving.delete(leaving));
+  }
+
+  /**
+   * Resolves when no answer older than `version` is on its way any more: after a short grace, those that remain are cut off.
+   * Resolves at once (in microtasks) when there is none.
+   */
+  async settle(version: number): Promise<void> {
+    const older = [...this.#leaving].filter((leaving) => leaving.version < version);
+    if (older.length === 0) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const grace = new Promise((resolve) => {
+      timer = setTimeout(resolve, this.#graceMs);
+    });
+    await Promise.race([Promise.all(older.map((leaving) => leaving.done)), grace]);
+    clearTimeout(timer);
+    for (const leaving of older) if (this.#leaving.has(leaving)) leaving.cut();
+  }
+}
+
+interface Transport {
+  /** Resolves when the response is out or its connection is gone; never rejects. */
+  done: Promise<unknown>;
+  cut(): void;
+}
+
+interface Leaving extends Transport {
+  version: number;
+}
+
+/** Node's adapter gives the `ServerResponse` (which can be destroyed), Deno a promise (a response it has taken cannot be recalled). */
+function transportOf(env: unknown): Transport | undefined {
+  if (typeof env !== 'object' || env === null) return undefined;
+  if ('outgoing' in env) {
+    const outgoing = env.outgoing as NodeResponse;
+    const done = new Promise<void>((resolve) => {
+      outgoing.once('finish', resolve);
+      outgoing.once('close', resolve);
+    });
+    return { done, cut: () => outgoing.destroy() };
+  }
+  if ('completed' in env) {
+    return { done: Promise.resolve(env.completed as Promise<void>).catch(() => {}), cut: () => {} };
+  }
+  return undefined;
+}
+
+interface NodeResponse {
+  once(event: 'finish' | 'close', listener: () => void): unknown;
+  destroy(): unknown;
+}

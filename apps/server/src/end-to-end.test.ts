@@ -1,0 +1,158 @@
+// A real run, trained here, served over real sockets.
+import type { Receipt } from '@s3t/unlearner';
+import { Unlearner, UnlearnerError } from '@s3t/unlearner';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Client, connect, type Message } from './client.ts';
+import { serve } from './node.ts';
+import type { Serving } from './serve.ts';
+import { stripes, type TinyRun, tinyRun } from './testing/tiny-run.ts';
+
+let files: TinyRun;
+let server: Serving;
+let client: Client;
+
+const input = (n: number) => ({ image: { width: 28, height: 28, channels: 1 as const, pixels: stripes(n) } });
+
+beforeAll(async () => {
+  files = await tinyRun();
+  const unlearner = await Unlearner.open({ run: files.run, config: files.config });
+  await unlearner.train();
+  await unlearner.close();
+  server = await serve({ run: files.run, port: 0, signals: false });
+  client = connect(server.url);
+}, 300_000);
+
+afterAll(async () => {
+  await server?.close();
+  await files?.remove();
+});
+
+describe('a served run', () => {
+  it('tells others where it listens', async () => {
+    const refused = await Unlearner.open({ run: files.run }).catch((error) => error);
+    expect(refused).toBeInstanceOf(UnlearnerError);
+    expect(refused.code).toBe('held');
+    expect(refused.cause.url).toBe(server.url);
+  });
+
+  it('answers many requests at once, each its own', async () => {
+    const alone = await Promise.all([0, 1, 2, 3].map((n) => client.predict([input(n)])));
+    const together = await client.predict([0, 1, 2, 3].map(input));
+    expect(together.answers).toHaveLength(4);
+    expect(together.answers).toEqual(alone.map(({ answers }) => answers[0]));
+    for (const [best, other] of together.answers) {
+      expect(best!.score).toBeGreaterThanOrEqual(other!.score);
+      expect(best!.score + other!.score).toBeCloseTo(1, 2);
+    }
+    const status = await client.status();
+    expect(together).toMatchObject({ version: status.version, manifest: status.manifest });
+  });
+
+  it('refuses what is not an image, and answers its neighbours', async () => {
+    const results = await Promise.allSettled([
+      client.predict([input(0)]),
+      client.predict([{ text: { a: 'b' } }]),
+      client.predict([input(1)]),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect((results[1] as PromiseRejectedResult).reason).toMatchObject({ status: 400, path: 'inputs.0' });
+  });
+
+  it('previews, erases, remembers and repairs, and says so live', async () => {
+    const leave = new AbortController();
+    const messages: Message[] = [];
+    const following = (async () => {
+      for await (const message of client.events(leave.signal)) messages.push(message);
+    })().catch(() => {});
+    await expect.poll(() => messages.length).toBe(1);
+    const before = await client.status();
+
+    const preview = await client.erase(['train/3', 'train/4'], { dryRun: true });
+    expect(preview).toMatchObject({ dryRun: true, records: 2 });
+    expect(await client.status()).toEqual(before);
+
+    const receipt = await client.erase(['train/3', 'train/4'], { idempotencyKey: 'ticket-1' });
+    expect(receipt.deactivated).toEqual(preview.deactivated);
+    expect(receipt.after.version).toBeGreaterThan(before.version);
+    await expectRepeat(receipt);
+
+    await expect(client.erase(['train/3'])).rejects.toMatchObject({ status: 409, path: 'records.0' });
+    await expect(client.erase(['train/5', 'nobody'])).rejects.toMatchObject({
+      status: 404,
+      path: 'records.1',
+    });
+
+    const after = await client.status();
+    expect(after).toMatchObject({ records: 94, erased: 2, version: receipt.after.version });
+    expect(after.missing).toBeGreaterThan(0);
+    await client.repair();
+    await expect.poll(async () => (await client.repairState()).running, { timeout: 120_000 }).toBe(false);
+    expect(await client.repairState()).toMatchObject({ failed: null });
+    expect(await client.status()).toMatchObject({ missing: 0, records: 94 });
+    const { version } = await client.predict([input(0)]);
+    expect(version).toBe((await client.status()).version);
+
+    const names = messages.map(({ event }) => event);
+    expect(names.filter((name) => name === 'stage-published')).toHaveLength(after.missing);
+    expect(names.indexOf('version')).toBeLessThan(names.indexOf('erased'));
+    expect(messages.find(({ event }) => event === 'erased')!.data).toEqual({ receipt });
+    leave.abort();
+    await following;
+  }, 180_000);
+
+  it('keeps what it acknowledged when it is closed with a stream open, and opened again', async () => {
+    const events = client.events();
+    await events.next();
+    const [receipt] = await client.receipts();
+    await server.close();
+    expect((await events.next()).done).toBe(true);
+
+    server = await serve({ run: files.run, port: 0, signals: false });
+    client = connect(server.url);
+    expect(await client.receipt(receipt!.erasure)).toEqual(receipt);
+    expect(await client.status()).toMatchObject({ records: 94, erased: 2, missing: 0 });
+    expect(await client.erase(['train/3', 'train/4'], { idempotencyKey: 'ticket-1' })).toMatchObject({
+      repeated: true,
+    });
+  }, 120_000);
+
+  it('never answers, once an erasure is acknowledged, with a version from before it', async () => {
+    let acknowledged = 0;
+    let asking = true;
+    let answers = 0;
+    const ask = async (n: number): Promise<void> => {
+      while (asking) {
+        const floor = acknowledged;
+        const { version } = await client.predict([input(n)]);
+        answers += 1;
+        // What was acknowledged before we asked holds; what is acknowledged meanwhile is checked by the server's own tests.
+        expect(version).toBeGreaterThanOrEqual(floor);
+      }
+    };
+    const asked = [0, 1, 2, 3, 4, 5].map(ask);
+    for (const n of [10, 20, 30, 40]) {
+      const { after } = await client.erase([`train/${n}`]);
+      acknowledged = after.version;
+      const seen = answers;
+      const { servedDepth } = (await client.status()).shards.reduce((a, b) =>
+        a.servedDepth > b.servedDepth ? a : b,
+      );
+      if (servedDepth === 0) break;
+      await expect.poll(() => answers).toBeGreaterThan(seen + 6);
+    }
+    asking = false;
+    await Promise.allSettled(asked).then((results) => {
+      for (const result of results)
+        if (result.status === 'rejected') expect(result.reason).toMatchObject({ status: 503 });
+    });
+  }, 120_000);
+});
+
+async function expectRepeat(receipt: Receipt): Promise<void> {
+  const again = await client.erase(['train/3', 'train/4'], { idempotencyKey: 'ticket-1' });
+  expect(again).toEqual({ ...receipt, repeated: true });
+  await expect(client.erase(['train/5'], { idempotencyKey: 'ticket-1' })).rejects.toMatchObject({
+    status: 422,
+  });
+  expect(await client.receipt(receipt.erasure)).toEqual(receipt);
+}

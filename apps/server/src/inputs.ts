@@ -1,0 +1,35 @@
+import type { Input } from '@s3t/unlearner';
+import { Problem } from './problem.ts';
+import type { ImageBody, InputBody } from './schemas.ts';
+
+/** What a request's inputs mean to the run. Throws a 400 that names the field. */
+export function inputsOf(bodies: readonly InputBody[]): Input[] {
+  return bodies.map((body, index) => {
+    if (body.text !== undefined) return { text: body.text };
+    return { image: imageOf(body.image!, `inputs.${index}.image.pixels`) };
+  });
+}
+
+function imageOf(image: ImageBody, path: string): ImageOf<Input> {
+  const { width, height } = image;
+  const pixels =
+    typeof image.pixels === 'string' ? decoded(image.pixels, path) : Uint8Array.from(image.pixels);
+  const channels = image.channels ?? pixels.length / (width * height);
+  if ((channels !== 1 && channels !== 3) || pixels.length !== width * height * channels) {
+    const wanted = image.channels === undefined ? 'width * height * (1 or 3)' : 'width * height * channels';
+    throw new Problem(400, 'invalid', `expected ${wanted} values`, { path });
+  }
+  return { width, height, channels, pixels };
+}
+
+type ImageOf<T> = T extends { image: infer I } ? I : never;
+
+function decoded(base64: string, path: string): Uint8Array {
+  let bytes: string;
+  try {
+    bytes = atob(base64);
+  } catch {
+    throw new Problem(400, 'invalid', 'expected base64', { path });
+  }
+  return Uint8Array.from(bytes, (char) => char.charCodeAt(0));
+}

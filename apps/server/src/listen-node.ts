@@ -1,0 +1,41 @@
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import type { App } from './app.ts';
+import { type Listener, type ListenOptions, urlOf } from './listener.ts';
+
+/** Serves `app` with Node's HTTP server. */
+export async function listenNode(app: App, options: ListenOptions): Promise<Listener> {
+  const server = createAdaptorServer({ fetch: app.fetch, hostname: options.host }) as Server;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(explained(error, options)));
+    server.listen(options.port, options.host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  return { url: urlOf(options.host, port), close: () => close(server, app, options.drainMs) };
+}
+
+async function close(server: Server, app: App, drainMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  // `close` ends connections that are idle now. Those in use are kept alive by their clients after the answer, so we look again.
+  const sweep = setInterval(() => server.closeIdleConnections(), 20);
+  const deadline = setTimeout(() => server.closeAllConnections(), drainMs);
+  try {
+    await app.shutdown();
+    await closed;
+  } finally {
+    clearInterval(sweep);
+    clearTimeout(deadline);
+  }
+}
+
+function explained(error: NodeJS.ErrnoException, { host, port }: ListenOptions): Error {
+  const what: Record<string, string> = {
+    EADDRINUSE: `port ${port} on ${host} is in use`,
+    EACCES: `this user may not listen on port ${port}`,
+    EADDRNOTAVAIL: `this machine has no address ${host}`,
+    ENOTFOUND: `${host} is not a host`,
+  };
+  const text = what[error.code ?? ''];
+  return text === undefined ? error : new Error(text, { cause: error });
+}

@@ -1,0 +1,57 @@
+import type { Hono } from 'hono';
+import { type DescribeRouteOptions, openAPIRouteHandler, resolver } from 'hono-openapi';
+import type * as v from 'valibot';
+import { pixelNumbers, problemSchema } from './schemas.ts';
+
+type Schema = v.GenericSchema<unknown>;
+type Responses = NonNullable<DescribeRouteOptions['responses']>;
+
+/** A JSON body in the OpenAPI document. */
+export function json(schema: Schema): { 'application/json': { schema: ReturnType<typeof resolver> } } {
+  // The one schema that valibot's converter cannot read.
+  const overrideSchema = ({ valibotSchema }: { valibotSchema: unknown }) =>
+    valibotSchema === pixelNumbers
+      ? { type: 'array', items: { type: 'integer', minimum: 0, maximum: 255 } }
+      : undefined;
+  return { 'application/json': { schema: resolver(schema, { options: { overrideSchema } }) } };
+}
+
+const reasons: Readonly<Record<number, string>> = {
+  400: 'The request is malformed; `path` names the field.',
+  404: 'No such record or erasure; nothing was changed.',
+  409: 'Some records were erased before, or a request with this key is in flight; nothing was changed.',
+  413: 'The body is too large, or a list too long.',
+  415: 'The body is not JSON.',
+  422: 'The idempotency key belongs to another request.',
+  429: 'The queue is full; retry after `Retry-After` seconds.',
+  503: 'Nothing can answer now.',
+};
+
+/** The error answers of a route. */
+export function problems(...statuses: number[]): Responses {
+  return Object.fromEntries(
+    statuses.map((status) => [status, { description: reasons[status]!, content: json(problemSchema) }]),
+  );
+}
+
+/** The header that makes an erasure happen once. */
+export const idempotencyParameter = {
+  in: 'header',
+  name: 'Idempotency-Key',
+  schema: { type: 'string', maxLength: 255 },
+  description:
+    'A key of your choice: the same key and body give the same receipt, however often they are sent.',
+} as const;
+
+/** Serves what the routes of `app` say about themselves as OpenAPI 3.1. */
+export function openapi(app: Hono): ReturnType<typeof openAPIRouteHandler> {
+  return openAPIRouteHandler(app, {
+    documentation: {
+      info: {
+        title: 'S3T',
+        version: '0.1.0',
+        description: 'Predictions from a model whose training data can be taken back, exactly.',
+      },
+    },
+  });
+}

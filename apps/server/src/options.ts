@@ -1,0 +1,44 @@
+/** Limits and habits of the app. Every field has a default. */
+export interface AppOptions {
+  /** Most inputs of one forward pass, and of one request. */
+  maxBatch?: number;
+  /** Most inputs waiting for a forward pass; beyond it a request is answered 429. */
+  maxQueue?: number;
+  /** Most record ids of one erasure. */
+  maxRecords?: number;
+  /** Most bytes of a request's body. */
+  maxBody?: number;
+  /** Decimal places of scores. Coarse on purpose: fine scores before and after an erasure help to extract what was erased. */
+  scoreDigits?: number;
+  /** Labels per answer where the request does not say `top`. */
+  top?: number;
+  /** Most event streams open at once. */
+  maxStreams?: number;
+  /** Milliseconds between two comments that keep an idle event stream alive. */
+  heartbeatMs?: number;
+  /** Fewest milliseconds between two `step` events. */
+  stepMs?: number;
+  /** How long an acknowledgement waits for answers that are still on their way to slow readers before it cuts them off. */
+  egressMs?: number;
+  /** Told of every error that is the server's own fault. Default: the console. */
+  onError?: (error: unknown) => void;
+}
+
+export type Options = Required<AppOptions>;
+
+export function withDefaults(options: AppOptions): Options {
+  return {
+    maxBatch: 64,
+    maxQueue: 512,
+    maxRecords: 10_000,
+    maxBody: 32 * 1024 * 1024,
+    scoreDigits: 3,
+    top: 5,
+    maxStreams: 64,
+    heartbeatMs: 15_000,
+    stepMs: 250,
+    egressMs: 20,
+    onError: (error) => console.error(error),
+    ...options,
+  };
+}

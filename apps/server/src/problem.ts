@@ -1,0 +1,77 @@
+import type { Context } from 'hono';
+import { HTTPException } from 'hono/http-exception';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+
+/** Something to tell the client: becomes `{error: {message, code, path?}}`. */
+export class Problem extends Error {
+  readonly status: ContentfulStatusCode;
+  /** Stable, for programs. */
+  readonly code: string;
+  /** The field at fault, e.g. `inputs.0.image.width`. */
+  readonly path: string | undefined;
+  /** Seconds. */
+  readonly retryAfter: number | undefined;
+
+  constructor(
+    status: ContentfulStatusCode,
+    code: string,
+    message: string,
+    extra: { path?: string; retryAfter?: number } = {},
+  ) {
+    super(message);
+    this.name = 'Problem';
+    this.status = status;
+    this.code = code;
+    this.path = extra.path;
+    this.retryAfter = extra.retryAfter;
+  }
+}
+
+/** How the errors a run throws on purpose are answered. Everything else is our fault: 500, and its text stays in the log. */
+const statusOf: Readonly<Record<string, ContentfulStatusCode>> = {
+  usage: 400,
+  data: 400,
+  'unknown-record': 404,
+  'already-erased': 409,
+  'idempotency-conflict': 422,
+  unavailable: 503,
+};
+
+/** Turns anything thrown into a problem that is safe to show. */
+export function problemOf(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof HTTPException)
+    return new Problem(error.status, 'http', error.message || 'bad request');
+  const code = codeOf(error);
+  const status = code === undefined ? undefined : statusOf[code];
+  if (code === undefined || status === undefined) {
+    return new Problem(
+      500,
+      'internal',
+      "the server failed; its log says why, and nothing of this request's answer is lost",
+    );
+  }
+  const { message } = error as Error;
+  // A run names a faulty field in front of its message.
+  const [, path = pathOf(error as Error), text = message] =
+    /^(inputs\.\d+|records): (.*)$/s.exec(message) ?? [];
+  return new Problem(status, code, text, { path, retryAfter: status === 503 ? 5 : undefined });
+}
+
+/** The first record at fault, where the ledger says which they are. */
+function pathOf({ cause }: Error): string | undefined {
+  if (typeof cause !== 'object' || cause === null || !('indexes' in cause)) return undefined;
+  return Array.isArray(cause.indexes) ? `records.${cause.indexes[0]}` : undefined;
+}
+
+/** The `code` of an error that its thrower meant to be seen. */
+export function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+export function respondProblem(c: Context, problem: Problem): Response {
+  if (problem.retryAfter !== undefined) c.header('Retry-After', String(problem.retryAfter));
+  const { message, code, path } = problem;
+  return c.json({ error: path === undefined ? { message, code } : { message, code, path } }, problem.status);
+}

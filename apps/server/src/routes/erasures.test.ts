@@ -1,0 +1,97 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { type App, createApp } from '../app.ts';
+import type { AppOptions } from '../options.ts';
+import { gate, post, settle } from '../testing/request.ts';
+import { StandIn } from '../testing/stand-in.ts';
+
+let app: App;
+let run: StandIn;
+
+function start(options: AppOptions = {}): void {
+  run = new StandIn();
+  app = createApp(run, { onError: () => {}, ...options });
+}
+
+afterEach(() => app.shutdown());
+
+const errorOf = async (response: Response): Promise<{ code: string; message: string; path?: string }> =>
+  ((await response.json()) as { error: { code: string; message: string; path?: string } }).error;
+
+describe('erasures', () => {
+  it('erases with 201 and a receipt that can be read again', async () => {
+    start();
+    const response = await post(app, '/v1/erasures', { records: ['train/0', 'train/1'] });
+    expect(response.status).toBe(201);
+    const receipt = (await response.json()) as { erasure: string; after: { version: number } };
+    expect(receipt).toMatchObject({ records: 2 });
+    expect(response.headers.get('x-s3t-version')).toBe(String(receipt.after.version));
+    const location = response.headers.get('location')!;
+    expect(await (await app.request(location)).json()).toEqual(receipt);
+    expect(await (await app.request('/v1/erasures')).json()).toEqual({ erasures: [receipt] });
+    expect((await app.request('/v1/erasures/nobody')).status).toBe(404);
+    expect((await app.request('/v1/erasures?limit=0')).status).toBe(400);
+  });
+
+  it('changes nothing in a dry run', async () => {
+    start();
+    const before = await run.status();
+    const response = await post(app, '/v1/erasures', { records: ['train/0'], dryRun: true });
+    expect(response.status).toBe(200);
+    expect(await response.json()).toMatchObject({ dryRun: true, records: 1 });
+    expect(await run.status()).toEqual(before);
+  });
+
+  it('gives the same receipt for the same key, and 422 for another body', async () => {
+    start();
+    const headers = { 'Idempotency-Key': 'k-1' };
+    const first = await post(app, '/v1/erasures', { records: ['train/0'] }, headers);
+    const again = await post(app, '/v1/erasures', { records: ['train/0'] }, headers);
+    expect([first.status, again.status]).toEqual([201, 200]);
+    expect(await again.json()).toEqual({ ...((await first.json()) as object), repeated: true });
+    const other = await post(app, '/v1/erasures', { records: ['train/1'] }, headers);
+    expect(other.status).toBe(422);
+    expect((await run.status()).erased).toBe(1);
+  });
+
+  it('answers 409 while the first request with a key is at work', async () => {
+    start();
+    const slow = gate();
+    run.beforeAcknowledge = () => slow.opened;
+    const headers = { 'Idempotency-Key': 'k-1' };
+    const first = post(app, '/v1/erasures', { records: ['train/0'] }, headers);
+    await settle();
+    const second = await post(app, '/v1/erasures', { records: ['train/0'] }, headers);
+    expect(second.status).toBe(409);
+    expect(await errorOf(second)).toMatchObject({ code: 'in-flight' });
+    slow.open();
+    expect((await first).status).toBe(201);
+    expect((await post(app, '/v1/erasures', { records: ['train/0'] }, headers)).status).toBe(200);
+  });
+
+  it('404 for an unknown record, 409 for one erased before; nothing changes', async () => {
+    start();
+    await post(app, '/v1/erasures', { records: ['train/0'] });
+    const before = await run.status();
+    expect((await post(app, '/v1/erasures', { records: ['train/1', 'secret'] })).status).toBe(404);
+    expect((await post(app, '/v1/erasures', { records: ['train/1', 'train/0'] })).status).toBe(409);
+    expect(await run.status()).toEqual(before);
+  });
+
+  it('400 for a key that is not one', async () => {
+    start();
+    const response = await post(app, '/v1/erasures', { records: ['train/0'] }, { 'Idempotency-Key': 'a b' });
+    expect(response.status).toBe(400);
+    expect(await errorOf(response)).toMatchObject({ path: 'headers.idempotency-key' });
+  });
+
+  it('refuses pages of other sites', async () => {
+    start();
+    const body = { records: ['train/0'] };
+    const foreign: Record<string, string>[] = [
+      { 'Sec-Fetch-Site': 'cross-site' },
+      { Origin: 'http://elsewhere.example' },
+    ];
+    for (const headers of foreign) expect((await post(app, '/v1/erasures', body, headers)).status).toBe(403);
+    expect((await post(app, '/v1/erasures', body, { 'Sec-Fetch-Site': 'same-origin' })).status).toBe(201);
+  });
+});

@@ -1,0 +1,113 @@
+import type { Receipt } from '@s3t/unlearner';
+import { type Context, Hono } from 'hono';
+import { describeRoute } from 'hono-openapi';
+import { checked, readBody } from '../body.ts';
+import type { Shared } from '../context.ts';
+import { idempotencyParameter, json, problems } from '../openapi.ts';
+import { Problem } from '../problem.ts';
+import { eraseSchema, idempotencyKeySchema, limitSchema, receiptSchema, receiptsSchema } from '../schemas.ts';
+
+export function erasureRoutes(shared: Shared): Hono {
+  const { service, options, egress, metrics, closing } = shared;
+  const schema = eraseSchema(options);
+  const inFlight = new Set<string>();
+  const seen: Receipt[] = [];
+  service.on((event) => {
+    if (event.type === 'erased') seen.push(event.receipt);
+  });
+  const routes = new Hono();
+
+  routes.post('/v1/erasures', describeErase(schema), async (c) => {
+    const receivedAt = Date.now();
+    const start = performance.now();
+    const idempotencyKey = keyOf(c);
+    const { records, dryRun } = await readBody(c, schema, { field: 'records', items: options.maxRecords });
+    if (closing.aborted) throw new Problem(503, 'closing', 'the server is shutting down', { retryAfter: 5 });
+    const receipt = await exclusively(inFlight, idempotencyKey, () =>
+      service.erase(records, { receivedAt, dryRun, idempotencyKey }),
+    );
+    const changed = receipt.dryRun !== true && receipt.repeated !== true;
+    // The run has swapped and destroyed; now the answers that left before the swap must be out, or be cut off.
+    await egress.settle(receipt.after.version);
+    if (!changed) return c.json(receipt, 200);
+    metrics.erasures.add();
+    metrics.erasureSeconds.observe((performance.now() - start) / 1000);
+    c.header('Location', `/v1/erasures/${encodeURIComponent(receipt.erasure)}`);
+    return c.json(receipt, 201);
+  });
+
+  routes.get('/v1/erasures', describeList, async (c) => {
+    const limit = checked(limitSchema, c.req.query('limit'), 'query.limit');
+    const receipts = (await service.receipts?.()) ?? seen;
+    return c.json({ erasures: receipts.slice(-limit).reverse() });
+  });
+
+  routes.get('/v1/erasures/:id', describeOne, async (c) => {
+    const id = c.req.param('id');
+    const receipt = await service.receipt(id);
+    if (receipt === null) throw new Problem(404, 'unknown-erasure', 'no such erasure');
+    return c.json(receipt);
+  });
+  return routes;
+}
+
+function keyOf(c: Context): string | undefined {
+  const key = c.req.header('idempotency-key');
+  return key === undefined ? undefined : checked(idempotencyKeySchema, key, 'headers.idempotency-key');
+}
+
+/** A second request with a key whose first is still at work is told so (409), as the IETF draft wants it. */
+async function exclusively<T>(
+  inFlight: Set<string>,
+  key: string | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  if (key === undefined) return work();
+  if (inFlight.has(key)) {
+    throw new Problem(409, 'in-flight', 'a request with this idempotency key is being worked on', {
+      retryAfter: 1,
+    });
+  }
+  inFlight.add(key);
+  try {
+    return await work();
+  } finally {
+    inFlight.delete(key);
+  }
+}
+
+const receiptContent = json(receiptSchema);
+
+const describeErase = (schema: ReturnType<typeof eraseSchema>): ReturnType<typeof describeRoute> =>
+  describeRoute({
+    operationId: 'erase',
+    summary: 'Erases records, or says what erasing them would do',
+    description:
+      'When this answers 201 the erasure is durable, no answer is computed with a stage that has seen the records, and the weights of those stages are destroyed.',
+    parameters: [idempotencyParameter],
+    requestBody: { required: true, content: json(schema) },
+    responses: {
+      201: { description: 'Erased; this is the receipt.', content: receiptContent },
+      200: {
+        description: 'A dry run, or the receipt of an earlier request with the same key.',
+        content: receiptContent,
+      },
+      ...problems(400, 404, 409, 413, 415, 422, 503),
+    },
+  });
+
+const describeList = describeRoute({
+  operationId: 'erasures',
+  summary: 'Receipts, newest first',
+  parameters: [
+    { in: 'query', name: 'limit', schema: { type: 'integer', minimum: 1, maximum: 9999, default: 100 } },
+  ],
+  responses: { 200: { description: 'The receipts.', content: json(receiptsSchema) }, ...problems(400) },
+});
+
+const describeOne = describeRoute({
+  operationId: 'erasure',
+  summary: 'One receipt',
+  parameters: [{ in: 'path', name: 'id', required: true, schema: { type: 'string' } }],
+  responses: { 200: { description: 'The receipt.', content: receiptContent }, ...problems(404) },
+});

@@ -1,0 +1,34 @@
+import { Hono } from 'hono';
+import { describeRoute } from 'hono-openapi';
+import { type Shared, stamp } from '../context.ts';
+import { json, problems } from '../openapi.ts';
+import { Problem } from '../problem.ts';
+import { healthSchema } from '../schemas.ts';
+
+export function healthRoutes({ service, closing }: Shared): Hono {
+  const content = json(healthSchema);
+  const routes = new Hono();
+  const live = describeRoute({
+    operationId: 'live',
+    summary: 'Whether the process answers',
+    responses: { 200: { description: 'It does.', content } },
+  });
+  routes.get('/health/live', live, (c) => c.json({ status: 'live' }));
+
+  const ready = describeRoute({
+    operationId: 'ready',
+    summary: 'Whether predictions are answered',
+    responses: { 200: { description: 'They are.', content }, ...problems(503) },
+  });
+  routes.get('/health/ready', ready, async (c) => {
+    if (closing.aborted) throw new Problem(503, 'closing', 'the server is shutting down');
+    // A status needs the ledger, so an unreadable one is not ready either.
+    const status = await service.status();
+    stamp(c, status);
+    if (status.shards.every((shard) => shard.servedDepth === 0)) {
+      throw new Problem(503, 'unavailable', 'no shard serves anything yet');
+    }
+    return c.json({ status: 'ready' });
+  });
+  return routes;
+}

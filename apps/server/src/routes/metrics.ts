@@ -1,0 +1,48 @@
+import type { Status } from '@s3t/unlearner';
+import { Hono } from 'hono';
+import type { Shared } from '../context.ts';
+
+/** `/metrics`, Prometheus' text. */
+export function metricsRoutes({
+  service,
+  batcher,
+  egress,
+  hub,
+  repair,
+  metrics: { registry },
+}: Shared): Hono {
+  let status: Status | undefined;
+  const read = (of: (status: Status) => number) => () => (status === undefined ? Number.NaN : of(status));
+  registry.gauge(
+    's3t_version',
+    'Version of the served ensemble.',
+    read((s) => s.version),
+  );
+  registry.gauge(
+    's3t_records',
+    'Records that remain.',
+    read((s) => s.records),
+  );
+  registry.gauge(
+    's3t_records_erased',
+    'Records erased.',
+    read((s) => s.erased),
+  );
+  registry.gauge(
+    's3t_stages_missing',
+    'Stages still to be trained.',
+    read((s) => s.missing),
+  );
+  registry.gauge('s3t_served_depth', 'Depth of the stack a shard serves; 0 serves nothing.', () =>
+    (status?.shards ?? []).map((shard) => [{ shard: shard.shard }, shard.servedDepth]),
+  );
+  registry.gauge('s3t_prediction_queue', 'Inputs waiting.', () => batcher.waiting);
+  registry.gauge('s3t_answers_leaving', 'Answers handed to the runtime and not yet out.', () => egress.size);
+  registry.gauge('s3t_event_streams', 'Open event streams.', () => hub.size);
+  registry.gauge('s3t_repair_running', 'Whether a repair runs.', () => Number(repair.state.running));
+
+  return new Hono().get('/metrics', async (c) => {
+    status = await service.status();
+    return c.body(registry.text(), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
+  });
+}

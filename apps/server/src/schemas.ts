@@ -1,0 +1,159 @@
+// The shapes of what comes in and goes out. Those that come in are checked with these; all of them are the OpenAPI document.
+import type { Receipt, Status } from '@s3t/unlearner';
+import * as v from 'valibot';
+import type { Answer } from './batcher.ts';
+import type { Options } from './options.ts';
+import type { RepairState } from './repair.ts';
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const digest = v.pipe(v.string(), v.description('SHA-256, hex'));
+
+export const pixelNumbers: v.GenericSchema<number[]> = v.custom<number[]>(
+  isPixels,
+  'expected integers from 0 to 255',
+);
+
+/** One loop instead of a schema per number: an image has 150,000 of them. */
+function isPixels(value: unknown): boolean {
+  if (!Array.isArray(value)) return false;
+  for (const item of value) if (!Number.isInteger(item) || item < 0 || item > 255) return false;
+  return true;
+}
+
+const side = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(8192));
+const imageSchema = v.pipe(
+  v.strictObject({
+    width: side,
+    height: side,
+    channels: v.optional(v.picklist([1, 3])),
+    pixels: v.union([v.string(), pixelNumbers], 'expected integers from 0 to 255, or their base64'),
+  }),
+  v.description(
+    'Row by row, channels last. Without `channels` their number follows from the number of pixels.',
+  ),
+);
+/** One input as it is sent: either field, not both. */
+export interface InputBody {
+  image?: ImageBody | undefined;
+  text?: Record<string, string> | undefined;
+}
+export interface ImageBody {
+  width: number;
+  height: number;
+  channels?: 1 | 3 | undefined;
+  /** Numbers, or the base64 of bytes. */
+  pixels: string | number[];
+}
+
+const textSchema = v.record(v.string(), v.pipe(v.string(), v.maxLength(100_000)));
+
+const inputSchema: v.GenericSchema<InputBody> = v.pipe(
+  v.strictObject({ image: v.optional(imageSchema), text: v.optional(textSchema) }),
+  v.check(
+    (input) => (input.image === undefined) !== (input.text === undefined),
+    'expected either image or text',
+  ),
+);
+
+export function predictSchema(options: Options): v.GenericSchema<PredictBody> {
+  return v.strictObject({
+    inputs: v.pipe(v.array(inputSchema), v.minLength(1), v.maxLength(options.maxBatch)),
+    top: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10_000))),
+  });
+}
+export interface PredictBody {
+  inputs: InputBody[];
+  /** How many labels per answer, best first. */
+  top?: number | undefined;
+}
+
+const recordId = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
+export function eraseSchema(options: Options): v.GenericSchema<EraseBody> {
+  return v.strictObject({
+    records: v.pipe(v.array(recordId), v.minLength(1), v.maxLength(options.maxRecords)),
+    dryRun: v.optional(v.boolean()),
+  });
+}
+export interface EraseBody {
+  /** Ids, as the training data names them. */
+  records: string[];
+  /** Answer what an erasure would do, and change nothing. */
+  dryRun?: boolean | undefined;
+}
+
+/** RFC 8941 allows more, but everybody sends a UUID. */
+export const idempotencyKeySchema: v.GenericSchema<string> = v.pipe(
+  v.string(),
+  v.regex(/^[\x21-\x7e]{1,255}$/, 'expected 1 to 255 printable ASCII characters'),
+);
+
+export const limitSchema: v.GenericSchema<string | undefined, number> = v.optional(
+  v.pipe(v.string(), v.regex(/^[1-9]\d{0,3}$/, 'expected 1 to 9999'), v.transform(Number)),
+  '100',
+);
+
+export const predictionSchema: v.GenericSchema<Answer> = v.object({
+  version: count,
+  manifest: digest,
+  answers: v.pipe(
+    v.array(v.array(v.object({ label: v.string(), score: v.number() }))),
+    v.description(
+      'For each input its labels, best first; a score is the mean over shards of softmax, rounded.',
+    ),
+  ),
+});
+
+const stageSchema = v.object({
+  position: count,
+  slice: count,
+  stage: digest,
+  weights: v.pipe(v.nullable(digest), v.description('Null while untrained, and once destroyed.')),
+  active: v.boolean(),
+  records: count,
+});
+export const statusSchema: v.GenericSchema<Status> = v.object({
+  version: count,
+  manifest: digest,
+  shards: v.array(
+    v.object({
+      shard: count,
+      servedDepth: count,
+      servedSequence: v.nullable(count),
+      sequences: v.array(v.object({ order: v.array(count), stages: v.array(stageSchema) })),
+    }),
+  ),
+  records: count,
+  erased: count,
+  missing: v.pipe(count, v.description('Stages still to be trained.')),
+  deletionRate: v.pipe(v.number(), v.description('Expected random erasures until no shard serves anything.')),
+});
+
+const served = v.object({ version: count, manifest: digest });
+export const receiptSchema: v.GenericSchema<Receipt> = v.object({
+  erasure: v.string(),
+  records: count,
+  deactivated: v.array(v.object({ stage: digest, shard: count, sequence: count, position: count })),
+  before: served,
+  after: served,
+  acknowledgedMs: v.number(),
+  receivedAt: v.string(),
+  acknowledgedAt: v.string(),
+  dryRun: v.optional(v.boolean()),
+  repeated: v.optional(v.boolean()),
+});
+export const receiptsSchema: v.GenericSchema<{ erasures: Receipt[] }> = v.object({
+  erasures: v.array(receiptSchema),
+});
+
+export const repairSchema: v.GenericSchema<RepairState> = v.object({
+  running: v.boolean(),
+  done: v.pipe(count, v.description('Training steps.')),
+  total: count,
+  failed: v.pipe(v.nullable(v.string()), v.description('The code of what ended the last repair early.')),
+});
+
+export const healthSchema: v.GenericSchema<{ status: string }> = v.object({ status: v.string() });
+
+export const problemSchema: v.GenericSchema<unknown> = v.object({
+  error: v.object({ message: v.string(), code: v.string(), path: v.optional(v.string()) }),
+});

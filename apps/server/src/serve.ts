@@ -1,0 +1,56 @@
+import { Unlearner } from '@s3t/unlearner';
+import { createApp } from './app.ts';
+import type { Listen } from './listener.ts';
+import type { AppOptions } from './options.ts';
+
+export interface ServeOptions extends AppOptions {
+  /** The run folder. */
+  run: string;
+  /** Path of s3t.config.json; only needed where the run does not exist yet. */
+  config?: string;
+  /** Default 8787; 0 takes a free one. */
+  port?: number;
+  /** Default 127.0.0.1: there is no log-in, so who can reach the port may erase. */
+  host?: string;
+  /** How long a close waits for answers under way, milliseconds. Default 10,000. */
+  drainMs?: number;
+}
+
+/** A run being served. */
+export interface Serving {
+  url: string;
+  /** Drains and lets go of the run. Calling it again gives the same promise. */
+  close(): Promise<void>;
+  /** Resolves when it is closed, whoever closed it. */
+  closed: Promise<void>;
+}
+
+/** Opens the run, serves it, and writes the address into the run's lock, so that other commands find their way here. */
+export async function serveRun(options: ServeOptions, listen: Listen): Promise<Serving> {
+  const { run, config, port = 8787, host = '127.0.0.1', drainMs = 10_000, ...appOptions } = options;
+  // The ledger is replayed in here: nothing listens before it holds.
+  const unlearner = await Unlearner.open({ run, config });
+  let listener: Awaited<ReturnType<Listen>>;
+  try {
+    listener = await listen(createApp(unlearner, appOptions), { port, host, drainMs });
+    await unlearner.publishUrl(listener.url);
+  } catch (error) {
+    await unlearner.close();
+    throw error;
+  }
+  const { promise: closed, resolve, reject } = Promise.withResolvers<void>();
+  // Who does not ask need not hear of it: `close` tells its caller.
+  closed.catch(() => {});
+  let closing = false;
+  const close = (): Promise<void> => {
+    if (!closing) {
+      closing = true;
+      listener
+        .close()
+        .finally(() => unlearner.close())
+        .then(resolve, reject);
+    }
+    return closed;
+  };
+  return { url: listener.url, close, closed };
+}

@@ -1,0 +1,32 @@
+import type {
+  EraseOptions,
+  Input,
+  Prediction,
+  Receipt,
+  Status,
+  TrainingSummary,
+  UnlearnerEvent,
+  WorkOptions,
+} from '@s3t/unlearner';
+
+/**
+ * What the HTTP app needs from a run: the part of `Unlearner` it calls. Declared here so that tests can control time with a
+ * stand-in, and so that the app does not care who holds the GPU.
+ */
+export interface Service {
+  /** The version that answers now, null when nothing is served. Changes in the tick in which an erasure's swap takes effect. */
+  readonly servedVersion: number | null;
+  /** Throws an error with code `unavailable` when no shard serves anything. */
+  predict(inputs: readonly Input[]): Promise<Prediction>;
+  status(): Promise<Status>;
+  /** Resolves once the erasure is durable, in force and its weights are gone. */
+  erase(ids: readonly string[], options?: EraseOptions): Promise<Receipt>;
+  /** The receipt of an erasure, null when there is none. */
+  receipt(erasure: string): Promise<Receipt | null>;
+  /** Receipts of all erasures of the run, oldest first. Left out, only those since the app started are listed. */
+  receipts?(): Promise<readonly Receipt[]>;
+  /** Trains what is missing. */
+  repair(options?: WorkOptions): Promise<TrainingSummary>;
+  /** Calls `listener` for everything that happens in the run; returns how to stop. */
+  on(listener: (event: UnlearnerEvent) => void): () => void;
+}

@@ -1,0 +1,288 @@
+// A run in memory: real shards, sequences, versions and erasures, but nothing is trained and answers are constants. For tests of the
+// HTTP layer that must control time; everything else is tested against the real thing.
+import type {
+  EraseOptions,
+  Input,
+  LabelScore,
+  Prediction,
+  Receipt,
+  ShardStatus,
+  Status,
+  TrainingSummary,
+  UnlearnerEvent,
+} from '@s3t/unlearner';
+import type { Service } from '../service.ts';
+
+interface Options {
+  shards?: number;
+  slices?: number;
+  budget?: number;
+  records?: number;
+  /** Milliseconds of a training step. */
+  stepMs?: number;
+}
+
+const STEPS = 20;
+
+export class RunError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export class StandIn implements Service {
+  readonly #options: Required<Options>;
+  /** Record number to its revision-bearing slice; erased ones are gone. */
+  readonly #records = new Map<string, { shard: number; slice: number }>();
+  readonly #revisions: number[][];
+  readonly #active = new Set<string>();
+  readonly #listeners = new Set<(event: UnlearnerEvent) => void>();
+  readonly #receipts: Receipt[] = [];
+  readonly #keys = new Map<string, { body: string; receipt: Receipt }>();
+  readonly #gone = new Set<string>();
+  #version = 0;
+  /** Sizes of the batches predicted so far. */
+  readonly batches: number[] = [];
+  /** What an input is answered. */
+  answer: (input: Input) => LabelScore[] = (input) => {
+    const first = 'image' in input ? input.image.pixels[0]! : Object.values(input.text)[0]!.length;
+    return [
+      { label: `label-${first}`, score: 0.98765 },
+      { label: 'other', score: 0.01235 },
+    ];
+  };
+  /** Called for every batch before it is answered; may wait or throw. */
+  beforeAnswer: (inputs: readonly Input[]) => Promise<void> | void = () => {};
+  /** Called within an erasure, after its swap and before its acknowledgement. */
+  beforeAcknowledge: () => Promise<void> | void = () => {};
+
+  constructor(options: Options = {}) {
+    const all = { shards: 3, slices: 4, budget: 2, records: 1200, stepMs: 0, ...options };
+    this.#options = all;
+    this.#revisions = Array.from({ length: all.shards }, () => new Array<number>(all.slices).fill(0));
+    for (let n = 0; n < all.records; n++) {
+      this.#records.set(`train/${n}`, {
+        shard: n % all.shards,
+        slice: Math.floor(n / all.shards) % all.slices,
+      });
+    }
+    for (const stage of this.#wanted()) this.#active.add(stage.id);
+    this.#version = this.#active.size;
+  }
+
+  get servedVersion(): number | null {
+    return this.#active.size === 0 ? null : this.#version;
+  }
+
+  #stamp(): { version: number; manifest: string } {
+    return { version: this.#version, manifest: digest(`manifest ${this.#version}`) };
+  }
+
+  /** Serves another version from now on, as a publication would. */
+  bump(): void {
+    this.#version += 1;
+    this.#emit({ type: 'version', ...this.#stamp() });
+  }
+
+  async predict(inputs: readonly Input[]): Promise<Prediction> {
+    this.batches.push(inputs.length);
+    const served = this.#stamp();
+    await this.beforeAnswer(inputs);
+    if (this.#active.size === 0) throw new RunError('unavailable', 'no shard serves anything yet');
+    const answers = inputs.map((input) => this.answer(input));
+    return { ...served, stages: [...this.#active], answers };
+  }
+
+  async status(): Promise<Status> {
+    const shards = Array.from({ length: this.#options.shards }, (_, shard) => this.#shard(shard));
+    const missing = new Set(
+      this.#wanted()
+        .map(({ id }) => id)
+        .filter((id) => !this.#active.has(id)),
+    ).size;
+    return {
+      ...this.#stamp(),
+      shards,
+      records: this.#records.size,
+      erased: this.#gone.size,
+      missing,
+      deletionRate: 9.52,
+    };
+  }
+
+  async receipt(erasure: string): Promise<Receipt | null> {
+    return this.#receipts.find((receipt) => receipt.erasure === erasure) ?? null;
+  }
+
+  async receipts(): Promise<readonly Receipt[]> {
+    return this.#receipts;
+  }
+
+  async erase(
+    ids: readonly string[],
+    { dryRun, idempotencyKey, receivedAt = Date.now() }: EraseOptions = {},
+  ): Promise<Receipt> {
+    const start = performance.now();
+    const known = idempotencyKey === undefined ? undefined : this.#keys.get(idempotencyKey);
+    if (known !== undefined) {
+      if (known.body !== JSON.stringify(ids))
+        throw new RunError('idempotency-conflict', 'this key belongs to another request');
+      return { ...known.receipt, repeated: true };
+    }
+    const records = ids.map((id) => {
+      const record = this.#records.get(id);
+      if (this.#gone.has(id))
+        throw new RunError('already-erased', '1 record was erased before; nothing was changed');
+      if (record === undefined)
+        throw new RunError('unknown-record', '1 record is not in this run; nothing was erased');
+      return record;
+    });
+    const before = this.#stamp();
+    const hit = (stage: Wanted): boolean =>
+      records.some(({ shard, slice }) => stage.shard === shard && stage.slices.includes(slice));
+    const doomed = this.#wanted().filter((stage) => this.#active.has(stage.id) && hit(stage));
+    if (dryRun !== true) {
+      for (const { id } of doomed) this.#active.delete(id);
+      for (const id of ids) this.#records.delete(id);
+      for (const id of ids) this.#gone.add(id);
+      for (const { shard, slice } of records) this.#revisions[shard]![slice]! += 1;
+      if (doomed.length > 0) this.bump();
+      await this.beforeAcknowledge();
+    }
+    const receipt: Receipt = {
+      erasure: `e${this.#receipts.length}-${digest(ids.join()).slice(0, 8)}`,
+      records: ids.length,
+      deactivated: doomed.map(({ id, shard, sequence, position }) => ({
+        stage: id,
+        shard,
+        sequence,
+        position,
+      })),
+      before,
+      after: this.#stamp(),
+      acknowledgedMs: performance.now() - start,
+      receivedAt: new Date(receivedAt).toISOString(),
+      acknowledgedAt: new Date().toISOString(),
+    };
+    if (dryRun === true) return { ...receipt, dryRun };
+    this.#receipts.push(receipt);
+    if (idempotencyKey !== undefined) this.#keys.set(idempotencyKey, { body: JSON.stringify(ids), receipt });
+    this.#emit({ type: 'erased', receipt });
+    return receipt;
+  }
+
+  async repair({ signal }: { signal?: AbortSignal } = {}): Promise<TrainingSummary> {
+    const start = performance.now();
+    const missing = new Map(
+      this.#wanted()
+        .filter(({ id }) => !this.#active.has(id))
+        .map((stage) => [stage.id, stage]),
+    );
+    const totalSteps = missing.size * STEPS;
+    this.#emit({ type: 'work-started', stages: missing.size, steps: totalSteps });
+    let index = 0;
+    for (const { id: stage, shard, position, slices } of missing.values()) {
+      this.#emit({ type: 'stage-started', stage, shard, position, slices, index, stages: missing.size });
+      for (let step = 1; step <= STEPS; step++) {
+        await new Promise((resolve) => setTimeout(resolve, this.#options.stepMs));
+        signal?.throwIfAborted();
+        const doneSteps = index * STEPS + step;
+        this.#emit({ type: 'step', stage, step, steps: STEPS, doneSteps, totalSteps, loss: null });
+      }
+      this.#active.add(stage);
+      this.bump();
+      this.#emit({
+        type: 'stage-published',
+        stage,
+        weights: digest(stage),
+        shard,
+        position,
+        version: this.#version,
+      });
+      index += 1;
+    }
+    this.#emit({ type: 'work-finished', trained: missing.size });
+    return { trained: missing.size, superseded: 0, seconds: (performance.now() - start) / 1000 };
+  }
+
+  on(listener: (event: UnlearnerEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #emit(event: UnlearnerEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  #orders(): number[][] {
+    const { slices, budget } = this.#options;
+    const shift = Math.max(1, Math.floor(slices / budget));
+    return Array.from({ length: budget }, (_, b) =>
+      Array.from({ length: slices }, (_, p) => (p + b * shift) % slices),
+    );
+  }
+
+  #wanted(): Wanted[] {
+    return this.#revisions.flatMap((revisions, shard) =>
+      this.#orders().flatMap((order, sequence) =>
+        order.map((_, position) => {
+          const slices = order.slice(0, position + 1);
+          return {
+            id: digest(JSON.stringify([shard, slices.map((s) => [s, revisions[s]])])),
+            shard,
+            sequence,
+            position,
+            slices,
+          };
+        }),
+      ),
+    );
+  }
+
+  #shard(shard: number): ShardStatus {
+    const wanted = this.#wanted().filter((stage) => stage.shard === shard);
+    const sequences = this.#orders().map((order, sequence) => ({
+      order,
+      stages: order.map((slice, position) => {
+        const { id } = wanted.find((stage) => stage.sequence === sequence && stage.position === position)!;
+        const active = this.#active.has(id);
+        const records = [...this.#records.values()].filter(
+          (record) => record.shard === shard && record.slice === slice,
+        ).length;
+        return { position, slice, stage: id, weights: active ? digest(id) : null, active, records };
+      }),
+    }));
+    const depths = sequences.map(({ stages }) => {
+      const end = stages.findIndex((stage) => !stage.active);
+      return end === -1 ? stages.length : end;
+    });
+    const servedDepth = Math.max(...depths);
+    return {
+      shard,
+      servedDepth,
+      servedSequence: servedDepth === 0 ? null : depths.indexOf(servedDepth),
+      sequences,
+    };
+  }
+}
+
+interface Wanted {
+  id: string;
+  shard: number;
+  sequence: number;
+  position: number;
+  slices: number[];
+}
+
+/** 64 hex digits that depend on `text`: FNV-1a, stretched. */
+function digest(text: string): string {
+  let hash = 0x811c9dc5;
+  let hex = '';
+  while (hex.length < 64) {
+    for (const char of `${text}/${hex.length}`) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193) >>> 0;
+    hex += hash.toString(16).padStart(8, '0');
+  }
+  return hex;
+}
