@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Unlearner } from '@s3t/unlearner';
 import { RunServer } from './remote.ts';
 
@@ -6,13 +7,29 @@ export async function withRun<T>(
   options: { run: string; config?: string },
   use: (unlearner: Unlearner) => Promise<T>,
 ): Promise<T> {
-  // Only here: it brings the engine and the database, which `s3t --help` can do without.
-  const { Unlearner } = await import('@s3t/unlearner');
-  const unlearner = await Unlearner.open(options);
+  const unlearner = await openPatiently(options);
   try {
     return await use(unlearner);
   } finally {
     await unlearner.close();
+  }
+}
+
+/** A holder that tells no address may be a server that is just starting, or a command that is just ending: it is given this long. */
+const PATIENCE_MS = 3000;
+
+async function openPatiently(options: { run: string; config?: string }): Promise<Unlearner> {
+  // Only here: it brings the engine and the database, which `s3t --help` can do without.
+  const { Unlearner } = await import('@s3t/unlearner');
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await Unlearner.open(options);
+    } catch (error) {
+      const isHeld = (error as { code?: unknown }).code === 'held';
+      if (!isHeld || holderOf(error) !== undefined || performance.now() > deadline) throw error;
+      await sleep(250);
+    }
   }
 }
 

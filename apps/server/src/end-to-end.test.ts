@@ -1,4 +1,9 @@
 // A real run, trained here, served over real sockets.
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import type { Receipt } from '@s3t/unlearner';
 import { Unlearner, UnlearnerError } from '@s3t/unlearner';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -20,7 +25,7 @@ beforeAll(async () => {
   await unlearner.close();
   server = await serve({ run: files.run, port: 0, signals: false });
   client = connect(server.url);
-}, 300_000);
+}, 600_000);
 
 afterAll(async () => {
   await server?.close();
@@ -145,6 +150,23 @@ describe('a served run', () => {
       for (const result of results)
         if (result.status === 'rejected') expect(result.reason).toMatchObject({ status: 503 });
     });
+  }, 120_000);
+
+  it('drains when the process is told to end, with a stream open', async () => {
+    await server.close();
+    const script = fileURLToPath(new URL('./testing/serve-child.ts', import.meta.url));
+    const child = spawn(process.execPath, ['--conditions=@s3t/source', script, files.run], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)));
+    for await (const url of createInterface({ input: child.stdout })) {
+      const events = connect(url).events();
+      await events.next();
+      child.kill('SIGTERM');
+      while (!(await events.next()).done);
+      expect(await exited).toBe(0);
+    }
+    expect(existsSync(join(files.run, 'lock'))).toBe(false);
   }, 120_000);
 });
 

@@ -133,7 +133,7 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
     const repair = async (name: string) => {
       await using reopened = await project.open(name, { device: device() });
       await reopened.repair();
-      return snapshotOf(reopened);
+      return await snapshotOf(reopened);
     };
     const stay = await repair('stay');
     await project.writeTrain([...rest].sort((a, b) => (a.pixels[0]! < b.pixels[0]! ? -1 : 1)));
@@ -263,8 +263,7 @@ describe('verify', () => {
   });
 
   test('an erasure meanwhile ends it with a clear error', async () => {
-    await project.copy('run', 'busy').catch(() => {});
-    const busy = await project.open('busy2', { device: device() });
+    const busy = await project.open('busy', { device: device() });
     await busy.train();
     let erasure: Promise<unknown> | null = null;
     busy.on(({ type }) => {

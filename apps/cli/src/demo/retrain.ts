@@ -8,7 +8,7 @@ import { withRun } from '../run-access.ts';
 import { printJson } from '../terminal/print.ts';
 import { WorkProgress } from '../work-progress.ts';
 
-process.once('disconnect', () => process.exit(1));
+process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 process.channel?.unref();
 
 const [config, run, shards, ids] = process.argv.slice(2) as [string, string, string, string];

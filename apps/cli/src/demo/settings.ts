@@ -47,7 +47,7 @@ export const CONFIG: DemoConfig = {
 export const BUSY: Pace = { clients: 4, digitsPerRequest: 4, pauseMs: 0 };
 
 /** And while it repairs: enough to catch a wrong answer, little enough to leave the processor to the training. */
-export const GENTLE: Pace = { clients: 1, digitsPerRequest: 2, pauseMs: 250 };
+export const GENTLE: Pace = { clients: 1, digitsPerRequest: 2, pauseMs: 1000 };
 
 /** Answers are collected this long before, between and after the erasures. */
 export const SECONDS_BETWEEN = 1.5;

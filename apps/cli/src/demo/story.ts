@@ -112,4 +112,7 @@ function chapter(title: string): void {
   print(`\n${paint('bold', title)}`);
 }
 
-const shown = (path: string): string => relative('.', path);
+function shown(path: string): string {
+  const near = relative('.', path);
+  return near.startsWith('..') ? path : near;
+}

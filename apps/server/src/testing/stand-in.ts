@@ -12,6 +12,7 @@ import type {
   UnlearnerEvent,
 } from '@s3t/unlearner';
 import type { Service } from '../service.ts';
+import { cyclicOrders, digest, type Wanted, wantedStages } from './plan.ts';
 
 interface Options {
   shards?: number;
@@ -34,6 +35,7 @@ export class RunError extends Error {
 
 export class StandIn implements Service {
   readonly #options: Required<Options>;
+  readonly #orders: number[][];
   /** Record number to its revision-bearing slice; erased ones are gone. */
   readonly #records = new Map<string, { shard: number; slice: number }>();
   readonly #revisions: number[][];
@@ -61,6 +63,7 @@ export class StandIn implements Service {
   constructor(options: Options = {}) {
     const all = { shards: 3, slices: 4, budget: 2, records: 1200, stepMs: 0, ...options };
     this.#options = all;
+    this.#orders = cyclicOrders(all.slices, all.budget);
     this.#revisions = Array.from({ length: all.shards }, () => new Array<number>(all.slices).fill(0));
     for (let n = 0; n < all.records; n++) {
       this.#records.set(`train/${n}`, {
@@ -216,34 +219,13 @@ export class StandIn implements Service {
     for (const listener of this.#listeners) listener(event);
   }
 
-  #orders(): number[][] {
-    const { slices, budget } = this.#options;
-    const shift = Math.max(1, Math.floor(slices / budget));
-    return Array.from({ length: budget }, (_, b) =>
-      Array.from({ length: slices }, (_, p) => (p + b * shift) % slices),
-    );
-  }
-
   #wanted(): Wanted[] {
-    return this.#revisions.flatMap((revisions, shard) =>
-      this.#orders().flatMap((order, sequence) =>
-        order.map((_, position) => {
-          const slices = order.slice(0, position + 1);
-          return {
-            id: digest(JSON.stringify([shard, slices.map((s) => [s, revisions[s]])])),
-            shard,
-            sequence,
-            position,
-            slices,
-          };
-        }),
-      ),
-    );
+    return wantedStages(this.#orders, this.#revisions);
   }
 
   #shard(shard: number): ShardStatus {
     const wanted = this.#wanted().filter((stage) => stage.shard === shard);
-    const sequences = this.#orders().map((order, sequence) => ({
+    const sequences = this.#orders.map((order, sequence) => ({
       order,
       stages: order.map((slice, position) => {
         const { id } = wanted.find((stage) => stage.sequence === sequence && stage.position === position)!;
@@ -266,23 +248,4 @@ export class StandIn implements Service {
       sequences,
     };
   }
-}
-
-interface Wanted {
-  id: string;
-  shard: number;
-  sequence: number;
-  position: number;
-  slices: number[];
-}
-
-/** 64 hex digits that depend on `text`: FNV-1a, stretched. */
-function digest(text: string): string {
-  let hash = 0x811c9dc5;
-  let hex = '';
-  while (hex.length < 64) {
-    for (const char of `${text}/${hex.length}`) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193) >>> 0;
-    hex += hash.toString(16).padStart(8, '0');
-  }
-  return hex;
 }

@@ -1,0 +1,108 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Device } from '@s3t/engine';
+import { scope, tensor } from '@s3t/engine';
+import { openLedger } from '@s3t/ledger';
+import {
+  adapterGroups,
+  type BaseModel,
+  classify,
+  decodeStage,
+  embed,
+  encoderLayer,
+  loadBaseModel,
+  placeStage,
+  preprocess,
+} from '@s3t/model';
+import type { RunConfig } from '../config.ts';
+import type { Input, LabelScore, ShardStatus, Status } from '../types.ts';
+import type { Project } from './project.ts';
+
+/**
+ * What a run should answer, computed the plain way: every shard by itself from the files in the run folder, every layer of every shard,
+ * one picture after the other, nothing shared and nothing captured.
+ */
+export async function plainAnswers(
+  project: Project,
+  name: string,
+  { shards }: Status,
+  config: RunConfig,
+  device: Device,
+  inputs: readonly Input[],
+): Promise<LabelScore[][]> {
+  const base = await loadBaseModel(device, project.path('base'));
+  const logits: Float32Array[][] = [];
+  for (const shard of shards) {
+    if (shard.servedSequence === null) continue;
+    logits.push(await shardLogits(base, config, project.path(name), shard, inputs));
+  }
+  return inputs.map((_, i) =>
+    softmaxOfMean(
+      logits.map((ofShard) => ofShard[i]!),
+      config.data.labels,
+    ),
+  );
+}
+
+async function shardLogits(
+  base: BaseModel,
+  { lora, slices, data }: RunConfig,
+  run: string,
+  { servedSequence, servedDepth, sequences }: ShardStatus,
+  inputs: readonly Input[],
+): Promise<Float32Array[]> {
+  const { device, config, weights, preprocessing } = base;
+  const form = { config, lora, labels: data.labels.length };
+  const groups = adapterGroups(config.num_hidden_layers, slices);
+  const stages = await Promise.all(
+    sequences[servedSequence!]!.stages.slice(0, servedDepth).map(async ({ position, weights: digest }) => {
+      const layers = groups[position]!;
+      const file = join(run, 'adapters', `${digest}.safetensors`);
+      const bytes = new Uint8Array(await readFile(file));
+      return { layers, ...placeStage(device, form, layers, decodeStage(bytes, form, layers, file), 'serve') };
+    }),
+  );
+  const { num_channels: channels, image_size: side } = config;
+  const found: Float32Array[] = [];
+  for (const input of inputs) {
+    if (!('image' in input)) throw new Error('not a picture');
+    const pixels = new Float32Array(channels * side * side);
+    preprocess(input.image, preprocessing, pixels);
+    const logits = scope(() => {
+      let x = embed(config, weights, tensor(device, pixels, [1, channels, side, side]));
+      for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+        const adapter = stages.find(({ layers }) => layers.includes(layer))?.stage.adapters.get(layer);
+        x = encoderLayer(config, weights.layers[layer]!, x, { adapter });
+      }
+      return classify(config, weights, x, stages.at(-1)!.stage.head);
+    });
+    found.push(await logits.read());
+    logits.dispose();
+  }
+  for (const { parameters } of stages) for (const parameter of parameters.values()) parameter.dispose();
+  return found;
+}
+
+function softmaxOfMean(logits: readonly Float32Array[], labels: readonly string[]): LabelScore[] {
+  const mean = labels.map((_, label) => logits.reduce((sum, row) => sum + row[label]! / logits.length, 0));
+  const largest = Math.max(...mean);
+  const powers = mean.map((value) => Math.exp(value - largest));
+  const total = powers.reduce((sum, value) => sum + value, 0);
+  return labels.map((label, i) => ({ label, score: powers[i]! / total })).sort((a, b) => b.score - a.score);
+}
+
+/** What the ledger of a closed run says each manifest was made of: the stages of all its stacks, by the manifest's digest. */
+export async function stagesByManifest(runFolder: string): Promise<Map<string, string[]>> {
+  const ledger = await openLedger({ store: 'file:', folder: runFolder });
+  try {
+    const rows = await ledger.versions();
+    return new Map(
+      rows.map(({ digest, manifest }) => {
+        const { stacks } = manifest as { stacks: { stages: { id: string }[] }[] };
+        return [digest, stacks.flatMap(({ stages }) => stages.map(({ id }) => id))];
+      }),
+    );
+  } finally {
+    await ledger.close();
+  }
+}
