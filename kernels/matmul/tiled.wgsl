@@ -1,4 +1,4 @@
-// C = alpha * op(A) * op(B) (+ bias) (+ C), row-major f32, with workgroup memory only: for GPUs and for anything else that runs WebGPU.
+// C = alpha * op(A) * op(B) (+ bias) (+ C), row-major f32, for GPUs: workgroup memory, no other feature.
 //
 // A workgroup computes a tile of TILE_M x TILE_N; each invocation keeps THREAD_M x THREAD_N of it in registers, so that an
 // element brought into workgroup memory is used THREAD_M or THREAD_N times per read.

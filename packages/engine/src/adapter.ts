@@ -46,9 +46,16 @@ function classify(adapter: GPUAdapter): AdapterClass {
   return EMULATED_NAMES.test(name) || adapter.info.isFallbackAdapter ? 'portable' : 'gpu';
 }
 
+/**
+ * Dawn's entry point, one for the process and never let go: once it is collected the process crashes if anything made from it
+ * is still referenced, a destroyed device included.
+ */
+let dawnEntry: GPU | null = null;
+
 async function openGpu(): Promise<GPU> {
   const native = (globalThis.navigator as Navigator | undefined)?.gpu;
   if (native) return native;
+  if (dawnEntry) return dawnEntry;
   let dawn: typeof import('webgpu');
   try {
     dawn = await import('webgpu');
@@ -56,5 +63,6 @@ async function openGpu(): Promise<GPU> {
     throw new AdapterError('no WebGPU in this runtime: install the npm package `webgpu` (Dawn)', { cause });
   }
   Object.assign(globalThis, dawn.globals);
-  return dawn.create(['enable-dawn-features=vulkan_enable_f16_on_nvidia']);
+  dawnEntry = dawn.create(['enable-dawn-features=vulkan_enable_f16_on_nvidia']);
+  return dawnEntry;
 }

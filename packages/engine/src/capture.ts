@@ -1,7 +1,8 @@
 import { bindGroupOf, type Command, storagesOf, texturesOf, writtenBy } from './commands.ts';
 import type { Device, Recorder } from './device.ts';
+import { EngineError } from './errors.ts';
 import { type KernelTime, profileCommands } from './profile.ts';
-import { keep, scope, tensorsIn } from './scope.ts';
+import { collect } from './scope.ts';
 import type { Storage, TextureForm } from './storage.ts';
 
 /** A step that was run once to write down its commands, ready to be run again as often as wanted. */
@@ -31,38 +32,58 @@ export interface Captured<T> {
  * step.replay();
  */
 export function capture<T>(device: Device, step: () => T): Captured<T> {
-  const recorder: Recorder = { commands: [], storages: [], textures: [], forms: new Map() };
-  let outputs!: T;
-  device.record(recorder, () => {
-    outputs = scope(step);
-  });
-  const kept = new Set<Storage>();
-  for (const tensor of tensorsIn(outputs)) {
-    keep(tensor);
-    kept.add(tensor.storage);
-  }
+  const recorder: Recorder = { commands: [], storages: new Set(), textures: [], forms: new Map() };
+  const { result: outputs, made } = device.record(recorder, () => collect(step));
   const { commands } = recorder;
-  const arena = planArena(device, recorder, kept);
-  const recurring = { typicalMs: 0 };
+  const arena = planArena(device, recorder);
+  const own = recorder.storages;
+  const sources = commands.flatMap(texturesOf).map(({ source }) => source);
+  const foreign = new Set(
+    [...commands.flatMap(storagesOf), ...sources].filter((storage) => !own.has(storage)),
+  );
   const written = new Set(commands.flatMap(writtenBy));
   const bindGroups = commands.map((command) =>
-    command.kind === 'dispatch' ? bindGroupOf(device.gpu, command) : null,
+    command.kind === 'dispatch' ? bindGroupOf(device.gpu, command, true) : null,
   );
+  const recurring = { typicalMs: 0 };
+  let state: 'waiting' | 'ready' | 'gone' = 'waiting';
+  const settle = (next: 'ready' | 'gone') => {
+    if (state === next) return;
+    state = next;
+    for (const storage of own) storage.settle(next);
+  };
+  const assertUsable = () => {
+    if (state === 'gone') throw new EngineError('replay: the captured step was disposed');
+    for (const storage of foreign)
+      if (!storage.isAlive)
+        throw new EngineError('replay: a tensor that the captured step uses was disposed');
+  };
   return {
     outputs,
     length: commands.length,
     arenaBytes: arena.bytes,
     replay: () => {
+      assertUsable();
+      settle('ready');
       device.submit(commands, bindGroups, recurring);
       for (const storage of written) storage.version++;
     },
-    profile: (rounds = 20) => profileCommands(device, commands, bindGroups, rounds),
+    profile: (rounds = 20) => {
+      assertUsable();
+      settle('ready');
+      return profileCommands(device, commands, bindGroups, rounds);
+    },
     dispose: () => {
-      for (const tensor of tensorsIn(outputs)) tensor.dispose();
+      if (state === 'gone') return;
+      settle('gone');
+      for (const tensor of made) tensor.dispose();
       arena.dispose();
     },
   };
 }
+
+/** Slots up to this size serve any value: they are not worth telling apart. */
+const SMALLEST_SLOT = 256;
 
 interface Life<T> {
   of: T;
@@ -86,20 +107,16 @@ function livesOf(commands: readonly Command[]): [Life<Storage>[], Life<TextureFo
   return [[...storages.values()], [...textures.values()]];
 }
 
-/** Gives every captured storage and texture its memory; returns how to give it back. */
-function planArena(
-  device: Device,
-  recorder: Recorder,
-  kept: ReadonlySet<Storage>,
-): { bytes: number; dispose(): void } {
+/** Gives every captured storage and texture its memory. Tensors that outlive the step, returned or kept, share theirs with nothing. */
+function planArena(device: Device, recorder: Recorder): { bytes: number; dispose(): void } {
   const [storageLives, textureLives] = livesOf(recorder.commands);
-  const own = new Set(recorder.storages);
+  const own = recorder.storages;
   const buffers: GPUBuffer[] = [];
   assignSlots(
     storageLives
       .filter(({ of }) => own.has(of))
-      .map((life) => (kept.has(life.of) ? { ...life, last: Number.POSITIVE_INFINITY } : life)),
-    ({ bytes }, slot: GPUBuffer) => slot.size >= bytes && slot.size <= 2 * bytes,
+      .map((life) => (life.of.isAlive ? { ...life, last: Number.POSITIVE_INFINITY } : life)),
+    ({ bytes }, slot: GPUBuffer) => slot.size >= bytes && slot.size <= Math.max(SMALLEST_SLOT, 2 * bytes),
     ({ bytes }) => {
       const buffer = device.allocateBuffer(bytes);
       buffers.push(buffer);
@@ -123,9 +140,10 @@ function planArena(
   );
   return {
     bytes: buffers.reduce((sum, buffer) => sum + buffer.size, 0),
+    // What the step computed was learnt from its inputs: nothing of it may turn up in another tensor's memory.
     dispose: () => {
       for (const buffer of buffers) device.freeBuffer(buffer);
-      for (const texture of textures) device.recycleTexture(texture);
+      device.destroyTextures(textures);
     },
   };
 }

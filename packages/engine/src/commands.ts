@@ -66,11 +66,19 @@ export function writtenBy(command: Command): Storage[] {
   return written.filter((b): b is Storage => !isTexture(b) && !isUniform(b));
 }
 
-export function bindGroupOf(device: GPUDevice, { pipeline, bindings }: Dispatch): GPUBindGroup {
+/** @param planned prepare it before the values of a captured step exist */
+export function bindGroupOf(
+  device: GPUDevice,
+  { pipeline, bindings }: Dispatch,
+  planned = false,
+): GPUBindGroup {
   const entries = bindings.map((binding, index): GPUBindGroupEntry => {
     if (isUniform(binding)) return { binding: index, resource: { buffer: binding.uniform } };
     if (isTexture(binding)) return { binding: index, resource: binding.texture!.createView() };
-    return { binding: index, resource: { buffer: binding.buffer, size: binding.bytes } };
+    return {
+      binding: index,
+      resource: { buffer: planned ? binding.plannedBuffer : binding.buffer, size: binding.bytes },
+    };
   });
   return device.createBindGroup({ layout: pipeline.layout, entries });
 }
@@ -96,10 +104,12 @@ export class CommandWriter {
       pass.dispatchWorkgroups(...command.workgroups);
       return;
     }
-    this.#closePass();
     if (command.kind === 'clear') {
-      this.#encoder.clearBuffer(command.target.buffer);
-    } else if (command.kind === 'copy') {
+      this.clear(command.target.buffer);
+      return;
+    }
+    this.#closePass();
+    if (command.kind === 'copy') {
       const { source, sourceOffset, target, targetOffset, bytes } = command;
       this.#encoder.copyBufferToBuffer(source.buffer, sourceOffset, target.buffer, targetOffset, bytes);
     } else {
@@ -111,6 +121,12 @@ export class CommandWriter {
           [width, height],
         );
     }
+  }
+
+  /** Zeroes a buffer. */
+  clear(buffer: GPUBuffer): void {
+    this.#closePass();
+    this.#encoder.clearBuffer(buffer);
   }
 
   /** Copies a storage's bytes into a buffer that the host can map. */

@@ -1,20 +1,20 @@
 import { type AdapterChoice, type AdapterClass, findAdapter } from './adapter.ts';
 import { bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
 import { EngineError } from './errors.ts';
-import { type KernelValues, type Pipeline, PipelineCache } from './pipeline.ts';
 import { Patience, type Recurring } from './patience.ts';
-import { BufferPool, type MemoryReport } from './pool.ts';
+import { type KernelValues, type Pipeline, PipelineCache } from './pipeline.ts';
+import { BufferPool, type MemoryReport, TexturePool } from './pool.ts';
 import { Storage, type TextureForm } from './storage.ts';
 
 export interface DeviceOptions extends AdapterChoice {
-  /** Bytes of freed buffers kept for reuse. Default 1 GiB. */
+  /** Bytes of freed buffers, and of freed textures, kept for reuse. Default 1 GiB. */
   poolLimitBytes?: number;
 }
 
 /** Where commands go instead of the queue while a step is captured. */
 export interface Recorder {
   commands: Command[];
-  storages: Storage[];
+  storages: Set<Storage>;
   textures: TextureForm[];
   /** Texture forms made by commands of the step: they hold nothing before it and are gone after it. */
   forms: Map<Storage, Map<string, TextureForm>>;
@@ -33,6 +33,9 @@ const WANTED_LIMITS = [
 /** Commands between two submits in eager mode: enough to hide the cost of a submit, few enough to start early. */
 const COMMANDS_PER_SUBMIT = 64;
 
+/** Parameter blocks kept for reuse: an attribute that changes every step would make one more each time. */
+const MOST_UNIFORMS = 4096;
+
 /** A WebGPU device with pooled memory, compiled kernels and a queue of commands. Open one with `Device.open()`. */
 export class Device {
   readonly gpu: GPUDevice;
@@ -42,9 +45,9 @@ export class Device {
   readonly pipelines: PipelineCache;
   readonly #pool: BufferPool;
   readonly #uniforms: Map<string, GPUBuffer> = new Map();
-  readonly #textures: Map<string, GPUTexture[]> = new Map();
-  /** Dawn's entry point: the process crashes if it is collected while a device made from it lives. */
-  #entry: GPU | null;
+  readonly #textures: TexturePool;
+  /** Where the adapter came from. It must live as long as anything made from it: see adapter.ts. */
+  readonly entry: GPU;
   #writer: CommandWriter | null = null;
   #pending = 0;
   #recorder: Recorder | null = null;
@@ -54,10 +57,12 @@ export class Device {
 
   private constructor(gpu: GPUDevice, entry: GPU, adapterClass: AdapterClass, options: DeviceOptions) {
     this.gpu = gpu;
-    this.#entry = entry;
+    this.entry = entry;
     this.adapterClass = adapterClass;
     this.adapterName = gpu.adapterInfo.description || gpu.adapterInfo.device || gpu.adapterInfo.vendor;
-    this.#pool = new BufferPool(gpu, options.poolLimitBytes ?? 2 ** 30);
+    const poolLimitBytes = options.poolLimitBytes ?? 2 ** 30;
+    this.#pool = new BufferPool(gpu, poolLimitBytes);
+    this.#textures = new TexturePool(gpu, poolLimitBytes);
     this.pipelines = new PipelineCache(gpu, (error) => this.#fail(error));
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
@@ -87,7 +92,7 @@ export class Device {
       throw new EngineError(`a tensor of ${size} bytes is over this adapter's binding limit of ${limit}`);
     if (this.#recorder) {
       const storage = new Storage(this, size, null, null);
-      this.#recorder.storages.push(storage);
+      this.#recorder.storages.add(storage);
       return storage;
     }
     return new Storage(this, size, this.#pool.take(size), (buffer) => this.#giveBack(buffer));
@@ -98,15 +103,18 @@ export class Device {
     return this.#pool.take(bytes);
   }
 
+  /** Zeroes a buffer and gives it back: a step may have held copies of what must not be found again. */
   freeBuffer(buffer: GPUBuffer): void {
+    if (this.#closed) return;
+    this.#open().clear(buffer);
     this.#giveBack(buffer);
   }
 
   /** Writes host bytes into a storage, after everything that was queued before. */
   upload(storage: Storage, data: ArrayBufferView<ArrayBuffer>, offset = 0): void {
     this.#assertUsable();
-    if (storage.isVirtual)
-      throw new EngineError('host data cannot be uploaded inside a captured step: make the tensor before it');
+    if (this.#recorder || storage.isVirtual)
+      throw new EngineError('host data cannot be uploaded inside a captured step: do it before a replay');
     this.flush();
     this.gpu.queue.writeBuffer(storage.buffer, offset, data.buffer, data.byteOffset, data.byteLength);
     storage.version++;
@@ -115,6 +123,7 @@ export class Device {
   /** Reads a storage back. Everything queued before is finished when it resolves. */
   async download(storage: Storage, bytes: number): Promise<ArrayBuffer> {
     this.#assertUsable();
+    if (this.#recorder) throw new EngineError('a value cannot be read inside a captured step');
     const size = Math.ceil(bytes / 4) * 4;
     const staging = this.gpu.createBuffer({ size, usage: 0x0001 | 0x0008 }); // MAP_READ | COPY_DST
     try {
@@ -174,6 +183,7 @@ export class Device {
     this.#pending = 0;
     this.gpu.queue.submit([commands]);
     this.#pool.trim();
+    this.#textures.trim();
   }
 
   /** Submits a prepared list of commands at once. */
@@ -200,12 +210,12 @@ export class Device {
   }
 
   /** Sends everything that runs inside `body` to a recorder. */
-  record(recorder: Recorder, body: () => void): void {
+  record<T>(recorder: Recorder, body: () => T): T {
     if (this.#recorder) throw new EngineError('a step is already being captured');
     this.flush();
     this.#recorder = recorder;
     try {
-      body();
+      return body();
     } finally {
       this.#recorder = null;
     }
@@ -220,6 +230,10 @@ export class Device {
     } finally {
       this.#recorder = recorder;
     }
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
   }
 
   get isCapturing(): boolean {
@@ -245,40 +259,38 @@ export class Device {
       const size = Math.ceil(params.byteLength / 16) * 16;
       buffer = this.gpu.createBuffer({ size, usage: 0x0040 | 0x0008 }); // UNIFORM | COPY_DST
       this.gpu.queue.writeBuffer(buffer, 0, params);
+      // Forgotten, not destroyed: captured steps may still bind some.
+      if (this.#uniforms.size >= MOST_UNIFORMS) this.#uniforms.clear();
       this.#uniforms.set(key, buffer);
     }
     return buffer;
   }
 
-  /** A four-channel f32 texture form of the given size, without a texture while a step is captured. */
-  texture(width: number, height: number): TextureForm {
-    const form: TextureForm = { texture: null, width, height, version: -1 };
+  /** A four-channel f32 texture form of a storage, without a texture while a step is captured. */
+  texture(source: Storage, width: number, height: number): TextureForm {
+    const form: TextureForm = { source, texture: null, width, height, version: -1 };
     if (this.#recorder) this.#recorder.textures.push(form);
     else form.texture = this.takeTexture(width, height);
     return form;
   }
 
   takeTexture(width: number, height: number): GPUTexture {
-    const free = this.#textures.get(`${width}x${height}`);
-    const usage = 0x01 | 0x02 | 0x08; // COPY_SRC | COPY_DST | STORAGE_BINDING
-    return free?.pop() ?? this.gpu.createTexture({ size: [width, height], format: 'rgba32float', usage });
+    return this.#textures.take(width, height);
   }
 
   recycleTexture(texture: GPUTexture): void {
-    const key = `${texture.width}x${texture.height}`;
-    const free = this.#textures.get(key);
-    if (free) free.push(texture);
-    else this.#textures.set(key, [texture]);
+    if (!this.#closed) this.#textures.give(texture);
   }
 
-  /** Destroys a texture once the commands that use it are submitted. */
-  destroyTexture(texture: GPUTexture): void {
+  /** Destroys textures once the commands that use them are submitted. */
+  destroyTextures(textures: readonly GPUTexture[]): void {
+    if (textures.length === 0) return;
     this.flush();
-    texture.destroy();
+    for (const texture of textures) this.#textures.destroy(texture);
   }
 
   memory(): MemoryReport {
-    return this.#pool.report();
+    return { ...this.#pool.report(), textureBytes: this.#textures.bytes };
   }
 
   /** Destroys the device and everything on it. */
@@ -287,8 +299,8 @@ export class Device {
     this.flush();
     this.#closed = true;
     this.#pool.trim(true);
+    this.#textures.trim(true);
     this.gpu.destroy();
-    this.#entry = null;
   }
 
   [Symbol.dispose](): void {
@@ -310,7 +322,6 @@ export class Device {
 
   #assertUsable(): void {
     if (this.#closed) throw new EngineError('use of a closed device');
-    if (this.#entry === null) throw new EngineError('use of a closed device');
     if (this.#failure) throw this.#failure;
   }
 }

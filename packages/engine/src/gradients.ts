@@ -11,6 +11,7 @@ import type { Tensor } from './tensor.ts';
  * @throws EngineError when the loss is not a scalar or does not depend on a parameter
  */
 export function gradients(loss: Tensor, parameters: readonly Tensor[]): Tensor[] {
+  loss.assertAlive();
   if (loss.size !== 1)
     throw new EngineError(`gradients: the loss has shape [${loss.shape}], not one element`);
   return scope(() =>
@@ -19,18 +20,28 @@ export function gradients(loss: Tensor, parameters: readonly Tensor[]): Tensor[]
       for (const output of tapeBehind(loss)) {
         const gradient = found.get(output);
         if (!gradient) continue;
-        const { inputs, backward } = output.node!;
+        const { operation, inputs, wanted, backward } = output.node!;
+        // A tensor that was disposed has lost its tape: without this, its share of the gradient would be missing silently.
+        const gone = inputs.find((input, index) => wanted[index] && input.isDisposed);
+        if (gone)
+          throw new EngineError(
+            `gradients: an input of ${operation}, shape [${gone.shape}], was disposed before the backward pass`,
+          );
         const parts = backward(gradient);
         inputs.forEach((input, index) => {
           const part = parts[index];
-          if (!part || !input.isTracked) return;
+          if (!part || !wanted[index]) return;
           const sum = found.get(input);
           found.set(input, sum ? add(sum, part) : part);
         });
       }
+      const given = new Set<Tensor>();
       return parameters.map((parameter, index) => {
         const gradient = found.get(parameter);
         if (!gradient) throw new EngineError(`gradients: the loss does not depend on parameter ${index}`);
+        // Rules may pass one tensor to several inputs; whoever asked may dispose each by itself.
+        if (given.has(gradient)) return gradient.detach();
+        given.add(gradient);
         return gradient;
       });
     }),

@@ -47,11 +47,31 @@ export type OperandForm = 'buffer' | 'texture';
  * kernel here computes an element of C as one chain of multiply-adds in the order of k, and tile sizes (which may follow m)
  * only decide who computes it. `matmul-variants.test.ts` checks it bit by bit.
  *
- * @throws EngineError when an extent is not a positive integer.
+ * @throws EngineError when an extent is not a positive integer, or the product is too large for one dispatch.
  */
 export function chooseMatmul(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan {
-  check(problem);
-  return adapterClass === 'software' ? softwarePlan(problem) : tiledPlan(adapterClass, problem);
+  checkExtents(problem);
+  const plan = planOf(adapterClass, problem);
+  const most = Math.max(...plan.workgroups);
+  if (most > MOST_WORKGROUPS)
+    throw new EngineError(
+      `matmul: ${most} workgroups in one dimension, ${MOST_WORKGROUPS} are possible; split the product`,
+    );
+  return plan;
+}
+
+/** What WebGPU grants in each dimension of a dispatch. */
+const MOST_WORKGROUPS = 65_535;
+
+function planOf(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan {
+  switch (adapterClass) {
+    case 'software':
+      return problem.n % 4 === 0 ? panelPlan(problem) : broadcastPlan(problem);
+    case 'gpu':
+      return tiledPlan(problem);
+    case 'portable':
+      return registersPlan(problem);
+  }
 }
 
 /** The subgroup size of lavapipe. */
@@ -69,11 +89,7 @@ const LEAST_ROWS = 32;
 /** Workgroups that keep the cores evenly busy, if there are enough rows. */
 const WANTED_WORKGROUPS = 16;
 
-function softwarePlan(problem: MatmulProblem): MatmulPlan {
-  return problem.n % 4 === 0 ? panelPlan(problem) : broadcastPlan(problem);
-}
-
-/** The fast kernel, which writes four columns at a time. */
+/** The fast kernel of lavapipe, which writes four columns at a time. */
 function panelPlan(problem: MatmulProblem): MatmulPlan {
   const { m, n, k, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
   const span = n <= 16 ? 4 : LANES;
@@ -103,7 +119,7 @@ function panelPlan(problem: MatmulProblem): MatmulPlan {
   };
 }
 
-/** The kernel for any n: the classes of a small head, tokens that are no multiple of 4. */
+/** The kernel of lavapipe for any n: the classes of a small head, tokens that are no multiple of 4. */
 function broadcastPlan(problem: MatmulProblem): MatmulPlan {
   const { m, n, k, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
   const tileRows = 8;
@@ -124,10 +140,11 @@ function broadcastPlan(problem: MatmulProblem): MatmulPlan {
   };
 }
 
-function tiledPlan(_adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan {
+/** Workgroups of 256 invocations, each with up to 4 x 4 elements; fewer where C is small, so that more of them get work. */
+function tiledPlan(problem: MatmulProblem): MatmulPlan {
   const { m, n, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
-  const threadM = m <= 16 ? 1 : m <= 32 ? 2 : 4;
-  const threadN = n <= 16 ? 1 : n <= 32 ? 2 : 4;
+  const side = (extent: number): number => (extent <= 16 ? 1 : extent <= 32 ? 2 : 4);
+  const [threadM, threadN] = [side(m), side(n)];
   const [tileM, tileN] = [16 * threadM, 16 * threadN];
   return {
     kernel: 'matmul/tiled',
@@ -148,6 +165,27 @@ function tiledPlan(_adapterClass: AdapterClass, problem: MatmulProblem): MatmulP
   };
 }
 
+function registersPlan(problem: MatmulProblem): MatmulPlan {
+  const { m, n, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
+  const rows = m <= 4 ? 4 : 8;
+  const groupX = 8;
+  return {
+    kernel: 'matmul/registers',
+    constants: {
+      ROWS: rows,
+      GROUP_X: groupX,
+      TRANSPOSE_A: transposeA,
+      TRANSPOSE_B: transposeB,
+      BIAS: bias,
+      ACCUMULATE: accumulate,
+    },
+    unroll: true,
+    operands: { a: 'buffer', b: 'buffer' },
+    workgroups: [Math.ceil(n / (4 * groupX)), Math.ceil(m / rows), batch],
+    params: params(problem, 1),
+  };
+}
+
 /** The parameter block that all kernels share (`rows` only matters to the panel kernel); strides count `unit` elements. */
 function params(problem: MatmulProblem, unit: number, rows = 0): Uint32Array<ArrayBuffer> {
   const { m, n, k, transposeA, transposeB, sharedA, sharedB, alpha = 1 } = problem;
@@ -160,13 +198,15 @@ function params(problem: MatmulProblem, unit: number, rows = 0): Uint32Array<Arr
   return words;
 }
 
-function check({ m, n, k, batch }: MatmulProblem): void {
+function checkExtents({ m, n, k, batch }: MatmulProblem): void {
   if ([m, n, k, batch].some((extent) => !Number.isInteger(extent) || extent < 1))
     throw new EngineError(`matmul: no product of [${batch}, ${m}, ${k}] and [${batch}, ${k}, ${n}]`);
 }
 
-/** Texels in a row of a texture form: FORM_BITS of the kernels. The largest tensor that fits has 2^14 rows of them, 256 MiB. */
+/** Texels in a row of a texture form: FORM_BITS of the kernels. */
 const FORM_WIDTH = 1024;
+/** The tallest texture of lavapipe: 256 MiB, twice the largest storage binding. */
+const FORM_HEIGHT = 16_384;
 const TEXEL_BYTES = 16;
 
 /** One `copyBufferToTexture`: `bytesPerRow` is always `FORM_WIDTH` texels. */
@@ -195,10 +235,17 @@ export interface FormLayout {
   } | null;
 }
 
-/** The layout of the texture form of a tensor of `rows` rows (batches included) and `columns` columns. */
+/**
+ * The layout of the texture form of a tensor of `rows` rows (batches included) and `columns` columns.
+ * @throws EngineError when it would be taller than a texture may be.
+ */
 export function textureForm(rows: number, columns: number): FormLayout {
   const texels = rows * Math.ceil(columns / 4);
   const height = Math.ceil(texels / FORM_WIDTH);
+  if (height > FORM_HEIGHT)
+    throw new EngineError(
+      `matmul: [${rows}, ${columns}] has no texture form: its padded rows take more than 256 MiB`,
+    );
   const bytesPerRow = FORM_WIDTH * TEXEL_BYTES;
   const layout = { width: FORM_WIDTH, height, bytesPerRow };
   if (columns % 4 !== 0) {

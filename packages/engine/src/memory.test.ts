@@ -63,7 +63,13 @@ describe('training', () => {
   );
 
   test('a forward pass without a tape leaves nothing but its result', async () => {
-    const [q, k, v] = [1, 2, 3].map((factor) => tensor(device, [1, 2, 3, 4].map((x) => x * factor), [1, 1, 4]));
+    const [q, k, v] = [1, 2, 3].map((factor) =>
+      tensor(
+        device,
+        [1, 2, 3, 4].map((x) => x * factor),
+        [1, 1, 4],
+      ),
+    );
     const before = live();
     const y = attention(q!, k!, v!, 1);
     expect(live() - before).toBe(256);
@@ -74,7 +80,12 @@ describe('training', () => {
 
   test('disposing a result frees what its gradient rule had kept', async () => {
     const [q, k, v] = [1, 2, 3].map((factor) =>
-      tensor(device, [1, 2, 3, 4].map((x) => x * factor), [1, 1, 4], { trainable: true }),
+      tensor(
+        device,
+        [1, 2, 3, 4].map((x) => x * factor),
+        [1, 1, 4],
+        { trainable: true },
+      ),
     );
     const before = live();
     attention(q!, k!, v!, 1).dispose();
@@ -277,11 +288,21 @@ describe('the pool', () => {
   test('reports live, pooled and peak bytes', async () => {
     using small = await Device.open();
     const [a, b] = [zeros(small, [MIB / 4]), zeros(small, [MIB / 4])];
-    expect(small.memory()).toMatchObject({ liveBytes: 2 * MIB, pooledBytes: 0, peakBytes: 2 * MIB, buffers: 2 });
+    expect(small.memory()).toMatchObject({
+      liveBytes: 2 * MIB,
+      pooledBytes: 0,
+      peakBytes: 2 * MIB,
+      buffers: 2,
+    });
     a.dispose();
     b.dispose();
     const c = zeros(small, [MIB / 4]);
-    expect(small.memory()).toMatchObject({ liveBytes: MIB, pooledBytes: MIB, peakBytes: 2 * MIB, buffers: 2 });
+    expect(small.memory()).toMatchObject({
+      liveBytes: MIB,
+      pooledBytes: MIB,
+      peakBytes: 2 * MIB,
+      buffers: 2,
+    });
     c.dispose();
   });
 
@@ -303,7 +324,9 @@ describe('the pool', () => {
     const limit = device.gpu.limits.maxStorageBufferBindingSize;
     const refused = () => zeros(device, [limit / 4 + 4]);
     expect(refused).toThrow(EngineError);
-    expect(refused).toThrow(`a tensor of ${limit + 16} bytes is over this adapter's binding limit of ${limit}`);
+    expect(refused).toThrow(
+      `a tensor of ${limit + 16} bytes is over this adapter's binding limit of ${limit}`,
+    );
   });
 
   test('a closed device refuses work, and what lived on it may still be disposed', async () => {

@@ -1,5 +1,5 @@
 import { ShapeError } from './errors.ts';
-import { scope } from './scope.ts';
+import { keep, scope } from './scope.ts';
 import { isRecording, nextOrder } from './tape.ts';
 import { type DataType, empty, type Shape, type Tensor } from './tensor.ts';
 
@@ -86,8 +86,13 @@ export function operation<A>(declaration: OperationDeclaration<A>): Apply<A> {
         operation: declaration.name,
         order: nextOrder(),
         inputs,
+        wanted,
+        // Owned by the node: what the rule needs lives as long as the result, whatever scope the operation ran in.
+        saved: saved.map(keep),
         backward: (gradient) => rule({ inputs, attributes, output, saved, gradient, wanted }),
       };
+    } else {
+      for (const each of saved) each.dispose();
     }
     return output;
   };

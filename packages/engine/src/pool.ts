@@ -1,9 +1,11 @@
-/** Bytes of device memory: held by tensors, kept for reuse, and the most that tensors held at once. */
+/** Bytes of device memory: buffers held by tensors, kept for reuse, the most that tensors held at once, and textures. */
 export interface MemoryReport {
   liveBytes: number;
   pooledBytes: number;
   peakBytes: number;
   buffers: number;
+  /** The rearranged copies of weights and operands that some adapters read as textures, in use or kept for reuse. */
+  textureBytes: number;
 }
 
 const USAGE = 0x0004 | 0x0008 | 0x0080; // COPY_SRC | COPY_DST | STORAGE
@@ -49,14 +51,7 @@ export class BufferPool {
     else this.#free.set(buffer.size, [buffer]);
   }
 
-  /** Destroys a buffer that was taken. Commands that use it must have been submitted. */
-  destroy(buffer: GPUBuffer): void {
-    this.#live -= buffer.size;
-    this.#count--;
-    buffer.destroy();
-  }
-
-  /** Destroys kept buffers beyond the limit (all of them with `everything`). Call only after a submit. */
+  /** Destroys what is kept if it is beyond the limit (or with `everything`). Call only after a submit. */
   trim(everything = false): void {
     if (!everything && this.#pooled <= this.#limit) return;
     for (const [size, free] of this.#free) {
@@ -67,7 +62,7 @@ export class BufferPool {
     this.#free.clear();
   }
 
-  report(): MemoryReport {
+  report(): Omit<MemoryReport, 'textureBytes'> {
     return {
       liveBytes: this.#live,
       pooledBytes: this.#pooled,
@@ -75,6 +70,59 @@ export class BufferPool {
       buffers: this.#count,
     };
   }
+}
+
+/** Textures of four f32 channels by size, kept like buffers. */
+export class TexturePool {
+  readonly #device: GPUDevice;
+  readonly #free: Map<string, GPUTexture[]> = new Map();
+  readonly #limit: number;
+  #pooled = 0;
+  /** Bytes of all textures, in use or kept. */
+  bytes = 0;
+
+  constructor(device: GPUDevice, poolLimitBytes: number) {
+    this.#device = device;
+    this.#limit = poolLimitBytes;
+  }
+
+  take(width: number, height: number): GPUTexture {
+    const known = this.#free.get(`${width}x${height}`)?.pop();
+    if (known) {
+      this.#pooled -= bytesOf(known);
+      return known;
+    }
+    const usage = 0x01 | 0x02 | 0x08; // COPY_SRC | COPY_DST | STORAGE_BINDING
+    const made = this.#device.createTexture({ size: [width, height], format: 'rgba32float', usage });
+    this.bytes += bytesOf(made);
+    return made;
+  }
+
+  give(texture: GPUTexture): void {
+    this.#pooled += bytesOf(texture);
+    const key = `${texture.width}x${texture.height}`;
+    const free = this.#free.get(key);
+    if (free) free.push(texture);
+    else this.#free.set(key, [texture]);
+  }
+
+  /** Destroys a texture that was taken. Commands that use it must have been submitted. */
+  destroy(texture: GPUTexture): void {
+    this.bytes -= bytesOf(texture);
+    texture.destroy();
+  }
+
+  /** Destroys what is kept if it is beyond the limit (or with `everything`). Call only after a submit. */
+  trim(everything = false): void {
+    if (!everything && this.#pooled <= this.#limit) return;
+    for (const free of this.#free.values()) for (const texture of free) this.destroy(texture);
+    this.#free.clear();
+    this.#pooled = 0;
+  }
+}
+
+function bytesOf(texture: GPUTexture): number {
+  return texture.width * texture.height * 16;
 }
 
 /** Powers of two up to 64 KiB, then steps of an eighth of the next power of two: at most 14 % is wasted. */

@@ -72,7 +72,7 @@ function textureOf(storage: Storage, rows: number, columns: number): TextureForm
   const known = forms.get(key);
   if (known && known.version === storage.version) return known;
   // A form of an older version may still be read by commands queued before: in a captured step it gets a texture of its own.
-  const form = known && !device.isCapturing ? known : device.texture(layout.width, layout.height);
+  const form = known && !device.isCapturing ? known : device.texture(storage, layout.width, layout.height);
   form.version = storage.version;
   forms.set(key, form);
   if (layout.pad) {

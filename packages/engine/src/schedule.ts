@@ -10,12 +10,12 @@ export interface ScheduleOptions {
   warmup?: number;
 }
 
-/** The learning rate of a step, counted from 0. */
+/** The learning rate of a step, counted from 0. Past the last step it stays where the schedule ends. */
 export function learningRateAt(step: number, options: ScheduleOptions): number {
   const { schedule, learningRate, steps, warmup = 0 } = options;
   const rising = Math.ceil(warmup * steps);
   if (step < rising) return (learningRate * (step + 1)) / rising;
-  const progress = (step - rising) / Math.max(1, steps - rising);
+  const progress = Math.min(1, (step - rising) / Math.max(1, steps - rising));
   if (schedule === 'constant') return learningRate;
   if (schedule === 'linear') return learningRate * (1 - progress);
   return learningRate * 0.5 * (1 + Math.cos(Math.PI * progress));

@@ -33,8 +33,19 @@ export function scope<T>(body: () => T): T {
   }
 }
 
+/** Runs `body` in a scope; returns its result and those tensors in it that were made in `body`, which belong to no scope then. */
+export function collect<T>(body: () => T): { result: T; made: ReadonlySet<Tensor> } {
+  const made = new Set<Tensor>();
+  stack.push(made);
+  try {
+    return { result: scope(body), made };
+  } finally {
+    stack.pop();
+  }
+}
+
 /** The tensors in a value made of arrays and plain objects. */
-export function* tensorsIn(value: unknown): Generator<Tensor> {
+function* tensorsIn(value: unknown): Generator<Tensor> {
   if (value === null || typeof value !== 'object') return;
   if (isTensor(value)) yield value;
   else if (Array.isArray(value)) for (const item of value) yield* tensorsIn(item);

@@ -3,6 +3,8 @@ import { EngineError } from './errors.ts';
 
 /** The bytes of a storage as a texture, for kernels that load through the texture unit. */
 export interface TextureForm {
+  /** Whose bytes they are. */
+  source: Storage;
   texture: GPUTexture | null;
   width: number;
   height: number;
@@ -25,6 +27,8 @@ export class Storage {
   readonly textures: Map<string, TextureForm> = new Map();
   #buffer: GPUBuffer | null;
   #owners = 1;
+  /** Where a value of a captured step stands; null for every other storage. */
+  #captured: 'waiting' | 'ready' | 'gone' | null;
   /** What takes the buffer back when the last tensor lets go; null while captured. */
   #release: ((buffer: GPUBuffer) => void) | null;
 
@@ -38,31 +42,43 @@ export class Storage {
     this.bytes = bytes;
     this.#buffer = buffer;
     this.#release = release;
+    this.#captured = buffer === null ? 'waiting' : null;
   }
 
+  /** Whether it is a value of a captured step that has not run yet. */
   get isVirtual(): boolean {
-    return this.#buffer === null && this.#owners > 0;
+    return this.#captured === 'waiting' && this.#owners > 0;
   }
 
+  /** Its memory. @throws EngineError when there is none, or none with a value in it */
   get buffer(): GPUBuffer {
-    if (this.#buffer === null) {
-      throw new EngineError(
-        this.#owners > 0
-          ? 'a value of a captured step has no memory before the first replay'
-          : 'use of a disposed tensor',
-      );
-    }
+    if (this.#captured === 'gone')
+      throw new EngineError('the captured step that made this value was disposed');
+    if (this.#captured === 'waiting' && this.#owners > 0)
+      throw new EngineError('a value of a captured step has no memory before the first replay');
+    if (this.#buffer === null) throw new EngineError('use of a disposed tensor');
     return this.#buffer;
+  }
+
+  /** The memory that the plan of a captured step gave it, or its own: what bind groups are prepared with. */
+  get plannedBuffer(): GPUBuffer {
+    return this.#captured === 'waiting' && this.#buffer !== null ? this.#buffer : this.buffer;
   }
 
   get isAlive(): boolean {
     return this.#owners > 0;
   }
 
-  /** Gives a captured storage the buffer that its plan chose. */
+  /** Gives a value of a captured step the buffer that its plan chose. */
   assign(buffer: GPUBuffer): void {
     this.#buffer = buffer;
     this.#release = null;
+  }
+
+  /** Says that the step has run, or that it and its memory are gone. */
+  settle(state: 'ready' | 'gone'): void {
+    this.#captured = state;
+    if (state === 'gone') this.#buffer = null;
   }
 
   retain(): this {
@@ -74,8 +90,10 @@ export class Storage {
   /** Zeroes the memory and destroys every copy of it, then lets go: for what must not be found again. */
   destroy(): void {
     if (this.#owners === 0) return;
-    this.device.run({ kind: 'clear', target: this });
-    for (const { texture } of this.textures.values()) if (texture) this.device.destroyTexture(texture);
+    // Now, even while a step is captured: the step must not zero whatever the memory holds next.
+    if (this.#buffer && !this.device.isClosed)
+      this.device.outsideCapture(() => this.device.run({ kind: 'clear', target: this }));
+    this.device.destroyTextures([...this.textures.values()].flatMap(({ texture }) => texture ?? []));
     this.textures.clear();
     this.release();
   }

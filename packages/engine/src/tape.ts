@@ -6,6 +6,10 @@ export interface Node {
   /** Grows with time: gradients are walked in falling order. */
   order: number;
   inputs: readonly Tensor[];
+  /** Through which inputs gradients flow. */
+  wanted: readonly boolean[];
+  /** What the rule keeps besides inputs and output; goes with the output. */
+  saved: readonly Tensor[];
   /** The gradient for each input, or null where none flows. */
   backward: (gradient: Tensor) => readonly (Tensor | null)[];
 }

@@ -76,14 +76,14 @@ export class Tensor {
 
   /** The same values, cut off from the tape. */
   detach(): Tensor {
+    this.assertAlive();
     return new Tensor(this.storage.retain(), this.shape, this.dtype);
   }
 
   dispose(): void {
     if (this.#disposed) return;
-    this.#disposed = true;
+    this.#forget();
     this.storage.release();
-    this.node = null;
   }
 
   /**
@@ -92,9 +92,8 @@ export class Tensor {
    */
   destroy(): void {
     if (this.#disposed) return;
-    this.#disposed = true;
+    this.#forget();
     this.storage.destroy();
-    this.node = null;
   }
 
   [Symbol.dispose](): void {
@@ -107,6 +106,12 @@ export class Tensor {
 
   assertAlive(): void {
     if (this.#disposed) throw new EngineError(`use of a disposed tensor of shape [${this.shape}]`);
+  }
+
+  #forget(): void {
+    this.#disposed = true;
+    for (const saved of this.node?.saved ?? []) saved.dispose();
+    this.node = null;
   }
 }
 
@@ -143,6 +148,7 @@ export function zeros(
 ): Tensor {
   const storage = device.allocate(sizeOf(shape) * 4);
   device.run({ kind: 'clear', target: storage });
+  storage.constant = options.constant ?? false;
   return new Tensor(storage, shape, options.dtype ?? 'f32', options.trainable ?? false);
 }
 

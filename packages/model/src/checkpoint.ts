@@ -46,9 +46,13 @@ async function readModelFile(folder: string, name: string): Promise<Buffer> {
 }
 
 function parseJson(bytes: Buffer, file: string): Record<string, unknown> {
+  let value: unknown;
   try {
-    return JSON.parse(bytes.toString('utf8'));
+    value = JSON.parse(bytes.toString('utf8'));
   } catch {
     throw new ModelError(`${file}: is not JSON`);
   }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new ModelError(`${file}: is not a JSON object`);
+  return value as Record<string, unknown>;
 }

@@ -1,4 +1,5 @@
 import { type Captured, capture, concat, type Tensor, zeros } from '@s3t/engine';
+import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
 import type { Stage } from './stage.ts';
 import { classify, embed, encoderLayer } from './vit.ts';
@@ -10,7 +11,7 @@ export interface EnsembleStack {
 }
 
 /** Batches are filled up to one of these sizes, each captured once. */
-const BATCH_SIZES = [1, 8, 64] as const;
+const BATCH_SIZES = [1, 4, 16, 64] as const;
 
 interface Plan {
   input: Tensor;
@@ -26,6 +27,7 @@ export class Ensemble {
   readonly #base: BaseModel;
   readonly #labels: number;
   readonly #plans: Map<number, Plan> = new Map();
+  #disposed = false;
 
   /** @param stacks those of shards that serve at least one stage */
   constructor(base: BaseModel, stacks: readonly EnsembleStack[], labels: number) {
@@ -42,12 +44,20 @@ export class Ensemble {
    * The logits of every stack for up to `largestBatch` pictures.
    * @param pixels [count, channels, height, width]
    * @returns per stack, in their order: [count, labels]
+   * @throws ModelError when the pictures do not fit, or once the ensemble is disposed
    */
   async forward(pixels: Float32Array, count: number): Promise<Float32Array[]> {
-    const size = BATCH_SIZES.find((batch) => batch >= count)!;
+    if (this.#disposed) throw new ModelError('forward: the ensemble is disposed');
+    const size = BATCH_SIZES.find((batch) => batch >= count);
+    if (!size) throw new ModelError(`forward: ${count} pictures are more than ${this.largestBatch}`);
+    const { num_channels: channels, image_size: side } = this.#base.config;
+    if (pixels.length !== count * channels * side * side)
+      throw new ModelError(
+        `forward: ${pixels.length} values are not ${count} pictures [${channels}, ${side}, ${side}]`,
+      );
     const { input, step } = this.#planFor(size);
     const padded = new Float32Array(input.size);
-    padded.set(pixels.subarray(0, (input.size / size) * count));
+    padded.set(pixels);
     input.write(padded);
     step.replay();
     const logits = await step.outputs.read();
@@ -57,6 +67,7 @@ export class Ensemble {
 
   /** Frees the captured plans. The stages belong to whoever placed them. */
   dispose(): void {
+    this.#disposed = true;
     for (const { input, step } of this.#plans.values()) {
       step.dispose();
       input.dispose();

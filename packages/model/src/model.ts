@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Device } from '@s3t/engine';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
+import { ModelError } from './errors.ts';
 import { type Preprocessing, parsePreprocessing } from './preprocess.ts';
 import { loadVit, parseVitConfig, type VitConfig, type VitWeights } from './vit.ts';
 
@@ -26,6 +27,11 @@ export function placeBaseModel(device: Device, checkpoint: Checkpoint): BaseMode
   const config = parseVitConfig(checkpoint.config, join(folder, 'config.json'));
   const preprocessor = join(folder, 'preprocessor_config.json');
   const preprocessing = parsePreprocessing(checkpoint.preprocessor, config.num_channels, preprocessor);
+  const { width, height } = preprocessing.size;
+  if (width !== config.image_size || height !== config.image_size)
+    throw new ModelError(
+      `${preprocessor}: field size is ${width} x ${height}, but image_size in config.json is ${config.image_size}`,
+    );
   const weights = loadVit(device, config, checkpoint.tensors, join(folder, 'model.safetensors'));
   return { device, folder, digest, config, weights, preprocessing };
 }

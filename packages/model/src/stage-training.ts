@@ -84,7 +84,7 @@ export function stageSteps(
 /**
  * Trains one stage and returns its values. Nothing but the task decides the bytes. The last batch of an epoch is filled up
  * with rows of weight zero, so that every step has the same shape and is captured once.
- * @throws ModelError when the loss stops being a number; whatever `signal` aborts with
+ * @throws ModelError when the loss or a weight stops being a finite number; whatever `signal` aborts with
  */
 export async function trainStage(
   base: BaseModel,
@@ -224,6 +224,14 @@ async function readValues(
   parameters: ReadonlyMap<string, Tensor>,
 ): Promise<Map<string, Float32Array<ArrayBuffer>>> {
   const values = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const [name, parameter] of parameters) values.set(name, await parameter.read());
+  for (const [name, parameter] of parameters) {
+    const read = await parameter.read();
+    // The last step is the one that no later loss tells about.
+    if (!read.every(Number.isFinite))
+      throw new ModelError(
+        `training: ${name} is not finite after the last step; lower training.learningRate`,
+      );
+    values.set(name, read);
+  }
   return values;
 }

@@ -96,8 +96,12 @@ export function parseVitConfig(config: Record<string, unknown>, file: string): V
   for (const field of REQUIRED)
     if (!Number.isInteger(config[field]) || (config[field] as number) < 1)
       fail(field, `must be a positive whole number, not ${JSON.stringify(config[field])}`);
+  if (config.num_channels !== 1 && config.num_channels !== 3)
+    fail('num_channels', `is ${config.num_channels}; pictures are grey (1) or colour (3)`);
   const { hidden_act = 'gelu', layer_norm_eps = 1e-12, qkv_bias = true } = config;
   if (hidden_act !== 'gelu') fail('hidden_act', `is ${JSON.stringify(hidden_act)}; only "gelu" is known`);
+  if (!Number.isFinite(layer_norm_eps) || (layer_norm_eps as number) <= 0)
+    fail('layer_norm_eps', `must be a positive number, not ${JSON.stringify(layer_norm_eps)}`);
   if (qkv_bias !== true) fail('qkv_bias', 'must be true');
   for (const field of ['hidden_dropout_prob', 'attention_probs_dropout_prob'])
     if (config[field] !== undefined && config[field] !== 0)

@@ -86,7 +86,14 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   const result = new Tensor(x.storage.retain(), full, x.dtype);
   if (isRecording() && x.isTracked) {
     const backward = (gradient: Tensor) => [reshape(gradient, x.shape)];
-    result.node = { operation: 'reshape', order: nextOrder(), inputs: [x], backward };
+    result.node = {
+      operation: 'reshape',
+      order: nextOrder(),
+      inputs: [x],
+      wanted: [true],
+      saved: [],
+      backward,
+    };
   }
   return result;
 }

@@ -1,0 +1,88 @@
+// C = alpha * op(A) * op(B) (+ bias) (+ C), row-major f32, with registers only: for rasterisers on a CPU that lack what
+// matmul/panel needs. Workgroup memory costs there as much as any other and barriers cost more, so each invocation computes
+// ROWS x 4 elements from what it loads itself.
+//
+// Every element of C is one chain of multiply-adds over k = 0, 1, 2, ... in order, then times alpha: its bits depend on its
+// row of op(A) and its column of op(B) alone.
+//
+// 0: A [batch, m, k] or transposed [batch, k, m]
+// 1: B [batch, k, n] or transposed [batch, n, k]
+// 2: C [batch, m, n]
+// 3: bias [n]; without BIAS, any other buffer in its place
+// 4: params
+/** Rows an invocation computes. */
+const ROWS: u32 = 8u;
+const GROUP_X: u32 = 8u;
+const GROUP_Y: u32 = 1u;
+const TRANSPOSE_A: bool = false;
+const TRANSPOSE_B: bool = false;
+/** Add bias[j] to column j of the product. */
+const BIAS: bool = false;
+/** Add the product to what C holds. */
+const ACCUMULATE: bool = false;
+
+struct Params {
+  m: u32,
+  n: u32,
+  k: u32,
+  alpha: f32,
+  /** Elements of a row of A, and from one batch to the next (0: all use the same matrix). */
+  a_row: u32,
+  a_batch: u32,
+  b_row: u32,
+  b_batch: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> c: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.y * ROWS;
+  let column = id.x * 4u;
+  if (row >= params.m || column >= params.n) {
+    return;
+  }
+  // Rows and columns past the edge compute on what the last ones load, and are not stored.
+  let last_row = params.m - 1u;
+  let last_column = params.n - 1u;
+  let columns = min(vec4u(column, column + 1u, column + 2u, column + 3u), vec4u(last_column));
+  let a_start = id.z * params.a_batch;
+  let b_start = id.z * params.b_batch;
+  let a_stride = select(params.a_row, 1u, TRANSPOSE_A);
+  let a_step = select(1u, params.a_row, TRANSPOSE_A);
+  let b_at = b_start + columns * select(1u, params.b_row, TRANSPOSE_B);
+  let b_step = select(params.b_row, 1u, TRANSPOSE_B);
+
+  var sum = array<vec4f, ROWS>();
+  for (var k = 0u; k < params.k; k++) {
+    let at = b_at + k * b_step;
+    let b_values = vec4f(b[at.x], b[at.y], b[at.z], b[at.w]);
+    // @unroll
+    for (var i = 0u; i < ROWS; i++) {
+      let value = a[a_start + min(row + i, last_row) * a_stride + k * a_step];
+      sum[i] = fma(vec4f(value), b_values, sum[i]);
+    }
+  }
+
+  // @unroll
+  for (var i = 0u; i < ROWS; i++) {
+    // @unroll
+    for (var j = 0u; j < 4u; j++) {
+      if (row + i < params.m && column + j < params.n) {
+        let at = (id.z * params.m + row + i) * params.n + column + j;
+        var value = params.alpha * sum[i][j];
+        if (BIAS) {
+          value += bias[column + j];
+        }
+        if (ACCUMULATE) {
+          value += c[at];
+        }
+        c[at] = value;
+      }
+    }
+  }
+}

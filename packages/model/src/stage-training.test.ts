@@ -1,0 +1,442 @@
+import { Device, scope, tensor, uniformValues } from '@s3t/engine';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { baseActivations } from './activations.ts';
+import { ModelError } from './errors.ts';
+import { loraScale } from './lora.ts';
+import type { BaseModel } from './model.ts';
+import { encodeStage, headOf, startStage } from './stage.ts';
+import { type StageProgress, type StageTask, stageSteps, trainStage } from './stage-training.ts';
+import {
+  FORM,
+  PICTURE,
+  poisonPools,
+  ROW,
+  randomStage,
+  relativeError,
+  sameBits,
+  TINY,
+  tinyBase,
+  tinyWeights,
+  type Values,
+} from './testing/tiny.ts';
+import { logitsReference, lossReference, rowsOf } from './testing/vit-reference.ts';
+import { embed, encoderLayer } from './vit.ts';
+
+const RECORDS = 11;
+const BATCH = 4;
+const LABELS = Uint32Array.from({ length: RECORDS }, (_, i) => i % 3);
+
+/** Picture `index`: noise around the mean of its class, so that there is something to learn. */
+function drawPicture(index: number, target: Float32Array): void {
+  const noise = uniformValues(PICTURE, 1, [index % RECORDS, 21], 0);
+  const shared = uniformValues(PICTURE, 1, [LABELS[index % RECORDS]!, 22], 0);
+  for (let i = 0; i < PICTURE; i++) target[i] = shared[i]! + noise[i]!;
+}
+
+let device: Device;
+let base: BaseModel;
+/** What enters layers 3, 2 and 1, for every record. */
+let kept: Map<number, Float32Array<ArrayBuffer>>;
+beforeAll(async () => {
+  device = await Device.open();
+  base = tinyBase(device);
+  kept = await baseActivations(base, RECORDS, drawPicture, [3, 2, 1]);
+});
+afterAll(() => device.close());
+
+const rowOf = (layer: number, record: number) => kept.get(layer)!.subarray(record * ROW, (record + 1) * ROW);
+
+/** The stage of layer 3, or with a prefix the next one below: three epochs of three batches, with dropout. */
+function taskOf(change: Partial<StageTask> = {}): StageTask {
+  const layers = change.layers ?? [3];
+  return {
+    form: { ...FORM, lora: { ...FORM.lora, dropout: 0.1 } },
+    training: {
+      epochs: 3,
+      batchSize: BATCH,
+      learningRate: 0.01,
+      weightDecay: 0.01,
+      schedule: 'linear',
+      warmup: 0.1,
+      clipNorm: null,
+    },
+    key: [1234, 5678],
+    layers,
+    prefix: [],
+    records: RECORDS,
+    activation: (record, target) => target.set(rowOf(layers[0]!, record)),
+    labels: LABELS,
+    order: (epoch) => Array.from({ length: RECORDS }, (_, i) => (i * 3 + epoch) % RECORDS),
+    ...change,
+  };
+}
+
+const PREFIX = [{ layers: [3], values: randomStage([3], 31) }];
+const second = (change: Partial<StageTask> = {}) => taskOf({ layers: [2], prefix: PREFIX, ...change });
+
+/** Trains and returns the stage's file. */
+async function bytesOf(task: StageTask, on: BaseModel = base): Promise<Buffer> {
+  return Buffer.from(encodeStage(task.form, task.layers, await trainStage(on, task)));
+}
+
+/** Trains without dropout and returns the losses that were read, by step, and the values. */
+async function lossesOf(task: StageTask): Promise<{ losses: Map<number, number>; values: Values }> {
+  const losses = new Map<number, number>();
+  const note = ({ step, loss }: StageProgress) => {
+    if (loss !== null) losses.set(step, loss);
+  };
+  const values = await trainStage(base, { ...task, form: FORM }, note);
+  return { losses, values };
+}
+
+/** The float64 loss of some records of what enters `layer`, under the given adapters and head. */
+function referenceLoss(layer: number, values: Values, records: readonly number[]): number {
+  const weights = tinyWeights();
+  const adapter = { values, scale: loraScale(FORM.lora) };
+  const losses = records.map((record) =>
+    lossReference(
+      logitsReference(TINY, weights, layer, rowsOf(rowOf(layer, record), TINY.hidden_size), adapter),
+      LABELS[record]!,
+    ),
+  );
+  return losses.reduce((a, b) => a + b, 0) / losses.length;
+}
+
+const constantRate = (change: Partial<StageTask['training']>): StageTask['training'] => ({
+  ...taskOf().training,
+  schedule: 'constant',
+  warmup: 0,
+  ...change,
+});
+
+describe('training', () => {
+  it('lowers the loss, of a first stage and of one below it', async () => {
+    const training = { ...taskOf().training, epochs: 20 };
+    const { losses, values } = await lossesOf(taskOf({ training }));
+    expect([...losses.keys()]).toEqual([10, 20, 30, 40, 50, 60]);
+    // A head of small weights starts near ln 3.
+    expect(losses.get(60)!).toBeLessThan(0.3 * Math.log(3));
+    expect(losses.get(60)!).toBeLessThan(losses.get(10)!);
+    const all = Array.from({ length: RECORDS }, (_, i) => i);
+    const before = referenceLoss(2, values, all);
+    const next = await lossesOf(taskOf({ layers: [2], prefix: [{ layers: [3], values }], training }));
+    expect(referenceLoss(2, new Map([...values, ...next.values]), all)).toBeLessThan(0.5 * before);
+  });
+
+  it('tells of every step, and of the loss at each tenth and at the last', async () => {
+    const seen: StageProgress[] = [];
+    await trainStage(base, taskOf({ training: { ...taskOf().training, epochs: 4 } }), (p) => seen.push(p));
+    expect(seen.map(({ step, steps }) => [step, steps])).toEqual(
+      Array.from({ length: 12 }, (_, i) => [i + 1, 12]),
+    );
+    expect(seen.filter(({ loss }) => loss !== null).map(({ step }) => step)).toEqual([10, 12]);
+  });
+
+  it('goes on where the stage above left off: its head, then AdamW steps whose values come back', async () => {
+    // With a constant rate a run of k + 1 steps goes through the values that a run of k steps returns.
+    const run = (epochs: number) =>
+      lossesOf(second({ training: constantRate({ epochs, batchSize: RECORDS }) }));
+    const order = second().order(0);
+    const all = Array.from({ length: RECORDS }, (_, i) => order[i]!);
+    const started = new Map([
+      ...PREFIX[0]!.values,
+      ...startStage(FORM, [2], [1234, 5678], headOf(PREFIX[0]!.values)),
+    ]);
+    expect((await run(1)).losses.get(1)! / referenceLoss(2, started, all) - 1).toBeCloseTo(0, 5);
+    const { values } = await run(3);
+    const after = new Map([...PREFIX[0]!.values, ...values]);
+    expect((await run(4)).losses.get(4)! / referenceLoss(2, after, all) - 1).toBeCloseTo(0, 5);
+  });
+});
+
+describe('the bytes of a stage', () => {
+  let first: Buffer;
+  let below: Buffer;
+  beforeAll(async () => {
+    first = await bytesOf(taskOf());
+    below = await bytesOf(second());
+  });
+
+  it('are the same every time, on a crowded and dirty device and on a fresh one', async () => {
+    await poisonPools(device, base);
+    // Memory that shifts every later allocation to other buffers.
+    const crowd = [3, 100, 5000].map((size) => tensor(device, new Float32Array(size).fill(7)));
+    expect((await bytesOf(taskOf())).equals(first)).toBe(true);
+    expect((await bytesOf(second())).equals(below)).toBe(true);
+    for (const one of crowd) one.dispose();
+    const fresh = await Device.open();
+    expect((await bytesOf(second(), tinyBase(fresh))).equals(below)).toBe(true);
+    fresh.close();
+  });
+
+  it('are the same when another stage trains at the same time', async () => {
+    const [a, b] = await Promise.all([bytesOf(taskOf()), bytesOf(second())]);
+    expect(a.equals(first)).toBe(true);
+    expect(b.equals(below)).toBe(true);
+  });
+
+  it('do not depend on what the rows of padding held before', async () => {
+    const untidy = taskOf();
+    const leaving: StageTask = {
+      ...untidy,
+      activation: (record, target) => {
+        untidy.activation(record, target);
+        // Left in the rows behind, as a former, fuller batch leaves its own; NaN would survive a weight of zero.
+        new Float32Array(target.buffer, target.byteOffset + target.byteLength).fill(Number.NaN);
+      },
+    };
+    expect((await bytesOf(leaving)).equals(first)).toBe(true);
+  });
+
+  it('do not depend on whether activations are kept or computed again by the bare base, in any batch', async () => {
+    const pictures = new Float32Array(RECORDS * PICTURE);
+    for (let i = 0; i < RECORDS; i++) drawPicture(i, pictures.subarray(i * PICTURE, (i + 1) * PICTURE));
+    /** What enters `layer` for the given records, as one eager batch. */
+    const recomputed = async (layer: number, records: readonly number[]) => {
+      const pixels = new Float32Array(records.length * PICTURE);
+      for (const [at, record] of records.entries())
+        pixels.set(pictures.subarray(record * PICTURE, (record + 1) * PICTURE), at * PICTURE);
+      const rows = scope(() => {
+        let x = embed(TINY, base.weights, tensor(device, pixels, [records.length, 3, 8, 8]));
+        for (let i = 0; i < layer; i++) x = encoderLayer(TINY, base.weights.layers[i]!, x);
+        return x;
+      });
+      const values = await rows.read();
+      rows.dispose();
+      return values;
+    };
+    const batches = [[0], [10], [3, 0, 7], [10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0], [5, 5, 5, 5, 5, 5, 5, 5]];
+    for (const layer of [3, 2, 1])
+      for (const records of batches) {
+        const values = await recomputed(layer, records);
+        for (const [at, record] of records.entries()) {
+          const same = sameBits(values.subarray(at * ROW, (at + 1) * ROW), rowOf(layer, record));
+          expect([layer, records, record, same]).toEqual([layer, records, record, true]);
+        }
+      }
+    // A stage whose every batch is computed anew, in the order it is trained in.
+    const order = second().order(0) as number[];
+    const again = await recomputed(2, order);
+    const activation: StageTask['activation'] = (record, target) => {
+      const at = order.indexOf(record);
+      target.set(again.subarray(at * ROW, (at + 1) * ROW));
+    };
+    expect((await bytesOf(second({ activation }))).equals(below)).toBe(true);
+  });
+
+  it('do not depend on how many pictures the activations were computed with', async () => {
+    // 70 pictures go through in a full batch and a partial one; picture 66 is picture 0 again.
+    const many = await baseActivations(base, 70, drawPicture, [1, 3]);
+    for (const layer of [1, 3])
+      for (let i = 0; i < 70; i++) {
+        const row = many.get(layer)!.subarray(i * ROW, (i + 1) * ROW);
+        expect([i, sameBits(row, rowOf(layer, i % RECORDS))]).toEqual([i, true]);
+      }
+  });
+
+  it('change with key, order, labels, activations, prefix, configuration and base', async () => {
+    const training = second().training;
+    const other = randomStage([3], 32);
+    // The same head above other adapters, and another head above the same adapters.
+    const otherAdapters = new Map([
+      ...other,
+      ...[...PREFIX[0]!.values].filter(([name]) => name.includes('classifier')),
+    ]);
+    const otherHead = new Map([
+      ...PREFIX[0]!.values,
+      ...[...other].filter(([name]) => name.includes('classifier')),
+    ]);
+    const form = second().form;
+    const changed: Record<string, StageTask> = {
+      'low key word': second({ key: [1235, 5678] }),
+      'high key word': second({ key: [1234, 5679] }),
+      'order of an epoch': second({ order: (epoch) => taskOf().order(epoch === 2 ? 0 : epoch) }),
+      'a label': second({ labels: LABELS.with(4, (LABELS[4]! + 1) % 3) }),
+      'an activation': second({
+        activation: (record, target) => {
+          second().activation(record, target);
+          if (record === 7) target[ROW - 1]! += 0.01;
+        },
+      }),
+      'no prefix': second({ prefix: [] }),
+      'adapters of the prefix': second({ prefix: [{ layers: [3], values: otherAdapters }] }),
+      'head of the prefix': second({ prefix: [{ layers: [3], values: otherHead }] }),
+      'learning rate': second({ training: { ...training, learningRate: 0.011 } }),
+      'weight decay': second({ training: { ...training, weightDecay: 0.5 } }),
+      schedule: second({ training: { ...training, schedule: 'cosine' } }),
+      warmup: second({ training: { ...training, warmup: 0.5 } }),
+      clipping: second({ training: { ...training, clipNorm: 1e-3 } }),
+      'batch size': second({ training: { ...training, batchSize: 6 } }),
+      'dropout rate': second({ form: { ...form, lora: { ...form.lora, dropout: 0.2 } } }),
+      'no dropout': second({ form: FORM }),
+      alpha: second({ form: { ...form, lora: { ...form.lora, alpha: 9 } } }),
+      targets: second({ form: { ...form, lora: { ...form.lora, targets: ['query', 'key', 'value'] } } }),
+    };
+    const digests = new Map([[below.toString('base64'), 'unchanged']]);
+    for (const [name, task] of Object.entries(changed)) {
+      // Where the form changes, the prefix is made anew so that it fits.
+      const fits =
+        task.form.lora.targets.length === 2
+          ? task
+          : { ...task, prefix: [{ layers: [3], values: randomStage([3], 31, task.form) }] };
+      const bytes = (await bytesOf(fits)).toString('base64');
+      expect([name, digests.get(bytes)]).toEqual([name, undefined]);
+      digests.set(bytes, name);
+    }
+    expect((await bytesOf(second(), tinyBase(device, 2))).equals(below)).toBe(false);
+  }, 120_000);
+});
+
+describe('the prefix of a stage', () => {
+  const bits = (values: Iterable<Float32Array<ArrayBuffer>>) =>
+    [...values].map((v) => Buffer.from(v.buffer).toString('base64'));
+
+  it('is used: the first loss is the reference loss with its adapters, not without', async () => {
+    const values = PREFIX[0]!.values;
+    const head = new Map([...values].filter(([name]) => name.includes('classifier')));
+    const task = second({ training: constantRate({ epochs: 1, batchSize: RECORDS }) });
+    const loss = (await lossesOf(task)).losses.get(1)!;
+    const all = Array.from({ length: RECORDS }, (_, i) => i);
+    expect(loss / referenceLoss(2, values, all) - 1).toBeCloseTo(0, 5);
+    expect(Math.abs(loss / referenceLoss(2, head, all) - 1)).toBeGreaterThan(0.01);
+  });
+
+  it('is used in full, two stages deep', async () => {
+    const prefix = [...PREFIX, { layers: [2], values: randomStage([2], 33) }];
+    const task = taskOf({ layers: [1], prefix, training: constantRate({ epochs: 1, batchSize: RECORDS }) });
+    const loss = (await lossesOf(task)).losses.get(1)!;
+    // The head is that of the last stage above.
+    const values = new Map(prefix.flatMap((stage) => [...stage.values]));
+    const all = Array.from({ length: RECORDS }, (_, i) => i);
+    expect(loss / referenceLoss(1, values, all) - 1).toBeCloseTo(0, 5);
+  });
+
+  it('is frozen, and so is the base: training leaves every value of both as it was', async () => {
+    const { layers, norm, patches, classToken, positions } = base.weights;
+    const tensors = [
+      ...[...layers.flatMap((layer) => Object.values(layer)), norm, patches].flatMap((l) => [
+        l.weight,
+        l.bias,
+      ]),
+      classToken,
+      positions,
+    ];
+    const read = async () => bits(await Promise.all(tensors.map((one) => one.read())));
+    const baseBefore = await read();
+    const prefixBefore = bits(PREFIX[0]!.values.values());
+    const values = await trainStage(base, second());
+    expect(await read()).toEqual(baseBefore);
+    expect(bits(PREFIX[0]!.values.values())).toEqual(prefixBefore);
+    // And nothing of it is among what was trained.
+    const layerNames = [...values.keys()].filter((name) => name.includes('lora'));
+    expect(layerNames.length).toBe(4);
+    expect(layerNames.every((name) => name.includes('encoder.layer.2.'))).toBe(true);
+  });
+});
+
+describe('batches', () => {
+  it.each([
+    [1, 4, 3, 3],
+    [3, 4, 2, 2],
+    [4, 4, 2, 2],
+    [9, 4, 1, 3],
+    [9, 64, 2, 2],
+  ])('of %i records by %i in %i epochs are %i steps', (records, batchSize, epochs, steps) => {
+    expect(stageSteps(records, { epochs, batchSize })).toBe(steps);
+  });
+
+  it('take the mean over the records they have: in the last one of an epoch, and when there are few', async () => {
+    // With rate 0 nothing moves, so the last step's loss is that of its batch under the start values.
+    const still = constantRate({ epochs: 1, learningRate: 0, batchSize: 8 });
+    const { losses, values } = await lossesOf(second({ training: still }));
+    const order = second().order(0) as number[];
+    const start = startStage(FORM, [2], [1234, 5678], headOf(PREFIX[0]!.values));
+    for (const [name, value] of start)
+      expect([name, sameBits(values.get(name)!, value)]).toEqual([name, true]);
+    const all = new Map([...PREFIX[0]!.values, ...start]);
+    expect(losses.get(2)! / referenceLoss(2, all, order.slice(8)) - 1).toBeCloseTo(0, 5);
+
+    const few = { records: 3, order: () => [9, 1, 5], training: still };
+    const small = await lossesOf(second(few));
+    expect(small.losses.get(1)! / referenceLoss(2, all, [9, 1, 5]) - 1).toBeCloseTo(0, 5);
+  });
+
+  it('leave the start values when there is no record', async () => {
+    const { values } = await lossesOf(second({ records: 0, order: () => [] }));
+    for (const [name, value] of startStage(FORM, [2], [1234, 5678], headOf(PREFIX[0]!.values)))
+      expect([name, sameBits(values.get(name)!, value)]).toEqual([name, true]);
+  });
+
+  it('train alike whether padded or not', async () => {
+    const order = (epoch: number) => [9, 1, 5].map((_, i, all) => all[(i + epoch) % 3]!);
+    const run = async (batchSize: number) => {
+      const training = { ...taskOf().training, batchSize };
+      return (await lossesOf(second({ records: 3, order, training }))).values;
+    };
+    const [exact, padded] = [await run(3), await run(8)];
+    for (const [name, values] of exact)
+      expect([name, relativeError(padded.get(name)!, values) < 1e-4]).toEqual([name, true]);
+  });
+});
+
+describe('what goes wrong', () => {
+  it('stops when it is aborted, before the first step or later, with the reason given', async () => {
+    const reason = new Error('enough');
+    await expect(trainStage(base, taskOf(), undefined, AbortSignal.abort(reason))).rejects.toBe(reason);
+    const controller = new AbortController();
+    const steps: number[] = [];
+    const onProgress = ({ step }: StageProgress) => {
+      steps.push(step);
+      if (step === 2) controller.abort(reason);
+    };
+    await expect(trainStage(base, taskOf(), onProgress, controller.signal)).rejects.toBe(reason);
+    expect(steps).toEqual([1, 2]);
+  });
+
+  it.each([
+    ['an activation is NaN', { activation: (_: number, target: Float32Array) => target.fill(Number.NaN) }],
+    ['the rate is far too high', { training: constantRate({ learningRate: 1e30 }) }],
+  ])('is a ModelError when %s', async (_title, change) => {
+    const failed = trainStage(base, taskOf(change));
+    await expect(failed).rejects.toThrow(ModelError);
+    await expect(failed).rejects.toThrow(
+      /^training: the loss became \S+ at step \d+; lower training\.learningRate$/,
+    );
+  });
+
+  it('is a ModelError when the very last step spoils a weight, which no loss shows', async () => {
+    const training = constantRate({ epochs: 1, batchSize: RECORDS, learningRate: 1e39 });
+    const failed = trainStage(base, taskOf({ training }));
+    await expect(failed).rejects.toThrow(ModelError);
+    await expect(failed).rejects.toThrow(
+      /^training: \S+ is not finite after the last step; lower training\.learningRate$/,
+    );
+  });
+
+  it('or right, device memory is back to its earlier level afterwards', async () => {
+    await device.idle();
+    const before = device.memory().liveBytes;
+    const level = () => expect(device.memory().liveBytes).toBe(before);
+    await trainStage(base, taskOf());
+    level();
+    await trainStage(base, second());
+    level();
+    await trainStage(base, second(), undefined, AbortSignal.abort()).catch(() => {});
+    level();
+    const nan = { activation: (_: number, target: Float32Array) => target.fill(Number.NaN) };
+    await expect(trainStage(base, second(nan))).rejects.toThrow(ModelError);
+    level();
+    const progress = () => {
+      throw new Error('listener');
+    };
+    await expect(trainStage(base, second(), progress)).rejects.toThrow('listener');
+    level();
+    await baseActivations(base, 5, drawPicture, [2]);
+    level();
+    const stop = () => {
+      throw new Error('no picture');
+    };
+    await expect(baseActivations(base, 5, stop, [2])).rejects.toThrow('no picture');
+    level();
+  });
+});
