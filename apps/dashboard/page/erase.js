@@ -140,7 +140,7 @@ function receiptCard(receipt) {
   );
   const stages = new Set(receipt.deactivated.map(({ stage }) => stage)).size;
   const facts = [
-    ['Erasure', receipt.erasure],
+    ['Erasure', short(receipt.erasure)],
     ['Records', receipt.records.toLocaleString('en')],
     ['Stages deactivated', String(stages)],
     ['Version', `${receipt.before.version} → ${receipt.after.version}`],

@@ -30,7 +30,6 @@ export class Problem extends Error {
 /** How the errors a run throws on purpose are answered. Everything else is our fault: 500, and its text stays in the log. */
 const statusOf: Readonly<Record<string, ContentfulStatusCode>> = {
   usage: 400,
-  data: 400,
   'unknown-record': 404,
   'already-erased': 409,
   'idempotency-conflict': 422,
@@ -51,17 +50,19 @@ export function problemOf(error: unknown): Problem {
       "the server failed; its log says why, and nothing of this request's answer is lost",
     );
   }
-  const { message } = error as Error;
-  // A run names a faulty field in front of its message.
-  const [, path = pathOf(error as Error), text = message] =
-    /^(inputs\.\d+|records): (.*)$/s.exec(message) ?? [];
+  const { path, text } = located(error as Error);
   return new Problem(status, code, text, { path, retryAfter: status === 503 ? 5 : undefined });
 }
 
-/** The first record at fault, where the ledger says which they are. */
-function pathOf({ cause }: Error): string | undefined {
-  if (typeof cause !== 'object' || cause === null || !('indexes' in cause)) return undefined;
-  return Array.isArray(cause.indexes) ? `records.${cause.indexes[0]}` : undefined;
+/** The field an error is about, and what to say of it. */
+function located({ message, cause }: Error): { path: string | undefined; text: string } {
+  // The run names records by their ids. Ids are personal data: an answer, which others may log, says where they stood in the request.
+  if (cause instanceof Error && 'indexes' in cause && Array.isArray(cause.indexes)) {
+    return { path: `records.${cause.indexes[0]}`, text: cause.message };
+  }
+  // A faulty field stands in front of the message.
+  const [, path, text = message] = /^(inputs\.\d+|records): (.*)$/s.exec(message) ?? [];
+  return { path, text };
 }
 
 /** The `code` of an error that its thrower meant to be seen. */

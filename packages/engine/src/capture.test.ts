@@ -3,11 +3,13 @@ import { capture } from './capture.ts';
 import {
   add,
   affine,
+  crossEntropy,
   Device,
   gradients,
   keep,
   matmul,
   multiply,
+  reshape,
   scope,
   type Tensor,
   tensor,
@@ -159,6 +161,22 @@ describe('outputs', () => {
     expect([...(await step.outputs.read())]).toEqual([16, 32, 48, 64]);
     step.dispose();
     x.dispose();
+  });
+
+  test('an output may be disposed early: the step goes on without it', async () => {
+    const x = tensor(device, [1, 2, 3, 4]);
+    const labels = tensor(device, Uint32Array.of(1));
+    const weights = tensor(device, [1]);
+    const step = capture(device, () => {
+      const logits = reshape(affine(x, 2), [1, 4]);
+      return { loss: crossEntropy(logits, labels, weights), doubled: affine(x, 2) };
+    });
+    step.outputs.loss.dispose();
+    step.replay();
+    step.replay();
+    expect([...(await step.outputs.doubled.read())]).toEqual([2, 4, 6, 8]);
+    await expect(step.outputs.loss.read()).rejects.toThrow(/disposed tensor/);
+    for (const each of [step, x, labels, weights]) each.dispose();
   });
 
   test('another view of an output does not see recycled memory once the step is disposed', async () => {

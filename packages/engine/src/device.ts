@@ -66,7 +66,9 @@ export class Device {
     this.pipelines = new PipelineCache(gpu, (error) => this.#fail(error));
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
-      this.#fail(new EngineError(`WebGPU: ${event.error.message.split('\n')[0]}`));
+      const error = new EngineError(`WebGPU: ${event.error.message.split('\n')[0]}`);
+      // A kernel that does not compile makes everything around it invalid; what is wrong with it must come first.
+      this.pipelines.checked().then(() => this.#fail(error));
     });
     gpu.lost.then(({ reason, message }) => {
       if (reason !== 'destroyed') this.#fail(new EngineError(`the device was lost: ${message}`));
@@ -132,10 +134,11 @@ export class Device {
       await this.#patience.sleep();
       await staging.mapAsync(0x0001);
       this.#patience.finished();
-      if (this.#failure) throw this.#failure;
+      const failure = await this.#firstFailure();
+      if (failure) throw failure;
       return staging.getMappedRange().slice(0, bytes);
     } catch (error) {
-      throw this.#failure ?? error;
+      throw (await this.#firstFailure()) ?? error;
     } finally {
       staging.destroy();
     }
@@ -206,6 +209,7 @@ export class Device {
     await this.#patience.sleep();
     await this.gpu.queue.onSubmittedWorkDone();
     this.#patience.finished();
+    await this.#firstFailure();
     this.#assertUsable();
   }
 
@@ -318,6 +322,12 @@ export class Device {
 
   #fail(error: EngineError): void {
     if (!this.#closed) this.#failure ??= error;
+  }
+
+  /** What went wrong first, once the kernels that are being compiled are known to be right or wrong. */
+  async #firstFailure(): Promise<EngineError | null> {
+    await this.pipelines.checked();
+    return this.#failure;
   }
 
   #assertUsable(): void {

@@ -18,6 +18,8 @@ export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #pipelines: Map<string, Pipeline> = new Map();
   readonly #fail: (error: EngineError) => void;
+  /** Compilations whose outcome is not known yet. */
+  readonly #checks: Set<Promise<void>> = new Set();
 
   constructor(device: GPUDevice, fail: (error: EngineError) => void) {
     this.#device = device;
@@ -35,15 +37,42 @@ export class PipelineCache {
     this.#device.pushErrorScope('validation');
     const module = this.#device.createShaderModule({ label, code });
     const pipeline = this.#device.createComputePipeline({ label, layout: 'auto', compute: { module } });
-    this.#device.popErrorScope().then(async (error) => {
-      if (!error) return;
-      const { messages } = await module.getCompilationInfo();
-      const first = messages.find((message) => message.type === 'error');
-      const where = first ? `line ${first.lineNum}: ${first.message}` : error.message;
-      this.#fail(new EngineError(`kernel ${label} does not compile: ${where}`));
-    });
     const made = { label, pipeline, layout: pipeline.getBindGroupLayout(0) };
+    const check = this.#check(label, code, module, this.#device.popErrorScope());
+    this.#checks.add(check);
+    check.finally(() => this.#checks.delete(check));
     this.#pipelines.set(key, made);
     return made;
   }
+
+  /** Resolves when every kernel asked for so far is known to compile, or has been reported. */
+  async checked(): Promise<void> {
+    await Promise.all(this.#checks);
+  }
+
+  async #check(
+    label: string,
+    code: string,
+    module: GPUShaderModule,
+    outcome: Promise<GPUError | null>,
+  ): Promise<void> {
+    // A device that is lost meanwhile reports that by itself.
+    const error = await outcome.catch(() => null);
+    if (!error) return;
+    const { messages } = await module.getCompilationInfo().catch(() => ({ messages: [] }));
+    const first = messages.find((message) => message.type === 'error');
+    this.#fail(
+      new EngineError(`kernel ${label} does not compile: ${first ? describe(first, code) : oneLine(error)}`),
+    );
+  }
+}
+
+/** The line is one of the specialised text, where unrolled loops have moved it: its own words say more than its number. */
+function describe({ lineNum, message }: GPUCompilationMessage, code: string): string {
+  const line = code.split('\n')[lineNum - 1]?.trim() ?? '';
+  return `line ${lineNum}: ${message.trim().split('\n')[0]} in \`${line.slice(0, 120)}\``;
+}
+
+function oneLine({ message }: GPUError): string {
+  return message.split('\n')[0]!;
 }

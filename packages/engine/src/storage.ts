@@ -104,6 +104,8 @@ export class Storage {
     if (this.#owners > 0) return;
     for (const { texture } of this.textures.values()) if (texture) this.device.recycleTexture(texture);
     this.textures.clear();
+    // A value of a captured step keeps its place in the plan: the step still writes it.
+    if (this.#captured !== null) return;
     if (this.#buffer && this.#release) this.#release(this.#buffer);
     this.#buffer = null;
   }

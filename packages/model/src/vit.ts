@@ -13,6 +13,7 @@ import {
   loraLinear,
   permute,
   reshape,
+  scope,
   slice,
   type Tensor,
   tensor,
@@ -183,17 +184,20 @@ export function loadVit(
   tensors: ReadonlyMap<string, StoredTensor>,
   file: string,
 ): VitWeights {
-  const loaded = new Map<string, Tensor>();
-  for (const { name, shape } of vitParameters(config)) {
-    const stored = tensors.get(`vit.${name}`) ?? tensors.get(name);
-    if (!stored) throw new ModelError(`${file}: there is no tensor vit.${name}`);
-    if (stored.shape.join() !== shape.join())
-      throw new ModelError(
-        `${file}: tensor vit.${name} has shape [${stored.shape}], config.json asks for [${shape}]`,
-      );
-    loaded.set(name, tensor(device, toFloat32(stored, name, file), shape, { constant: true }));
-  }
-  return arrangeVit(config, (name) => loaded.get(name)!);
+  // What was already loaded is freed if a later tensor is refused.
+  return scope(() => {
+    const loaded = new Map<string, Tensor>();
+    for (const { name, shape } of vitParameters(config)) {
+      const stored = tensors.get(`vit.${name}`) ?? tensors.get(name);
+      if (!stored) throw new ModelError(`${file}: there is no tensor vit.${name}`);
+      if (stored.shape.join() !== shape.join())
+        throw new ModelError(
+          `${file}: tensor vit.${name} has shape [${stored.shape}], config.json asks for [${shape}]`,
+        );
+      loaded.set(name, tensor(device, toFloat32(stored, name, file), shape, { constant: true }));
+    }
+    return arrangeVit(config, (name) => loaded.get(name)!);
+  });
 }
 
 /** Pictures [batch, channels, height, width] to tokens [batch, 1 + patches, hidden]. */

@@ -58,7 +58,13 @@ const schema = v.strictObject({
   ),
   lora: v.optional(lora, () => v.parse(lora, {})),
   training: v.optional(training, () => v.parse(training, {})),
-  store: v.optional(text, 'file:'),
+  store: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^(file:|postgres(ql)?:\/\/)/, 'must be file:, file:<path> or postgres://...'),
+    ),
+    'file:',
+  ),
 });
 
 /** s3t.config.json with every default filled in. */

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WorkChild } from './testing/child.ts';
 import { sharedDevice } from './testing/device.ts';
 import { type MadeRecord, madeRecord, madeRecords } from './testing/pictures.ts';
-import { Project } from './testing/project.ts';
+import { type ConfigChange, Project } from './testing/project.ts';
 import { expectOnlyActiveFiles, expectSame, snapshotOf, weightsOf } from './testing/snapshot.ts';
 import type { Status, UnlearnerEvent } from './types.ts';
 import type { Unlearner } from './unlearner.ts';
@@ -195,7 +195,7 @@ describe("a stage's bytes depend on its lineage only", () => {
 });
 
 describe('what its id holds changes a stage', () => {
-  test.each<[string, object]>([
+  test.each<[string, ConfigChange]>([
     ['the seed', { training: { seed: 2 } }],
     ['the rank', { lora: { rank: 2 } }],
     ['the order of the labels', { data: { labels: ['bottom', 'top', 'left', 'right'] } }],
@@ -300,13 +300,40 @@ describe('verify', () => {
   });
 });
 
-test('every record of a slice may be erased', async () => {
-  await using project = await Project.make();
-  await using run = await project.open('run', { device: device() });
-  await run.train();
-  const ids = project.idsIn(0, 1);
-  await run.erase(ids);
-  await run.repair();
-  expect((await run.status()).missing).toBe(0);
-  expect(await run.verify({ fromScratch: true })).toMatchObject({ identical: true, differing: [] });
+describe('every record of a slice may be erased', () => {
+  const cases: [string, [number, number][][]][] = [
+    ['of one', [[[0, 1]]]],
+    [
+      'of the first in both shards',
+      [
+        [
+          [0, 0],
+          [1, 0],
+        ],
+      ],
+    ],
+    ['of one after another, up to the whole shard', [[[0, 0]], [[0, 1]], [[0, 2]]]],
+  ];
+  test.each(cases)('%s', async (_, erasures) => {
+    await using project = await Project.make({ change: { budget: 3 } });
+    await using run = await project.open('run', { device: device() });
+    await run.train();
+    for (const slices of erasures) {
+      await run.erase(slices.flatMap(([shard, slice]) => project.idsIn(shard, slice)));
+      await run.repair({ signal: AbortSignal.timeout(20_000) });
+      const { missing, shards } = await run.status();
+      expect(missing).toBe(0);
+      for (const { sequences } of shards)
+        for (const { stages } of sequences) expect(stages.every(({ active }) => active)).toBe(true);
+      expect(await run.verify({ fromScratch: true })).toMatchObject({ identical: true, differing: [] });
+    }
+    // The way there does not matter, and nothing is served that has learnt from no record.
+    await using once = await project.open('once', { device: device() });
+    await once.erase(erasures.flat().flatMap(([shard, slice]) => project.idsIn(shard, slice)));
+    await once.train();
+    expectSame(await snapshotOf(run), await snapshotOf(once));
+    for (const { servedDepth, servedSequence, sequences } of (await run.status()).shards)
+      if (servedSequence !== null)
+        expect(sequences[servedSequence]!.stages[servedDepth - 1]!.records).toBeGreaterThan(0);
+  });
 });

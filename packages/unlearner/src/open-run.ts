@@ -1,6 +1,14 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { canonicalJson, SequenceError, type StageSetting, selectSequences, sha256Hex } from '@s3t/algorithm';
+import {
+  AlgorithmError,
+  canonicalJson,
+  SequenceError,
+  type StageSetting,
+  selectSequences,
+  sha256Hex,
+} from '@s3t/algorithm';
+import { DataError } from '@s3t/data';
 import { Device } from '@s3t/engine';
 import {
   type Ledger,
@@ -20,7 +28,7 @@ import {
 } from '@s3t/model';
 import { type LocatedConfig, parseConfig, type RunConfig, readConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
-import { placeRecords, readSplit } from './run-data.ts';
+import { placeRecords, readSplit, refuseEmptySlices } from './run-data.ts';
 import { manifestFunction, stageSetting } from './setting.ts';
 
 const RUN_FILE = 'run.json';
@@ -68,12 +76,15 @@ export async function openRun({
   try {
     // A fresh run reads its base and data first: what is wrong with them is said before anything is written.
     const fresh = given && store === null ? await prepareRun(device, given) : null;
-    if (fresh) await writeStore(folder, fresh.located.config.store);
     ledger = await openLedger({ store: store ?? given!.config.store, folder });
+    // Only now: a store that cannot be opened must not be the run's for good.
+    if (store === null) await writeStore(folder, given!.config.store);
     const known = await ledger.run();
-    const located = known ? storedConfig(known, folder) : given;
+    const stored = known && storedConfig(known, folder);
+    if (stored && given) assertSameConfig(stored.config, given, folder);
+    // The same configuration from another folder: base and data were moved, and their digests show whether they are the same.
+    const located = stored && given ? { ...stored, folder: given.folder } : (stored ?? given);
     if (!located) throw noRun(folder);
-    if (known && given) assertSameConfig(located.config, given, folder);
     const prepared =
       fresh ?? (known ? await prepareBase(device, located) : await prepareRun(device, located));
     const run = known ?? (await createRun(ledger, prepared as PreparedRun));
@@ -108,17 +119,33 @@ async function prepareBase(device: Device, located: LocatedConfig): Promise<Prep
   const { config, folder } = located;
   const base = await loadBaseModel(device, resolve(folder, config.base));
   const form = { config: base.config, lora: config.lora, labels: config.data.labels.length };
-  targetsOf(form.lora);
-  adapterGroups(base.config.num_hidden_layers, config.slices);
+  try {
+    targetsOf(form.lora);
+    adapterGroups(base.config.num_hidden_layers, config.slices);
+  } catch (error) {
+    if (!(error instanceof ModelError)) throw error;
+    throw new UnlearnerError('config', `${located.file}: ${error.message}`, { cause: error });
+  }
   return { located, base, form, setting: stageSetting(config, base.digest) };
 }
 
 async function prepareRun(device: Device, located: LocatedConfig): Promise<PreparedRun> {
   const { slices, budget, sequences: wanted, training } = located.config;
   const { strategy, ...options } = wanted;
-  const sequences = selectSequences(strategy, { slices, budget, seed: training.seed, ...options });
+  let sequences: number[][];
+  try {
+    sequences = selectSequences(strategy, { slices, budget, seed: training.seed, ...options });
+  } catch (error) {
+    if (!(error instanceof SequenceError)) throw error;
+    const { option, message } = error;
+    const field = { budget: 'budget', slices: 'slices', seed: 'training.seed' }[option as string];
+    const path = field ?? `sequences.${option}`;
+    throw new UnlearnerError('config', `${located.file}: ${path}: ${message}`, { cause: error });
+  }
   const prepared = await prepareBase(device, located);
-  return { ...prepared, sequences, records: placeRecords(located, await readSplit(located, 'train')) };
+  const records = placeRecords(located, await readSplit(located, 'train'));
+  refuseEmptySlices(located, records);
+  return { ...prepared, sequences, records };
 }
 
 /** Where a run's ledger lies: the one thing that must be known before the ledger can be read. */
@@ -199,7 +226,7 @@ export function translate(error: unknown): unknown {
   const wrap = (code: UnlearnerError['code']) =>
     new UnlearnerError(code, (error as Error).message, { cause: error });
   if (error instanceof ModelError) return wrap('base');
-  if (error instanceof SequenceError) return wrap('config');
+  if (error instanceof DataError) return wrap('data');
   if (error instanceof LedgerHeldError) return wrap('held');
   if (error instanceof LedgerError) {
     const { code } = error;
@@ -211,5 +238,8 @@ export function translate(error: unknown): unknown {
         : 'store',
     );
   }
+  if (error instanceof AlgorithmError) return wrap('config');
+  // What the file system refuses: no permission, no space.
+  if (error instanceof Error && 'syscall' in error && 'errno' in error) return wrap('store');
   return error;
 }

@@ -1,4 +1,4 @@
-import { type BaseModel, preprocess } from '@s3t/model';
+import { type BaseModel, type Picture, preprocess } from '@s3t/model';
 import { UnlearnerError } from './errors.ts';
 import type { Served, Serving } from './serving.ts';
 import type { Input, LabelScore, Prediction } from './types.ts';
@@ -52,10 +52,36 @@ export function pixelsOf(base: BaseModel, inputs: readonly Input[]): Float32Arra
   const perPicture = channels * size.width * size.height;
   const pixels = new Float32Array(inputs.length * perPicture);
   inputs.forEach((input, i) => {
-    if (!('image' in input)) throw new UnlearnerError('usage', `inputs.${i}: this run answers images`);
-    preprocess(input.image, base.preprocessing, pixels.subarray(i * perPicture, (i + 1) * perPicture));
+    preprocess(
+      pictureOf(input, `inputs.${i}`),
+      base.preprocessing,
+      pixels.subarray(i * perPicture, (i + 1) * perPicture),
+    );
   });
   return pixels;
+}
+
+/** The picture of an input, which may come from anywhere. */
+function pictureOf(input: Input, path: string): Picture {
+  const fail = (at: string, problem: string): never => {
+    throw new UnlearnerError('usage', `${path}${at}: ${problem}`);
+  };
+  if (typeof input !== 'object' || input === null || !('image' in input))
+    return fail('', 'this run answers images');
+  const { image } = input;
+  if (typeof image !== 'object' || image === null) return fail('.image', 'must be a picture');
+  const { width, height, channels, pixels } = image;
+  for (const [side, extent] of Object.entries({ width, height }))
+    if (!Number.isSafeInteger(extent) || extent < 1)
+      fail(`.image.${side}`, 'must be a whole number above zero');
+  if (channels !== 1 && channels !== 3) fail('.image.channels', 'must be 1 or 3');
+  if (!(pixels instanceof Uint8Array)) fail('.image.pixels', 'must be a Uint8Array');
+  if (pixels.length !== width * height * channels)
+    fail(
+      '.image.pixels',
+      `holds ${pixels.length} bytes, but ${width} x ${height} pixels of ${channels} channels have ${width * height * channels}`,
+    );
+  return image;
 }
 
 /** Answers a batch: the softmax of the mean over shards of their logits, best label first. */

@@ -31,25 +31,23 @@ export async function readSplit(
   }
 }
 
-/** Where every record of a fresh run goes. @throws UnlearnerError `data` when a slice comes out empty */
+/** Where every record of a run goes. */
 export function placeRecords({ config }: LocatedConfig, records: readonly DataRecord[]): StoredRecord[] {
   const { shards, slices, training } = config;
   const placeOf: (id: string) => Placement = placer({ shards, slices, seed: training.seed });
-  const counts = Array.from({ length: shards }, () => new Array<number>(slices).fill(0));
-  const placed = records.map(({ id, digest }) => {
-    const { shard, slice } = placeOf(id);
-    counts[shard]![slice]!++;
-    return { key: recordKey(id), digest, shard, slice };
-  });
-  counts.forEach((row, shard) => {
-    const empty = row.indexOf(0);
-    if (empty >= 0)
+  return records.map(({ id, digest }) => ({ key: recordKey(id), digest, ...placeOf(id) }));
+}
+
+/** A fresh run trains nothing on no records. @throws UnlearnerError `data` when a slice comes out empty */
+export function refuseEmptySlices({ config }: LocatedConfig, placed: readonly StoredRecord[]): void {
+  const { shards, slices, data } = config;
+  const filled = new Set(placed.map(({ shard, slice }) => shard * slices + slice));
+  for (let place = 0; place < shards * slices; place++)
+    if (!filled.has(place))
       throw new UnlearnerError(
         'data',
-        `${config.data.train}: slice ${empty} of shard ${shard} got none of the ${records.length} records; use fewer shards or slices`,
+        `${data.train}: slice ${place % slices} of shard ${Math.floor(place / slices)} got none of the ${placed.length} records; use fewer shards or slices`,
       );
-  });
-  return placed;
 }
 
 /**

@@ -107,10 +107,12 @@ export class Serving {
     }
   }
 
-  dispose(): void {
-    this.#served?.ensemble.dispose();
+  /** Serves nothing, and destroys every weight on the device. */
+  stop(): void {
+    const before = this.#served;
     this.#served = null;
-    for (const { tensors } of this.#placed.values()) for (const tensor of tensors) tensor.dispose();
+    before?.ensemble.dispose();
+    for (const { tensors } of this.#placed.values()) for (const tensor of tensors) tensor.destroy();
     this.#placed.clear();
   }
 }

@@ -25,13 +25,20 @@ export function stageSetting(config: RunConfig, baseDigest: string): StageSettin
   };
 }
 
-/** The stacks that the active stages give. */
+/** The stacks that the active stages give. A stack that learnt from no record (its slices were erased whole) answers nothing. */
 export function stacksOf(
   active: readonly ActiveStage[],
   sequences: readonly number[][],
   shards: number,
 ): Stack[] {
-  const plan: StagePlan[] = active.map((stage) => ({ ...stage, lineage: [] }));
+  const parents = new Set<string>();
+  const plan: StagePlan[] = [];
+  // Children first: a stage without records is kept where one with records stands on it.
+  for (const stage of [...active].sort((a, b) => b.position - a.position)) {
+    if (stage.records === 0 && !parents.has(`${stage.shard}/${stage.id}`)) continue;
+    parents.add(`${stage.shard}/${stage.parent}`);
+    plan.push({ ...stage, lineage: [] });
+  }
   return servedStacks(plan, sequences, shards, () => true);
 }
 

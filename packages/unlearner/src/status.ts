@@ -3,7 +3,7 @@ import type { ActiveStage } from '@s3t/ledger';
 import type { OpenedRun } from './open-run.ts';
 import { stacksOf } from './setting.ts';
 import type { StageStatus, Status } from './types.ts';
-import type { WantedStages } from './work.ts';
+import { presence, recordsOf, type WantedStages } from './work.ts';
 
 /** The run as it stands: every shard, sequence and position, trained or not. */
 export async function statusOf({ ledger, located, run }: OpenedRun, wanted: WantedStages): Promise<Status> {
@@ -13,7 +13,8 @@ export async function statusOf({ ledger, located, run }: OpenedRun, wanted: Want
     ledger.version(),
     ledger.counts(),
   ]);
-  const rows = new Map(active.map((stage) => [stage.id, stage]));
+  const rows = new Map(active.map((stage) => [`${stage.shard}/${stage.id}`, stage]));
+  const isPresent = presence(active);
   const stacks = stacksOf(active, run.sequences, shards);
   return {
     ...version,
@@ -28,23 +29,30 @@ export async function statusOf({ ledger, located, run }: OpenedRun, wanted: Want
             (stage) =>
               stage.shard === shard && stage.position === position && stage.sequences.includes(number),
           )!;
-          return stageStatus(plan, slice, rows.get(plan.id), wanted);
+          return stageStatus(plan, slice, rows.get(`${shard}/${plan.id}`), wanted);
         }),
       })),
     })),
     records: counts.records,
     erased: counts.erased,
-    missing: wanted.plan.filter(({ id }) => !rows.has(id)).length,
+    missing: wanted.plan.filter((plan) => !isPresent(plan)).length,
     deletionRate: deletionRate({ shards, slices, budget }),
   };
 }
 
 function stageStatus(
-  { id, position, shard, slices }: StagePlan,
+  plan: StagePlan,
   slice: number,
   row: ActiveStage | undefined,
-  { counts }: WantedStages,
+  wanted: WantedStages,
 ): StageStatus {
-  const records = slices.reduce((sum, at) => sum + counts[shard]![at]!, 0);
-  return { position, slice, stage: id, weights: row?.weights ?? null, active: row !== undefined, records };
+  const { id, position } = plan;
+  return {
+    position,
+    slice,
+    stage: id,
+    weights: row?.weights ?? null,
+    active: row !== undefined,
+    records: recordsOf(plan, wanted),
+  };
 }

@@ -1,5 +1,6 @@
 import { affectedBy, digestOf, placer, recordKey } from '@s3t/algorithm';
 import type { DataRecord } from '@s3t/data';
+import { AlreadyErasedError, type Erased, UnknownRecordError } from '@s3t/ledger';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
@@ -45,8 +46,19 @@ export class Unlearner {
   /** Erasures and publications, one after the other: each ends with the ensemble that its version names. */
   readonly #changes = new Mutex();
   readonly #work = new Mutex();
+  readonly #closing = new AbortController();
+  readonly #pending: Set<Promise<unknown>> = new Set();
+  #closed: Promise<void> | null = null;
+  /** The training data once it was read, less what was erased since. */
   #records: Promise<Map<string, RunRecord>> | null = null;
+  #loaded: Map<string, RunRecord> | null = null;
+  /** Keys of what is erased while the data is read; null when it is not. */
+  #erasedMeanwhile: Set<string> | null = null;
   #evaluation: Promise<DataRecord[]> | null = null;
+  /** Aborted at the next erasure: for work that compares with the run as it was. */
+  #erasure = new AbortController();
+  /** Whether an erasure that the ledger holds has failed to take effect in full. */
+  #isUnfinished = false;
 
   private constructor(opened: OpenedRun) {
     this.#opened = opened;
@@ -62,7 +74,8 @@ export class Unlearner {
       sequences: run.sequences,
       records: () => this.#trainingRecords(),
       emit: (event) => this.#emit(event),
-      published: () => this.#changes.run(() => this.#refresh()),
+      exclusively: (section) => this.#changes.run(section),
+      refresh: () => this.#refresh(),
     });
   }
 
@@ -113,7 +126,8 @@ export class Unlearner {
         'base',
         `${located.file}: ${drift} changed since the run was created, so its stages cannot be trained again; start a new run`,
       );
-    return this.#guard(() => this.#work.run(() => this.#worker.run(options)));
+    const signal = AbortSignal.any([this.#closing.signal, ...(options.signal ? [options.signal] : [])]);
+    return this.#guard(() => this.#work.run(() => this.#worker.run({ ...options, signal })));
   }
 
   /** Retrains on the records that remain what erasures deactivated: the same loop as training. */
@@ -124,14 +138,23 @@ export class Unlearner {
   /** Answers inputs from the active stages. @throws UnlearnerError `unavailable` when no shard has one */
   async predict(inputs: readonly Input[]): Promise<Prediction> {
     if (inputs.length === 0) throw new UnlearnerError('usage', 'inputs: there are none');
+    this.#assertOwnBase();
     const { base } = this.#opened;
     return this.#guard(() => predict({ serving: this.#serving, base, labels: this.labels }, inputs));
   }
 
   /** Measures what is served on the configuration's evaluation data. */
   async evaluate(): Promise<Evaluation> {
+    this.#assertOwnBase();
     return this.#guard(async () => {
-      this.#evaluation ??= readSplit(this.#opened.located, 'eval');
+      if (!this.#evaluation) {
+        const reading = readSplit(this.#opened.located, 'eval');
+        this.#evaluation = reading;
+        // Read again next time: the file may be put right.
+        reading.catch(() => {
+          this.#evaluation = null;
+        });
+      }
       const records = await this.#evaluation;
       return evaluate({ serving: this.#serving, base: this.#opened.base, labels: this.labels }, records);
     });
@@ -139,32 +162,37 @@ export class Unlearner {
 
   /**
    * Erases records. When it resolves, nothing that has learnt from them is in the ensemble, on the device or on disk, no
-   * answer computed with it will be given, and all that is durable.
+   * answer computed with it will be given, and all that is durable. Where it fails after the ledger took it, what it
+   * deactivated is not served either, and the next call of any erasure, or opening the run, finishes it.
    * @throws UnlearnerError `unknown-record`, `already-erased` or `idempotency-conflict`, with nothing changed
    */
   async erase(ids: readonly string[], options: EraseOptions = {}): Promise<Receipt> {
     const { dryRun = false, idempotencyKey, receivedAt = Date.now() } = options;
     if (ids.length === 0) throw new UnlearnerError('usage', 'records: there are none');
-    const { ledger } = this.#opened;
-    const keys = ids.map(recordKey);
     return this.#guard(() =>
       this.#changes.run(async () => {
-        const requestDigest = digestOf([...keys].sort());
-        const erased = await ledger.erase({ keys, requestDigest, receivedAt, idempotencyKey, dryRun });
+        const { ledger } = this.#opened;
+        if (this.#isUnfinished) await this.#finishAll();
+        const keys = keysOf(ids);
+        // Of commitments: a digest of the keys themselves would tell anybody who can guess an id whether it was erased.
+        const commitments = await Promise.all(keys.map((key) => ledger.commitment(key)));
+        const requestDigest = digestOf([...new Set(commitments)].sort());
+        const erased = await ledger
+          .erase({ keys, requestDigest, receivedAt, idempotencyKey, dryRun })
+          .catch((error) => {
+            throw named(error, ids);
+          });
         if (erased.dryRun) return receiptOf(erased, receivedAt, Date.now());
         if (erased.repeated) {
           const row = await ledger.erasure(erased.erasure);
           return { ...(row!.receipt as Receipt), repeated: true };
         }
+        this.#isUnfinished = true;
+        this.#forget(ids, keys);
         // The ensemble first: from the next line on no answer comes from what was erased.
         await this.#refresh();
-        const places = ids.map(placer({ ...this.config, seed: this.config.training.seed }));
-        this.#worker.erased(keys, (plan) => affectedBy(plan, places));
-        await this.#forget(keys);
-        await ledger.adapters.destroyAll(erased.deactivated.map(({ weights }) => weights));
-        const destroyedAt = Date.now();
-        const receipt = receiptOf(erased, receivedAt, destroyedAt);
-        await ledger.acknowledge(erased.erasure, { acknowledgedAt: destroyedAt, destroyedAt, receipt });
+        const receipt = await this.#finish(erased, receivedAt);
+        this.#isUnfinished = false;
         this.#emit({ type: 'erased', receipt });
         return receipt;
       }),
@@ -180,11 +208,21 @@ export class Unlearner {
     return this.#guard(async () => statusOf(this.#opened, await this.#worker.wanted()));
   }
 
-  /** Holds the run against its data, its log and, on request, against training that never saw what was erased. */
+  /**
+   * Holds the run against its data, its log and, on request, against training that never saw what was erased.
+   * @throws UnlearnerError `unavailable` when records are erased meanwhile
+   */
   async verify(options: VerifyOptions = {}): Promise<Verification> {
-    return this.#guard(async () =>
-      verifyRun(this.#opened, await this.#trainingRecords(), options, (event) => this.#emit(event)),
-    );
+    return this.#guard(async () => {
+      const records = await this.#trainingRecords();
+      const { erasure, ...moment } = await this.#changes.run(async () => ({
+        erasure: this.#erasure.signal,
+        records: new Map(records),
+        active: await this.#opened.ledger.activeStages(),
+      }));
+      const stops = [erasure, this.#closing.signal, ...(options.signal ? [options.signal] : [])];
+      return verifyRun(this.#opened, moment, options, AbortSignal.any(stops), (event) => this.#emit(event));
+    });
   }
 
   /** Writes where a server of this run listens into the run's lock, for other processes to find. */
@@ -192,54 +230,117 @@ export class Unlearner {
     await this.#opened.ledger.lock?.publish({ url });
   }
 
-  async close(): Promise<void> {
-    this.#serving.dispose();
-    await this.#opened.ledger.close();
-    if (this.#opened.ownsDevice) this.#opened.device.close();
+  /** Stops what is going on, waits until it has stopped, and gives everything back. Doing so twice is harmless. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort(new UnlearnerError('unavailable', 'the run was closed'));
+    await Promise.allSettled(this.#pending);
+    const { ledger, ownsDevice, device } = this.#opened;
+    try {
+      this.#serving.stop();
+    } finally {
+      await ledger.close();
+      if (ownsDevice) device.close();
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  /** Serves what the ledger says is active. */
+  /** Serves what the ledger says is active; nothing when that cannot be known. Only within `#changes`. */
   async #refresh(): Promise<void> {
     const { ledger } = this.#opened;
-    const active = await ledger.activeStages();
-    const version = await ledger.version();
-    await this.#serving.place(active);
-    this.#serving.switchTo(active, version);
-    this.#emit({ type: 'version', ...version });
+    try {
+      const active = await ledger.activeStages();
+      const version = await ledger.version();
+      await this.#serving.place(active);
+      this.#serving.switchTo(active, version);
+      this.#emit({ type: 'version', ...version });
+    } catch (error) {
+      this.#serving.stop();
+      throw error;
+    }
   }
 
   /** Destroys what erasures before a crash left, and completes them. */
   async #recover(): Promise<void> {
     const { ledger } = this.#opened;
     await ledger.adapters.destroyAll(await ledger.pendingDestruction());
-    for (const { id, result, receivedAt } of await ledger.erasures('in_progress')) {
-      const destroyedAt = Date.now();
-      const receipt = receiptOf(result, receivedAt, destroyedAt);
-      await ledger.acknowledge(id, { acknowledgedAt: destroyedAt, destroyedAt, receipt });
-    }
+    for (const { result, receivedAt } of await ledger.erasures('in_progress'))
+      await this.#finish(result, receivedAt);
     // Adapters that were stored but never published, and temporary files.
     await ledger.adapters.sweep(new Set((await ledger.activeStages()).map(({ weights }) => weights)));
   }
 
-  async #trainingRecords(): Promise<Map<string, RunRecord>> {
-    const { located, ledger } = this.#opened;
-    this.#records ??= readSplit(located, 'train').then((records) => matchRecords(located, ledger, records));
-    try {
-      return await this.#records;
-    } catch (error) {
-      // Read again next time: the file may be put right.
+  /** Destroys the adapters that an erasure deactivated and acknowledges it. */
+  async #finish(erased: Erased, receivedAt: number): Promise<Receipt> {
+    const { ledger } = this.#opened;
+    await ledger.adapters.destroyAll(erased.deactivated.map(({ weights }) => weights));
+    const destroyedAt = Date.now();
+    const receipt = receiptOf(erased, receivedAt, destroyedAt);
+    await ledger.acknowledge(erased.erasure, { acknowledgedAt: destroyedAt, destroyedAt, receipt });
+    return receipt;
+  }
+
+  /** Brings erasures that failed half-way to their end. */
+  async #finishAll(): Promise<void> {
+    await this.#refresh();
+    for (const { result, receivedAt } of await this.#opened.ledger.erasures('in_progress'))
+      this.#emit({ type: 'erased', receipt: await this.#finish(result, receivedAt) });
+    this.#isUnfinished = false;
+  }
+
+  #trainingRecords(): Promise<Map<string, RunRecord>> {
+    if (this.#records) return this.#records;
+    const reading = this.#readRecords();
+    this.#records = reading;
+    // Read again next time: the file may be put right.
+    reading.catch(() => {
       this.#records = null;
-      throw error;
+    });
+    return reading;
+  }
+
+  async #readRecords(): Promise<Map<string, RunRecord>> {
+    const { located, ledger } = this.#opened;
+    const erased = new Set<string>();
+    this.#erasedMeanwhile = erased;
+    try {
+      const records = await matchRecords(located, ledger, await readSplit(located, 'train'));
+      for (const key of erased) records.delete(key);
+      this.#loaded = records;
+      return records;
+    } finally {
+      this.#erasedMeanwhile = null;
     }
   }
 
-  async #forget(keys: readonly string[]): Promise<void> {
-    const records = await this.#records?.catch(() => null);
-    for (const key of keys) records?.delete(key);
+  /** Takes erased records out of memory, and stops what is learning from them. */
+  #forget(ids: readonly string[], keys: readonly string[]): void {
+    for (const key of keys) {
+      this.#loaded?.delete(key);
+      this.#erasedMeanwhile?.add(key);
+    }
+    const places = ids.map(placer({ ...this.config, seed: this.config.training.seed }));
+    this.#worker.erased(keys, (plan) => affectedBy(plan, places));
+    const changed = 'records were erased during the verification; verify again';
+    this.#erasure.abort(new UnlearnerError('unavailable', changed));
+    this.#erasure = new AbortController();
+  }
+
+  /** With another base the stages mean something else, and no manifest says so. */
+  #assertOwnBase(): void {
+    const { drift, located } = this.#opened;
+    if (drift?.split(', ').includes('base'))
+      throw new UnlearnerError(
+        'base',
+        `${located.config.base}: changed since the run was created; put the old base back, or start a new run`,
+      );
   }
 
   #emit(event: UnlearnerEvent): void {
@@ -253,10 +354,38 @@ export class Unlearner {
   }
 
   async #guard<T>(body: () => Promise<T>): Promise<T> {
+    this.#closing.signal.throwIfAborted();
+    const pending = body();
+    this.#pending.add(pending);
     try {
-      return await body();
+      return await pending;
     } catch (error) {
       throw translate(error);
+    } finally {
+      this.#pending.delete(pending);
     }
   }
+}
+
+/** @throws UnlearnerError `unknown-record` for what cannot be the id of a record */
+function keysOf(ids: readonly string[]): string[] {
+  return ids.map((id, index) => {
+    if (typeof id !== 'string' || !id.isWellFormed())
+      throw new UnlearnerError('unknown-record', `records.${index}: is no record id; nothing was erased`);
+    return recordKey(id);
+  });
+}
+
+/** The ledger knows records by their keys; whoever asked knows them by their ids. */
+function named(error: unknown, ids: readonly string[]): unknown {
+  const [code, what, end] =
+    error instanceof UnknownRecordError
+      ? (['unknown-record', 'not in this run', 'nothing was erased'] as const)
+      : (['already-erased', 'erased before', 'nothing was changed'] as const);
+  if (!(error instanceof UnknownRecordError || error instanceof AlreadyErasedError)) return error;
+  const { indexes } = error;
+  const shown = indexes.slice(0, 10).map((index) => JSON.stringify(ids[index]));
+  const list = indexes.length > shown.length ? [...shown, '...'].join(', ') : shown.join(', ');
+  const message = `${indexes.length} of ${ids.length} records are ${what} (${list}); ${end}`;
+  return new UnlearnerError(code, message, { cause: error });
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { planStages, type StagePlan, sliceDigest } from '@s3t/algorithm';
+import type { ActiveStage } from '@s3t/ledger';
 import { adapterGroups, decodeStage, type FrozenStage } from '@s3t/model';
 import { UnlearnerError } from './errors.ts';
 import { KeptActivations } from './kept-activations.ts';
@@ -18,36 +19,49 @@ export interface VerifyOptions {
   signal?: AbortSignal;
 }
 
+/** The run at one moment: no erasure lies between the two. */
+export interface RunMoment {
+  records: ReadonlyMap<string, RunRecord>;
+  active: readonly ActiveStage[];
+}
+
 /**
  * Holds the run against what it should be. Always: the log's chain, that the active stages are exactly those that the
  * data gives, and the digest of every stored adapter. On request stages are trained again and compared bit for bit.
+ * @param signal stops it; an erasure must, since it then compares with what no longer is
  */
 export async function verifyRun(
   opened: OpenedRun,
-  records: ReadonlyMap<string, RunRecord>,
-  { fromScratch = false, shards, stage, signal }: VerifyOptions,
+  { records, active: stages }: RunMoment,
+  { fromScratch = false, shards, stage }: VerifyOptions,
+  signal: AbortSignal,
   emit: (event: UnlearnerEvent) => void,
 ): Promise<Verification> {
   const { ledger } = opened;
   await ledger.verifyChain();
   const plan = planFromData(opened, records).filter(({ shard }) => !shards || shards.includes(shard));
-  const active = new Map((await ledger.activeStages()).map((row) => [row.id, row]));
+  const active = new Map(stages.map((row) => [`${row.shard}/${row.id}`, row]));
   const chosen = stage === undefined ? plan : plan.filter(({ id }) => id === stage);
   if (stage !== undefined && chosen.length === 0)
     throw new UnlearnerError('usage', `${stage}: the run wants no such stage; see s3t status --json`);
   const differing = new Set<string>();
   // Active although the data no longer gives it: what no ledger may hold.
+  const wanted = new Set(plan.map(({ shard, id }) => `${shard}/${id}`));
   if (stage === undefined)
-    for (const { id, shard } of active.values())
-      if ((!shards || shards.includes(shard)) && !plan.some((wanted) => wanted.id === id)) differing.add(id);
-  for (const wanted of chosen) {
-    const weights = active.get(wanted.id)?.weights;
-    if (weights === undefined || !(await isIntact(opened, weights))) differing.add(wanted.id);
+    for (const [place, { id, shard }] of active)
+      if ((!shards || shards.includes(shard)) && !wanted.has(place)) differing.add(id);
+  for (const { shard, id } of chosen) {
+    const weights = active.get(`${shard}/${id}`)?.weights;
+    signal.throwIfAborted();
+    if (weights === undefined || !(await isIntact(opened, weights))) differing.add(id);
   }
   if (fromScratch || stage !== undefined) {
-    const retrained = await retrain(opened, records, chosen, stage !== undefined, emit, signal);
-    for (const [id, digest] of retrained) if (active.get(id)?.weights !== digest) differing.add(id);
+    const stored = stage === undefined ? null : stages;
+    const retrained = await retrain(opened, records, chosen, stored, emit, signal);
+    for (const { shard, id } of chosen)
+      if (active.get(`${shard}/${id}`)?.weights !== retrained.get(id)) differing.add(id);
   }
+  signal.throwIfAborted();
   return { identical: differing.size === 0, compared: chosen.length, differing: [...differing] };
 }
 
@@ -81,16 +95,19 @@ async function isIntact({ ledger }: OpenedRun, weights: string): Promise<boolean
   }
 }
 
-/** Trains stages again and returns the digest of each one's bytes. Nothing is read from the store but a given prefix. */
+/**
+ * Trains stages again and returns the digest of each one's bytes.
+ * @param stored the stages whose adapters make up prefixes; null trains those again too and reads nothing from the store
+ */
 async function retrain(
   opened: OpenedRun,
   records: ReadonlyMap<string, RunRecord>,
   plan: readonly StagePlan[],
-  fromStored: boolean,
+  stored: readonly ActiveStage[] | null,
   emit: (event: UnlearnerEvent) => void,
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<Map<string, string>> {
-  const { base, form, located, ledger } = opened;
+  const { base, form, located } = opened;
   const { config } = located;
   const groups = adapterGroups(base.config.num_hidden_layers, config.slices);
   const placed = placeRecords(
@@ -101,51 +118,55 @@ async function retrain(
   const digests = new Map<string, string>();
   let keptShard: number | null = null;
   let activations: KeptActivations | null = null;
-  for (const [index, stage] of plan.entries()) {
-    signal?.throwIfAborted();
-    const { id, shard, position, slices, parent } = stage;
-    emit({ type: 'stage-started', stage: id, shard, position, slices, index, stages: plan.length });
-    const ofShard = placed.filter((record) => record.shard === shard);
-    if (!activations || keptShard !== shard) {
-      activations?.clear();
-      const all = ofShard.map(({ key }) => records.get(key)!);
-      const layers = groups.map((group) => Math.min(...group));
-      activations = await KeptActivations.compute(base, all, layers, signal);
-      keptShard = shard;
+  try {
+    for (const [index, stage] of plan.entries()) {
+      signal.throwIfAborted();
+      const { id, shard, position, slices, parent } = stage;
+      emit({ type: 'stage-started', stage: id, shard, position, slices, index, stages: plan.length });
+      const ofShard = placed.filter((record) => record.shard === shard);
+      if (!activations || keptShard !== shard) {
+        activations?.clear();
+        const all = ofShard.map(({ key }) => records.get(key)!);
+        const layers = groups.map((group) => Math.min(...group));
+        activations = await KeptActivations.compute(base, all, layers, signal);
+        keptShard = shard;
+      }
+      const prefix = stored ? await storedPrefix(opened, stored, stage) : prefixOf(trained, parent);
+      const own = ofShard.filter(({ slice }) => slices.includes(slice)).map(({ key }) => records.get(key)!);
+      const { values, bytes } = await workStage(
+        { base, form, config, activations, prefix, records: own },
+        stage,
+        ({ step, steps, loss }) =>
+          emit({ type: 'step', stage: id, step, steps, doneSteps: index, totalSteps: plan.length, loss }),
+        signal,
+      );
+      trained.set(id, { layers: groups[position]!, values, parent });
+      digests.set(id, createHash('sha256').update(bytes).digest('hex'));
     }
-    const prefix = fromStored ? await storedPrefix(opened, parent, groups) : prefixOf(trained, parent);
-    const own = ofShard.filter(({ slice }) => slices.includes(slice)).map(({ key }) => records.get(key)!);
-    const { values, bytes } = await workStage(
-      { base, form, config, activations, prefix, records: own },
-      stage,
-      ({ step, steps, loss }) =>
-        emit({ type: 'step', stage: id, step, steps, doneSteps: index, totalSteps: plan.length, loss }),
-      signal,
-    );
-    trained.set(id, { layers: groups[position]!, values, parent });
-    digests.set(id, createHash('sha256').update(bytes).digest('hex'));
+  } finally {
+    activations?.clear();
   }
-  activations?.clear();
   return digests;
+}
 
-  async function storedPrefix(
-    run: OpenedRun,
-    last: string | null,
-    layersOf: number[][],
-  ): Promise<FrozenStage[]> {
-    const active = new Map((await run.ledger.activeStages()).map((row) => [row.id, row]));
-    const prefix: FrozenStage[] = [];
-    for (let at = last; at !== null; ) {
-      const row = active.get(at);
-      if (!row)
-        throw new UnlearnerError('usage', `stage ${at}, which the asked one stands on, is not trained yet`);
-      const bytes = (await ledger.adapters.get(row.weights)) as Uint8Array<ArrayBuffer>;
-      const layers = layersOf[row.position]!;
-      prefix.unshift({ layers, values: decodeStage(bytes, form, layers, ledger.adapters.path(row.weights)) });
-      at = row.parent;
-    }
-    return prefix;
+async function storedPrefix(
+  { base, form, located, ledger }: OpenedRun,
+  stored: readonly ActiveStage[],
+  { shard, parent }: StagePlan,
+): Promise<FrozenStage[]> {
+  const groups = adapterGroups(base.config.num_hidden_layers, located.config.slices);
+  const rows = new Map(stored.filter((row) => row.shard === shard).map((row) => [row.id, row]));
+  const prefix: FrozenStage[] = [];
+  for (let at = parent; at !== null; ) {
+    const row = rows.get(at);
+    if (!row)
+      throw new UnlearnerError('usage', `stage ${at}, which the asked one stands on, is not trained yet`);
+    const bytes = (await ledger.adapters.get(row.weights)) as Uint8Array<ArrayBuffer>;
+    const layers = groups[row.position]!;
+    prefix.unshift({ layers, values: decodeStage(bytes, form, layers, ledger.adapters.path(row.weights)) });
+    at = row.parent;
   }
+  return prefix;
 }
 
 function prefixOf(

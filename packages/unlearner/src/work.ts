@@ -1,5 +1,5 @@
 import { planStages, type StagePlan, type StageSetting, sliceDigest } from '@s3t/algorithm';
-import type { Ledger } from '@s3t/ledger';
+import type { ActiveStage, Ledger } from '@s3t/ledger';
 import {
   adapterGroups,
   type BaseModel,
@@ -33,8 +33,10 @@ export interface WorkerParts {
   /** The data, read when it is first needed. */
   records: () => Promise<ReadonlyMap<string, RunRecord>>;
   emit: (event: UnlearnerEvent) => void;
-  /** Called after a stage was published, before the next one starts. */
-  published: (version: { version: number; manifest: string }) => Promise<void>;
+  /** Runs a section with no erasure in between. */
+  exclusively: <T>(section: () => Promise<T>) => Promise<T>;
+  /** Serves what is active now. Called within `exclusively`. */
+  refresh: () => Promise<void>;
 }
 
 /**
@@ -43,7 +45,7 @@ export interface WorkerParts {
  */
 export class Worker {
   readonly #parts: WorkerParts;
-  #wanted: WantedStages | null = null;
+  #wanted: Promise<WantedStages> | null = null;
   #kept: { shard: number; activations: KeptActivations } | null = null;
   #current: { plan: StagePlan; abort: AbortController } | null = null;
 
@@ -51,11 +53,21 @@ export class Worker {
     this.#parts = parts;
   }
 
-  /** Every stage the configuration wants over the records that remain. */
-  async wanted(): Promise<WantedStages> {
+  /** Every stage the configuration wants over the records that remain. One that an erasure overtakes is not kept. */
+  wanted(): Promise<WantedStages> {
     if (this.#wanted) return this.#wanted;
+    const planned = this.#plan();
+    this.#wanted = planned;
+    planned.catch(() => {
+      if (this.#wanted === planned) this.#wanted = null;
+    });
+    return planned;
+  }
+
+  async #plan(): Promise<WantedStages> {
     const { ledger, config, setting, sequences } = this.#parts;
-    // Revisions first: an erasure in between makes the plan look old and not new.
+    // Revisions first: an erasure in between makes the plan look old and not new. They belong to this plan for good: with
+    // newer ones, a stage that was trained without a record could be published under the id of one that learnt from it.
     const revisions = await ledger.revisions();
     const slices: { key: string; digest: string }[][][] = Array.from({ length: config.shards }, () =>
       Array.from({ length: config.slices }, () => []),
@@ -64,11 +76,10 @@ export class Worker {
       slices[shard]![slice]!.push({ key, digest });
     const sliceDigests = slices.map((shard) => shard.map(sliceDigest));
     const plan = planStages({ setting, sequences, sliceDigests });
-    this.#wanted = { plan, revisions, counts: slices.map((shard) => shard.map((records) => records.length)) };
-    return this.#wanted;
+    return { plan, revisions, counts: slices.map((shard) => shard.map((records) => records.length)) };
   }
 
-  /** Takes note of an erasure: forgets the records and stops the stage that was learning from one of them. */
+  /** Takes note of an erasure: forgets the records and stops the stage that was learning from one of them. Synchronous. */
   erased(keys: readonly string[], touches: (plan: StagePlan) => boolean): void {
     this.#wanted = null;
     for (const key of keys) this.#kept?.activations.forget(key);
@@ -85,18 +96,21 @@ export class Worker {
     try {
       for (;;) {
         signal?.throwIfAborted();
-        const missing = await this.#missing(shards);
+        const wanted = await this.wanted();
+        const missing = await this.#missing(wanted, shards);
         const [next] = missing;
         if (!next) break;
-        const totalSteps = doneSteps + missing.reduce((sum, plan) => sum + this.#stepsOf(plan), 0);
+        const stepsOf = (plan: StagePlan) => stageSteps(recordsOf(plan, wanted), this.#parts.config.training);
+        const totalSteps = doneSteps + missing.reduce((sum, plan) => sum + stepsOf(plan), 0);
         const stages = summary.trained + missing.length;
         if (announced !== stages) emit({ type: 'work-started', stages, steps: totalSteps });
         announced = stages;
         const steps = { done: doneSteps, total: totalSteps };
-        const isPublished = await this.#trainOne(next, { index: summary.trained, stages, steps }, signal);
+        const place = { index: summary.trained, stages, steps };
+        const isPublished = await this.#trainOne(next, wanted, place, signal);
         if (isPublished) {
           summary.trained++;
-          doneSteps += this.#stepsOf(next);
+          doneSteps += stepsOf(next);
         } else {
           summary.superseded++;
         }
@@ -109,29 +123,19 @@ export class Worker {
     return { ...summary, seconds: (performance.now() - began) / 1000 };
   }
 
-  async #missing(shards: readonly number[] | undefined): Promise<StagePlan[]> {
-    const { plan } = await this.wanted();
-    const active = new Set((await this.#parts.ledger.activeStages()).map(({ id }) => id));
-    return plan.filter(({ id, shard }) => !active.has(id) && (!shards || shards.includes(shard)));
-  }
-
-  #stepsOf(plan: StagePlan): number {
-    return stageSteps(this.#recordsOf(plan), this.#parts.config.training);
-  }
-
-  #recordsOf({ shard, slices }: StagePlan): number {
-    const counts = this.#wanted?.counts[shard];
-    return counts ? slices.reduce((sum, slice) => sum + counts[slice]!, 0) : 0;
+  async #missing({ plan }: WantedStages, shards: readonly number[] | undefined): Promise<StagePlan[]> {
+    const isPresent = presence(await this.#parts.ledger.activeStages());
+    return plan.filter((stage) => !isPresent(stage) && (!shards || shards.includes(stage.shard)));
   }
 
   /** Trains and publishes one stage. Returns false when an erasure made it worthless meanwhile. */
   async #trainOne(
     plan: StagePlan,
+    { revisions }: WantedStages,
     place: { index: number; stages: number; steps: { done: number; total: number } },
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
-    const { ledger, base, form, config, emit, published } = this.#parts;
-    const { revisions } = await this.wanted();
+    const { ledger, base, form, config, emit, exclusively, refresh } = this.#parts;
     const { id, shard, position, slices } = plan;
     emit({
       type: 'stage-started',
@@ -157,27 +161,32 @@ export class Worker {
           emit({ type: 'step', stage: id, step, steps, doneSteps: done + step, totalSteps: total, loss }),
         either,
       );
-      const weights = await ledger.adapters.put(bytes);
-      const result = await ledger.publishStage({
-        id,
-        shard,
-        position,
-        slices: [...slices],
-        sequences: [...plan.sequences],
-        parent: plan.parent,
-        lineage: [...plan.lineage],
-        weights,
-        records: records.length,
-        guard: slices.map((slice) => revisions[shard]![slice]!),
+      // As one section: no byte that learnt from a record is written once its erasure was acknowledged, and what is served
+      // is always what its version says.
+      const published = await exclusively(async () => {
+        abort.signal.throwIfAborted();
+        const weights = await ledger.adapters.put(bytes);
+        const result = await ledger.publishStage({
+          id,
+          shard,
+          position,
+          slices: [...slices],
+          sequences: [...plan.sequences],
+          parent: plan.parent,
+          lineage: [...plan.lineage],
+          weights,
+          records: records.length,
+          guard: slices.map((slice) => revisions[shard]![slice]!),
+        });
+        if (!result.published) {
+          await ledger.adapters.destroy(weights);
+          this.#wanted = null;
+          throw new SupersededError();
+        }
+        await refresh();
+        return { weights, version: result.version };
       });
-      if (!result.published) {
-        await ledger.adapters.destroy(weights);
-        this.#wanted = null;
-        emit({ type: 'stage-superseded', stage: id, shard, position });
-        return false;
-      }
-      await published(result);
-      emit({ type: 'stage-published', stage: id, weights, shard, position, version: result.version });
+      emit({ type: 'stage-published', stage: id, shard, position, ...published });
       return true;
     } catch (error) {
       if (!(error instanceof SupersededError)) throw error;
@@ -191,22 +200,34 @@ export class Worker {
   async #lineageRecords({ shard, slices }: StagePlan): Promise<RunRecord[]> {
     const all = await this.#parts.records();
     const stored = await Promise.all(slices.map((slice) => this.#parts.ledger.sliceRecords(shard, slice)));
-    return stored.flat().map(({ key }) => all.get(key)!);
+    return stored.flat().map(({ key }) => {
+      const record = all.get(key);
+      // An erasure took it since the plan was made.
+      if (!record) throw new SupersededError();
+      return record;
+    });
   }
 
   async #activationsOf(shard: number, signal: AbortSignal): Promise<KeptActivations> {
     if (this.#kept?.shard === shard) return this.#kept.activations;
     this.#kept?.activations.clear();
+    this.#kept = null;
     const { base, config, ledger, records } = this.#parts;
     const all = await records();
     const own: RunRecord[] = [];
     for (let slice = 0; slice < config.slices; slice++)
-      for (const { key } of await ledger.sliceRecords(shard, slice)) own.push(all.get(key)!);
+      for (const { key } of await ledger.sliceRecords(shard, slice)) {
+        const record = all.get(key);
+        if (record) own.push(record);
+      }
     const layers = adapterGroups(base.config.num_hidden_layers, config.slices).map((group) =>
       Math.min(...group),
     );
-    this.#kept = { shard, activations: await KeptActivations.compute(base, own, layers, signal) };
-    return this.#kept.activations;
+    const activations = await KeptActivations.compute(base, own, layers, signal);
+    // Those erased while they were computed: from here on `erased` sees to it.
+    for (const { key } of own) if (!all.has(key)) activations.forget(key);
+    this.#kept = { shard, activations };
+    return activations;
   }
 
   /** The values of the stages that a stage is trained on top of, top-down. */
@@ -229,6 +250,23 @@ export class Worker {
     }
     return prefix;
   }
+}
+
+/** How many records a stage learns from. */
+export function recordsOf({ shard, slices }: StagePlan, { counts }: WantedStages): number {
+  return slices.reduce((sum, slice) => sum + counts[shard]![slice]!, 0);
+}
+
+/**
+ * Whether the ledger has a stage, in its shard and for all of its sequences. Both may differ for one id: slices that were erased
+ * whole are alike, in every shard.
+ */
+export function presence(active: readonly ActiveStage[]): (plan: StagePlan) => boolean {
+  const sequences = new Map(active.map((stage) => [`${stage.shard}/${stage.id}`, stage.sequences]));
+  return (plan) => {
+    const served = sequences.get(`${plan.shard}/${plan.id}`);
+    return served !== undefined && plan.sequences.every((sequence) => served.includes(sequence));
+  };
 }
 
 /** Why a stage's training was cut off: an erasure made it worthless. */

@@ -17,21 +17,21 @@ function start(script: string, args: readonly string[]): ChildProcess {
   return child;
 }
 
-/** Runs a script to its end and returns the JSON it printed. */
-export async function runJson<T>(script: string, args: readonly string[]): Promise<T> {
+/** Runs a script to its end and returns the JSON it printed. `name` is what an error calls it. */
+export async function runJson<T>(name: string, script: string, args: readonly string[]): Promise<T> {
   const child = start(script, args);
   let output = '';
   child.stdout!.setEncoding('utf8').on('data', (text: string) => {
     output += text;
   });
   const [code, signal] = await once(child, 'close');
-  if (code !== 0) throw new CommandError(`${args[0] ?? script} ended with ${signal ?? `exit code ${code}`}`);
+  if (code !== 0) throw new CommandError(`${name} ended with ${signal ?? `exit code ${code}`}`);
   return JSON.parse(output) as T;
 }
 
 /** Runs an `s3t` command to its end. */
 export function s3t<T>(...args: string[]): Promise<T> {
-  return runJson<T>('../main.ts', [...args, '--json']);
+  return runJson<T>(`s3t ${args[0]}`, '../main.ts', [...args, '--json']);
 }
 
 /** A server in a process of its own. */

@@ -88,7 +88,7 @@ async function verifyAfresh(
 ): Promise<Comparison> {
   const fresh = join(folder, 'verify');
   const ids = erasures.flatMap(({ target }) => target.records);
-  const status = await runJson<Status>('./retrain.ts', [
+  const status = await runJson<Status>('the training without the records', './retrain.ts', [
     config,
     fresh,
     JSON.stringify(shards),

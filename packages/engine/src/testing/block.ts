@@ -14,6 +14,7 @@ import {
   philox,
   randomState,
   type Shape,
+  scope,
   type Tensor,
   tensor,
   uniformValues,
@@ -112,5 +113,21 @@ export function bitsOf(values: Float32Array<ArrayBuffer>): string {
 export async function bitsOfAll(tensors: readonly Tensor[]): Promise<string[]> {
   const bits: string[] = [];
   for (const each of tensors) bits.push(bitsOf(await each.read()));
+  return bits;
+}
+
+/** Trains a fresh block eagerly; returns the losses' and the parameters' bits. */
+export async function trainedBits(device: Device, steps: number): Promise<string[]> {
+  const block = trainingBlock(device);
+  const bits: string[] = [];
+  for (let at = 0; at < steps; at++) {
+    block.prepare(at);
+    const { loss, logits } = scope(() => block.step());
+    bits.push(bitsOf(await loss.read()));
+    loss.dispose();
+    logits.dispose();
+  }
+  bits.push(...(await bitsOfAll(block.parameters)));
+  block.dispose();
   return bits;
 }

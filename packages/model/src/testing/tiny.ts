@@ -1,7 +1,7 @@
 import { type Device, linear, type Tensor, tensor, uniformValues } from '@s3t/engine';
 import { type BaseModel, placeBaseModel } from '../model.ts';
 import type { StoredTensor } from '../safetensors.ts';
-import { placeStage, type StageForm, startStage } from '../stage.ts';
+import { placeStage, type Stage, type StageForm, startStage } from '../stage.ts';
 import { type VitConfig, vitParameters } from '../vit.ts';
 
 /** A ViT small enough for float64 loops: 4 layers, 5 tokens of width 16. One shape for all tests: few kernels to compile. */
@@ -77,9 +77,15 @@ export function randomStage(layers: readonly number[], seed: number, form: Stage
   return values;
 }
 
+export interface ServedStage {
+  layers: readonly number[];
+  stage: Stage;
+  parameters: Map<string, Tensor>;
+}
+
 /** A random stage, placed for serving, as a part of an ensemble's stack. */
-export function servedStage(device: Device, layers: readonly number[], seed: number, form: StageForm = FORM) {
-  const { stage, parameters } = placeStage(device, form, layers, randomStage(layers, seed, form), 'serve');
+export function servedStage(device: Device, layers: readonly number[], seed: number): ServedStage {
+  const { stage, parameters } = placeStage(device, FORM, layers, randomStage(layers, seed), 'serve');
   return { layers, stage, parameters };
 }
 

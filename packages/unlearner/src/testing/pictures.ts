@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { uniformValues } from '@s3t/engine';
+import type { Input } from '../types.ts';
 import { greyPng } from './png.ts';
 
 /** What the pictures show: where their bright bar lies. */
@@ -32,7 +33,7 @@ export function madeRecord(number: number, seed = 7): MadeRecord {
 }
 
 /** A picture as predictions take it. */
-export function imageOf({ pixels }: MadeRecord) {
+export function imageOf({ pixels }: MadeRecord): Extract<Input, { image: unknown }> {
   return { image: { width: SIDE, height: SIDE, channels: 1 as const, pixels } };
 }
 

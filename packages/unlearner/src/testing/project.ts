@@ -15,7 +15,7 @@ export interface ConfigChange {
 }
 
 /** 2 shards of 3 slices, two orders of them: 12 stages. */
-export const CONFIG = {
+export const CONFIG: ConfigChange = {
   base: 'base',
   task: 'image-classification',
   data: { train: 'train.jsonl', eval: 'eval.jsonl', id: 'id', label: 'label', image: 'path', labels: LABELS },
@@ -24,7 +24,7 @@ export const CONFIG = {
   budget: 2,
   lora: { rank: 4, alpha: 4, dropout: 0 },
   training: { epochs: 1, batchSize: 8, learningRate: 0.01, seed: 1 },
-} as const;
+};
 
 /** A folder with a base model, data and a configuration, and room for runs. Removed when disposed. */
 export class Project implements AsyncDisposable {

@@ -1,0 +1,116 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { sources } from '@s3t/kernels';
+import { expect, test } from 'vitest';
+import { AdapterError, affine, Device, EngineError, tensor } from './index.ts';
+
+// Every test spoils a device, so each opens its own.
+
+const BROKEN = `const SIZE: u32 = 4u;
+@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(SIZE)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  y[id.x] = undeclared * 2.0;
+}
+`;
+
+/** Adds a kernel to the table for the time of `body`. */
+async function withKernel(name: string, text: string, body: () => Promise<void>): Promise<void> {
+  const table = sources as Record<string, string>;
+  table[name] = text;
+  try {
+    await body();
+  } finally {
+    delete table[name];
+  }
+}
+
+test('a kernel that does not compile: its name, what it is specialised by, the line and what is wrong', async () => {
+  using device = await Device.open();
+  const x = tensor(device, [1, 2, 3, 4]);
+  await withKernel('test/broken', BROKEN, async () => {
+    device.dispatch('test/broken', {
+      values: { SIZE: 8 },
+      bindings: [x.storage],
+      writes: [0],
+      workgroups: [1, 1, 1],
+    });
+    const failure = await x.read().catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(EngineError);
+    const { message } = failure as EngineError;
+    expect(message).toContain('kernel test/broken {"SIZE":8} does not compile');
+    expect(message).toContain('line 6');
+    expect(message).toContain('undeclared');
+    expect(message.split('\n')).toHaveLength(1);
+  });
+});
+
+test('with loops unrolled the line shown is the one that fails', async () => {
+  using device = await Device.open();
+  const x = tensor(device, [1, 2, 3, 4]);
+  const text = BROKEN.replace(
+    '  y[id.x] = undeclared * 2.0;',
+    `  // @unroll
+  for (var i = 0u; i < SIZE; i++) {
+    y[i] = f32(i);
+  }
+  y[id.x] = undeclared * 2.0;`,
+  );
+  await withKernel('test/broken_loop', text, async () => {
+    device.dispatch('test/broken_loop', {
+      unroll: true,
+      bindings: [x.storage],
+      writes: [0],
+      workgroups: [1, 1, 1],
+    });
+    // Unrolling moves lines: the text of the line says where it is.
+    await expect(x.read()).rejects.toThrow(/test\/broken_loop.*line \d+.*y\[id\.x\] = undeclared \* 2\.0;/);
+  });
+});
+
+test('an unknown kernel, constant or value is refused at once, and spoils nothing', async () => {
+  using device = await Device.open();
+  const x = tensor(device, [1, 2, 3, 4]);
+  const dispatch = (kernel: string, values: Record<string, number>) => () =>
+    device.dispatch(kernel, { values, bindings: [x.storage], writes: [0], workgroups: [1, 1, 1] });
+  expect(dispatch('elementwise/nothing', {})).toThrow('no kernel named elementwise/nothing');
+  expect(dispatch('elementwise/unary', { colour: 1 })).toThrow(
+    'kernel elementwise/unary has no constant or alias named colour',
+  );
+  expect(dispatch('elementwise/unary', { operation: -1 })).toThrow(EngineError);
+  expect([...(await x.read())]).toEqual([1, 2, 3, 4]);
+});
+
+test('what WebGPU finds wrong becomes an error at the next read, and at everything after it', async () => {
+  using device = await Device.open();
+  const x = tensor(device, [1, 2, 3, 4]);
+  // A binding is missing.
+  device.dispatch('elementwise/affine', { bindings: [x.storage], writes: [0], workgroups: [1, 1, 1] });
+  const failure = await x.read().catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(EngineError);
+  expect((failure as EngineError).message).toMatch(/^WebGPU: \S.*/);
+  expect((failure as EngineError).message.split('\n')).toHaveLength(1);
+  await expect(x.read()).rejects.toBe(failure);
+  expect(() => affine(x, 2)).toThrow(failure as EngineError);
+  await expect(device.idle()).rejects.toBe(failure);
+});
+
+test('devices may be opened and closed in any number while garbage is collected', async () => {
+  const child = fileURLToPath(new URL('./testing/reopen-child.ts', import.meta.url));
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--expose-gc', '--conditions=@s3t/source', child],
+    { timeout: 120_000 },
+  );
+  expect(stdout).toBe('alive');
+}, 120_000);
+
+test('no adapter: the error says what to install', async () => {
+  const gpu = { requestAdapter: async () => null } as unknown as GPU;
+  await expect(Device.open({ gpu })).rejects.toThrow(AdapterError);
+  await expect(Device.open({ gpu })).rejects.toThrow(
+    /no WebGPU adapter: install a Vulkan driver .*npm run setup/,
+  );
+});
