@@ -13,8 +13,9 @@ export function s3tTests(test: NonNullable<ViteUserConfig['test']> = {}): ViteUs
       // A worker owns a WebGPU device: separate processes, one after the other on a small machine.
       pool: 'forks',
       fileParallelism: false,
-      testTimeout: 60_000,
-      hookTimeout: 60_000,
+      // A busy machine and a cold shader cache: a kernel may take many seconds to compile.
+      testTimeout: 240_000,
+      hookTimeout: 240_000,
       ...test,
     },
   });
