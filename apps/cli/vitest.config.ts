@@ -1,3 +1,4 @@
 import { s3tTests } from '../../vitest.shared.ts';
 
-export default s3tTests();
+// Every test starts commands in processes of their own, each with its engine and its database.
+export default s3tTests({ testTimeout: 180_000, hookTimeout: 180_000 });

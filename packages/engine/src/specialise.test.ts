@@ -85,6 +85,16 @@ for (var i = 1; i < 3; i++) {
     expect(unroll(text)).toBe('{ { f(1, 0); } } { { f(2, 0); } { f(2, 1); } }');
   });
 
+  test('a limit is evaluated with brackets and precedence, and may be zero', () => {
+    const text = `const D = 4u;
+// @unroll
+for (var part = 0u; part < 2u; part++) {
+  // @unroll
+  for (var k = 0u; k < (D * (1u - part) + 0u * part + 3u) / 4u; k++) { f(part, k); }
+}`;
+    expect(unroll(text)).toBe('const D = 4u; { { f(0u, 0u); } } { }');
+  });
+
   test('leaves unmarked loops and braces in comments alone', () => {
     const text = `// @unroll
 for (var i = 0u; i < 1u; i++) {

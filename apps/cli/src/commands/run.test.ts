@@ -8,7 +8,7 @@ import { greyPng } from '../testing/png.ts';
 import { type Outcome, outcomeOf, s3t, said, startS3t } from '../testing/s3t.ts';
 
 // One run, from its first training to its last breath: the tests follow each other.
-const PATIENCE = 300_000;
+const PATIENCE = 600_000;
 
 let folder: string;
 let config: string;
