@@ -45,7 +45,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
   const bindGroups = commands.map((command) =>
     command.kind === 'dispatch' ? bindGroupOf(device.gpu, command, true) : null,
   );
-  const recurring = { typicalMs: 0 };
+  const recurring = { typicalMs: 0, timed: 0 };
   let state: 'waiting' | 'ready' | 'gone' = 'waiting';
   const settle = (next: 'ready' | 'gone') => {
     if (state === next) return;

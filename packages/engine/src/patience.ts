@@ -1,12 +1,16 @@
-/** Work that is submitted again and again, and how long it usually takes, in milliseconds. */
+/** Work that is submitted again and again, and how long it usually takes, in milliseconds: 0 while that is not known. */
 export interface Recurring {
   typicalMs: number;
+  /** How often it was timed. */
+  timed: number;
 }
 
 /** The part of the expected time that is slept through; the rest is left to the runtime's own waiting. */
 const SLEEP = 0.8;
 /** Shorter naps than this are not worth a timer. */
 const SHORTEST_MS = 2;
+/** And a wrong guess must not cost more than this. */
+const LONGEST_MS = 150;
 
 /**
  * Sleeps through most of the time that submitted work is known to take. While a promise of the device is pending, Dawn in
@@ -25,7 +29,7 @@ export class Patience {
   async sleep(): Promise<void> {
     const expected = this.#outstanding.reduce((sum, { typicalMs }) => sum + typicalMs, 0);
     const left = SLEEP * expected - (performance.now() - this.#began);
-    if (left >= SHORTEST_MS) await new Promise((resolve) => setTimeout(resolve, left));
+    if (left >= SHORTEST_MS) await new Promise((resolve) => setTimeout(resolve, Math.min(left, LONGEST_MS)));
   }
 
   /** Takes note that nothing is outstanding any more. */
@@ -33,8 +37,11 @@ export class Patience {
     const [first] = this.#outstanding;
     if (first && this.#outstanding.every((work) => work === first)) {
       const each = (performance.now() - this.#began) / this.#outstanding.length;
-      // Down at once, up slowly: one slow round must not make the next ones oversleep.
-      first.typicalMs = first.typicalMs === 0 ? each : Math.min(each, first.typicalMs * 1.2);
+      // The first round compiles kernels: it says nothing about the next. Then down at once and up slowly: one slow round must
+      // not make the others oversleep.
+      first.timed++;
+      if (first.timed === 2) first.typicalMs = each;
+      else if (first.timed > 2) first.typicalMs = Math.min(each, first.typicalMs * 1.2);
     }
     this.#outstanding = [];
   }
