@@ -1,4 +1,4 @@
-// Packs kernels and engine as they would be published and unpacks them into an empty folder, without a network.
+// Packs kernels and engine as they would be published and installs them into an empty folder, without a network.
 import { execFileSync } from 'node:child_process';
 import {
   cpSync,
@@ -8,25 +8,25 @@ import {
   realpathSync,
   renameSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const root = fileURLToPath(new URL('../../../', import.meta.url));
+export const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 /**
- * @param {{ dawn: boolean }} options whether the folder gets the `webgpu` package too
+ * @param {{ dawn: boolean }} options with `webgpu`, installed by npm; or without, as for Deno, unpacked only
  * @returns {{ folder: string, files: string[], remove: () => void }} a folder with node_modules/@s3t/{kernels,engine}
  */
 export function unpackEngine({ dawn }) {
+  build();
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 's3t-packed-')));
   const scope = join(folder, 'node_modules', '@s3t');
-  mkdirSync(scope, { recursive: true });
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n');
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module", "private": true }\n');
   const files = [];
+  const tarballs = [];
   for (const [name, place] of [
     ['kernels', join(root, 'kernels')],
     ['engine', join(root, 'packages/engine')],
@@ -37,13 +37,27 @@ export function unpackEngine({ dawn }) {
     );
     // An array of results up to npm 11, an object by package name after it.
     const [{ filename, files: listed }] = Object.values(packed);
-    run('tar', ['-xzf', join(folder, filename.split('/').at(-1)), '-C', folder], folder);
-    renameSync(join(folder, 'package'), join(scope, name));
+    tarballs.push(join(folder, filename.split('/').at(-1)));
     files.push(...listed.map(({ path }) => `${name}/${path}`));
+    if (dawn) continue;
+    run('tar', ['-xzf', tarballs.at(-1), '-C', folder], folder);
+    mkdirSync(scope, { recursive: true });
+    renameSync(join(folder, 'package'), join(scope, name));
   }
-  if (dawn) symlinkSync(join(root, 'node_modules/webgpu'), join(folder, 'node_modules/webgpu'));
+  if (dawn) {
+    // The 63 MB of `webgpu` are linked: npm takes the folder as the version that the engine asks for.
+    const packages = [...tarballs, join(root, 'node_modules/webgpu')];
+    run('npm', ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund', ...packages], folder);
+  }
+  for (const tarball of tarballs) rmSync(tarball);
   cpSync(join(root, 'packages/engine/test/tiny-net.mjs'), join(folder, 'tiny-net.mjs'));
   return { folder, files, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** Brings what is packed up to date; within `npm test` it is already. */
+function build() {
+  run(node, [join(root, 'node_modules/typescript/bin/tsc'), '-b'], join(root, 'packages/engine'));
+  run(node, ['scripts/embed.mjs'], join(root, 'kernels'));
 }
 
 /** The Deno that npm installed for this platform; null where there is none. */
