@@ -2,9 +2,21 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { capture, Device, zeros } from './index.ts';
+import {
+  capture,
+  Device,
+  gradients,
+  multiply,
+  operations,
+  scope,
+  tensor,
+  total,
+  uniformValues,
+  zeros,
+} from './index.ts';
 import type { Storage } from './storage.ts';
 import { bitsOf, bitsOfAll, trainedBits, trainingBlock } from './testing/block.ts';
+import { makeInput } from './testing/inputs.ts';
 
 const COMPILING = 240_000;
 const STEPS = 8;
@@ -101,6 +113,38 @@ test.each([0xffffffff, 0x7f800000, 0x7f7fffff])(
     block.dispose();
   },
 );
+
+test(
+  'nor any bit of any operation and its gradient, whatever its shape',
+  async () => {
+    const clean = await bitsOfOperations();
+    poison(0xffffffff);
+    expect(await bitsOfOperations()).toEqual(clean);
+  },
+  COMPILING,
+);
+
+/** The bits of every operation's cases and of their gradients. */
+async function bitsOfOperations(): Promise<Record<string, string[]>> {
+  const found: Record<string, string[]> = {};
+  for (const [name, { declaration, apply }] of operations) {
+    for (const { inputs, attributes } of declaration.cases) {
+      const computed = scope(() => {
+        const tensors = inputs.map((input, i) => {
+          const isNumber = (declaration.dtypes?.[i] ?? 'f32') === 'f32' && !declaration.frozen?.includes(i);
+          return makeInput(input, i + 1).toTensor(device, isNumber);
+        });
+        const y = apply(tensors, attributes);
+        const trainable = tensors.filter((each) => each.trainable);
+        const weights = tensor(device, uniformValues(y.size, 1, [99, 7], 0), y.shape);
+        return declaration.gradient ? [y, ...gradients(total(multiply(y, weights)), trainable)] : [y];
+      });
+      found[`${name} ${JSON.stringify(inputs)}`] = await bitsOfAll(computed);
+      for (const each of computed) each.dispose();
+    }
+  }
+  return found;
+}
 
 test('another order of allocations changes no bit', async () => {
   const held: Storage[] = [];

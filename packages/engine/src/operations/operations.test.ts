@@ -1,57 +1,23 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
-  type CaseInput,
   Device,
   gradients,
   multiply,
   type OperationDeclaration,
   operations,
-  philox,
   type ReferenceArray,
   scope,
-  type Tensor,
   tensor,
   total,
   uniformValues,
 } from '../index.ts';
-import { sizeOf } from '../tensor.ts';
+import { makeInput } from '../testing/inputs.ts';
 
 let device: Device;
 beforeAll(async () => {
   device = await Device.open();
 });
 afterAll(() => device.close());
-
-/** Values of an input as the device holds them: the reference starts from the same roundings. */
-function makeInput(
-  input: CaseInput,
-  seed: number,
-): { array: ReferenceArray; toTensor: (trainable: boolean) => Tensor } {
-  if (Array.isArray(input)) {
-    const values = uniformValues(sizeOf(input), 2, [seed, 7], 0);
-    return floatInput(values, input);
-  }
-  if ('positive' in input) {
-    const values = uniformValues(sizeOf(input.shape), 1, [seed, 7], 0).map((value) => value + 1.5);
-    return floatInput(values as Float32Array<ArrayBuffer>, input.shape);
-  }
-  const { shape, below } = input as { shape: number[]; below: number };
-  const words = Uint32Array.from(
-    { length: sizeOf(shape) },
-    (_, i) => philox([i, 0, 0, 0], [seed, 7])[0] % below,
-  );
-  return {
-    array: { data: Float64Array.from(words), shape },
-    toTensor: () => tensor(device, words, shape),
-  };
-}
-
-function floatInput(values: Float32Array<ArrayBuffer>, shape: readonly number[]) {
-  return {
-    array: { data: Float64Array.from(values), shape },
-    toTensor: (trainable: boolean) => tensor(device, values, shape, { trainable }),
-  };
-}
 
 function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void {
   expect(actual.length).toBe(expected.length);
@@ -103,7 +69,7 @@ describe.each([...operations])('%s', (_name, { declaration, apply }) => {
     const differentiable = arrays.map((_, i) => isDifferentiable(declaration, i));
 
     const { output, computed, weights } = scope(() => {
-      const inputs = made.map(({ toTensor }, i) => toTensor(differentiable[i]!));
+      const inputs = made.map(({ toTensor }, i) => toTensor(device, differentiable[i]!));
       const y = apply(inputs, attributes);
       const w = uniformValues(y.size, 1, [99, 7], 0);
       if (!declaration.gradient) return { output: y, computed: [], weights: w };

@@ -1,0 +1,37 @@
+import type { Device } from '../device.ts';
+import { type CaseInput, philox, type ReferenceArray, type Tensor, tensor, uniformValues } from '../index.ts';
+import { sizeOf } from '../tensor.ts';
+
+/** A made-up input of an operation: the values for its reference, and the same as a tensor. */
+export interface MadeInput {
+  array: ReferenceArray;
+  toTensor(device: Device, trainable: boolean): Tensor;
+}
+
+/** Values of an input as the device holds them: the reference starts from the same roundings. */
+export function makeInput(input: CaseInput, seed: number): MadeInput {
+  if (Array.isArray(input)) {
+    const values = uniformValues(sizeOf(input), 2, [seed, 7], 0);
+    return floatInput(values, input);
+  }
+  if ('positive' in input) {
+    const values = uniformValues(sizeOf(input.shape), 1, [seed, 7], 0).map((value) => value + 1.5);
+    return floatInput(values as Float32Array<ArrayBuffer>, input.shape);
+  }
+  const { shape, below } = input as { shape: number[]; below: number };
+  const words = Uint32Array.from(
+    { length: sizeOf(shape) },
+    (_, i) => philox([i, 0, 0, 0], [seed, 7])[0] % below,
+  );
+  return {
+    array: { data: Float64Array.from(words), shape },
+    toTensor: (device) => tensor(device, words, shape),
+  };
+}
+
+function floatInput(values: Float32Array<ArrayBuffer>, shape: readonly number[]): MadeInput {
+  return {
+    array: { data: Float64Array.from(values), shape },
+    toTensor: (device, trainable) => tensor(device, values, shape, { trainable }),
+  };
+}
