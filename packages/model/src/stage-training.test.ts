@@ -1,4 +1,4 @@
-import { Device, scope, tensor, uniformValues } from '@s3t/engine';
+import { Device, philox, scope, tensor, uniformValues } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { baseActivations } from './activations.ts';
 import { ModelError } from './errors.ts';
@@ -19,7 +19,7 @@ import {
   tinyWeights,
   type Values,
 } from './testing/tiny.ts';
-import { logitsReference, lossReference, rowsOf } from './testing/vit-reference.ts';
+import { logitsReference, lossReference, type ReferenceAdapter, rowsOf } from './testing/vit-reference.ts';
 import { embed, encoderLayer } from './vit.ts';
 
 const RECORDS = 11;
@@ -89,16 +89,22 @@ async function lossesOf(task: StageTask): Promise<{ losses: Map<number, number>;
   return { losses, values };
 }
 
-/** The float64 loss of some records of what enters `layer`, under the given adapters and head. */
-function referenceLoss(layer: number, values: Values, records: readonly number[]): number {
+/**
+ * The float64 loss of some records of what enters `layer`, under the given adapters and head.
+ * @param dropoutAt what an adapter sees in a row of the batch
+ */
+function referenceLoss(
+  layer: number,
+  values: Values,
+  records: readonly number[],
+  dropoutAt?: (row: number) => ReferenceAdapter['dropout'],
+): number {
   const weights = tinyWeights();
-  const adapter = { values, scale: loraScale(FORM.lora) };
-  const losses = records.map((record) =>
-    lossReference(
-      logitsReference(TINY, weights, layer, rowsOf(rowOf(layer, record), TINY.hidden_size), adapter),
-      LABELS[record]!,
-    ),
-  );
+  const losses = records.map((record, row) => {
+    const adapter = { values, scale: loraScale(FORM.lora), dropout: dropoutAt?.(row) };
+    const entering = rowsOf(rowOf(layer, record), TINY.hidden_size);
+    return lossReference(logitsReference(TINY, weights, layer, entering, adapter), LABELS[record]!);
+  });
   return losses.reduce((a, b) => a + b, 0) / losses.length;
 }
 
@@ -146,6 +152,55 @@ describe('training', () => {
     const { values } = await run(3);
     const after = new Map([...PREFIX[0]!.values, ...values]);
     expect((await run(4)).losses.get(4)! / referenceLoss(2, after, all) - 1).toBeCloseTo(0, 5);
+  });
+});
+
+describe('dropout', () => {
+  it('draws a mask of its own for every step, layer and target, from the key alone', async () => {
+    const [rate, key] = [0.5, [1234, 5678]] as const;
+    const form = { ...FORM, lora: { ...FORM.lora, dropout: rate } };
+    /** One batch a step, at a constant rate: a run of k + 1 steps goes through the values that a run of k returns. */
+    const run = async (epochs: number) => {
+      const training = constantRate({ epochs, batchSize: RECORDS, learningRate: 0.05 });
+      let last = 0;
+      const values = await trainStage(
+        base,
+        taskOf({ form, key, layers: [3, 2], training, activation }),
+        ({ loss }) => {
+          last = loss ?? last;
+        },
+      );
+      return { values, last };
+    };
+    const activation: StageTask['activation'] = (record, target) => target.set(rowOf(2, record));
+    /** The masks as documented: word i of the step's stream for element i of [rows, tokens, width]. */
+    const masks =
+      (step: number, streamOf: (layer: number, target: string) => number) =>
+      (row: number): ReferenceAdapter['dropout'] =>
+      (x, layer, target) => {
+        // The top layer's query is computed for the class token alone.
+        const tokens = layer === 3 && target === 'query' ? 1 : x.length;
+        return x
+          .slice(0, tokens)
+          .map((values, token) =>
+            values.map((value, i) => {
+              const at = (row * tokens + token) * TINY.hidden_size + i;
+              const word = philox([Math.floor(at / 4), step, streamOf(layer, target), 0], key)[at % 4]!;
+              return word >= rate * 2 ** 32 ? value / (1 - rate) : 0;
+            }),
+          )
+          .concat(x.slice(tokens));
+      };
+    const stream = (layer: number, target: string) => layer * 3 + ['query', 'key', 'value'].indexOf(target);
+    const [{ values }, { last }] = [await run(3), await run(4)];
+    const order = taskOf().order(3) as number[];
+    const off = (...of: Parameters<typeof masks>) =>
+      Math.abs(last / referenceLoss(2, values, order, masks(...of)) - 1);
+    expect(off(3, stream)).toBeLessThan(1e-5);
+    // The loss tells other masks apart.
+    expect(off(2, stream)).toBeGreaterThan(1e-3);
+    expect(off(3, (layer, target) => stream(layer, target) % 3)).toBeGreaterThan(1e-3);
+    expect(off(3, (layer) => layer * 3)).toBeGreaterThan(1e-3);
   });
 });
 
@@ -284,7 +339,7 @@ describe('the bytes of a stage', () => {
       digests.set(bytes, name);
     }
     expect((await bytesOf(second(), tinyBase(device, 2))).equals(below)).toBe(false);
-  }, 120_000);
+  });
 });
 
 describe('the prefix of a stage', () => {

@@ -12,6 +12,8 @@ export type Named = ReadonlyMap<string, Vector>;
 export interface ReferenceAdapter {
   values: Named;
   scale: number;
+  /** What an adapter sees of its input while it is trained. */
+  dropout?: (x: Rows, layer: number, target: string) => Rows;
 }
 
 const PROJECTION = 'vit.embeddings.patch_embeddings.projection';
@@ -58,7 +60,8 @@ export function layerReference(
     const name = `base_model.model.${layer}.attention.attention.${target}`;
     const [down, up] = ['A', 'B'].map((part) => adapter?.values.get(`${name}.lora_${part}.weight`));
     if (!adapter || !down || !up) return base;
-    const change = linear(linear(input, down), up);
+    const seen = adapter.dropout ? adapter.dropout(input, number, target) : input;
+    const change = linear(linear(seen, down), up);
     return base.map((row, i) => row.map((value, j) => value + adapter.scale * change[i]![j]!));
   };
   const norm = (input: Rows, name: string) =>
