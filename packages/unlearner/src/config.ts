@@ -4,6 +4,8 @@ import * as v from 'valibot';
 import { UnlearnerError } from './errors.ts';
 
 const count = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(1, 'must be at least 1'));
+/** What the partition can tell apart without bias. */
+const places = v.pipe(count, v.maxValue(2 ** 24, 'must be at most 16777216'));
 const fraction = v.pipe(v.number(), v.minValue(0, 'must be at least 0'), v.maxValue(1, 'must be at most 1'));
 const positive = v.pipe(v.number(), v.gtValue(0, 'must be more than 0'));
 const text = v.pipe(v.string(), v.nonEmpty('must not be empty'));
@@ -38,15 +40,18 @@ const training = v.strictObject({
   schedule: v.optional(v.picklist(['constant', 'linear', 'cosine']), 'linear'),
   warmup: v.optional(fraction, 0.03),
   clipNorm: v.optional(v.nullable(positive), null),
-  seed: v.optional(v.pipe(v.number(), v.safeInteger('must be a whole number'), v.minValue(0)), 1),
+  seed: v.optional(
+    v.pipe(v.number(), v.safeInteger('must be a whole number'), v.minValue(0, 'must be at least 0')),
+    1,
+  ),
 });
 
 const schema = v.strictObject({
   base: text,
   task: v.picklist(['image-classification'], 'must be "image-classification": the one task there is so far'),
   data,
-  shards: count,
-  slices: count,
+  shards: places,
+  slices: places,
   budget: v.optional(count, 1),
   sequences: v.optional(
     v.strictObject({

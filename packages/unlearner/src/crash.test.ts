@@ -1,90 +1,130 @@
-import { cp } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir } from 'node:fs/promises';
 import { philox } from '@s3t/engine';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Work, WorkChild } from './testing/child.ts';
 import { sharedDevice } from './testing/device.ts';
 import { Project } from './testing/project.ts';
 import { expectOnlyActiveFiles, expectSame, type Snapshot, snapshotOf } from './testing/snapshot.ts';
+import type { Receipt } from './types.ts';
 
 /** Starting, killing and opening processes: slow on a busy machine. */
 const PATIENCE = 600_000;
-const KILLS_IN_TRAINING = 12;
+const KILLS_WHILE_CREATING = 2;
+const KILLS_IN_TRAINING = 9;
 const KILLS_IN_ERASING = 10;
 
 const device = sharedDevice();
 let project: Project;
 let trained: Snapshot;
 let erased: Snapshot;
-/** How many lines the child prints in an uninterrupted training. */
-let lines = 0;
-
-const ids = () => [project.idsIn(0, 1)[0]!, project.idsIn(1, 0)[0]!];
+let victims: string[];
 
 beforeAll(async () => {
   project = await Project.make();
+  // One record after the other, from every slice of both shards in turn.
+  victims = Array.from(
+    { length: KILLS_IN_ERASING },
+    (_, i) => project.idsIn(i % 2, i % 3)[Math.floor(i / 6)]!,
+  );
   await using run = await project.open('clean', { device: device() });
-  run.on(() => lines++);
   await run.train();
   trained = await snapshotOf(run);
-  await run.close();
-  await project.copy('clean', 'trained');
-  await using again = await project.open('clean', { device: device() });
-  await again.erase(ids());
-  erased = await snapshotOf(again);
+  await run.erase(victims);
+  await run.repair();
+  erased = await snapshotOf(run);
 }, PATIENCE);
 afterAll(() => project[Symbol.asyncDispose]());
 
 /** A random number below `bound`, the same in every run of the test. */
 const below = (bound: number, draw: number) => philox([draw, 0, 0, 0], [20, 6])[0] % bound;
 
-/** Starts the work and kills it: after so many lines, and so many milliseconds more. Returns what it had said. */
-async function killed(work: Work, printed: number, milliseconds: number): Promise<WorkChild> {
-  const child = new WorkChild();
+/** Children that load while the one before works. */
+let spare = new WorkChild();
+afterAll(() => spare.kill());
+
+/** Starts the work and kills it: after so many lines from `ready` on, and so many milliseconds more. */
+async function killed(work: Work, lines: number, milliseconds: number): Promise<WorkChild> {
+  const child = spare;
   await child.said('ready');
+  spare = new WorkChild();
   child.begin(work);
-  await child.printed(printed);
+  await child.printed(1 + lines);
   await new Promise((resolve) => setTimeout(resolve, milliseconds));
   await child.kill();
+  expect(child.line('failed')).toBeUndefined();
   return child;
 }
 
+/** What a finished and closed run folder holds: no lock, nothing temporary. */
+async function expectTidy(name: string): Promise<void> {
+  expect((await readdir(project.path(name))).sort()).toEqual(['adapters', 'ledger', 'run.json']);
+}
+
 test(
-  `training that is killed ${KILLS_IN_TRAINING} times ends in the same bytes`,
+  'training that is killed, from the creation of the run on, ends in the same bytes',
   async () => {
-    const run = project.path('killed');
-    await cp(join(inject('template'), 'ledger'), join(run, 'ledger'), { recursive: true });
-    const work: Work = { command: 'train', run, config: project.configFile };
-    for (let i = 0; i < KILLS_IN_TRAINING; i++)
-      // Early and late, between stages and within one: what is left to do gets less from kill to kill.
-      await killed(work, 1 + below(Math.ceil(lines / 3), i), below(40, 100 + i));
-    await using again = await project.open('killed', { device: device() });
-    await again.train();
-    expectSame(await snapshotOf(again), trained);
-    await expectOnlyActiveFiles(run, again);
+    const work: Work = { command: 'train', run: project.path('killed'), config: project.configFile };
+    for (let i = 0; i < KILLS_WHILE_CREATING; i++) await killed(work, 0, 100 + below(2500, i));
+    let unfinished = 0;
+    for (let i = 0; i < KILLS_IN_TRAINING; i++) {
+      // Some events and some milliseconds in: before a step, within one, while a stage is stored, between two.
+      const child = await killed(work, 2 + below(7, 10 + i), below(25, 20 + i));
+      if (child.line('opened') && !child.line('done')) unfinished++;
+    }
+    expect(unfinished).toBeGreaterThan(KILLS_IN_TRAINING / 2);
+    const run = await project.open('killed', { device: device() });
+    await run.train();
+    expectSame(await snapshotOf(run), trained);
+    expect((await run.verify()).identical).toBe(true);
+    await expectOnlyActiveFiles(project.path('killed'), run);
+    await run.close();
+    await expectTidy('killed');
   },
   PATIENCE,
 );
 
 test(
-  `an erasure that is killed at ${KILLS_IN_ERASING} moments is whole after the same request`,
+  'an erasure that is killed is whole after the same request, and what was acknowledged stays',
   async () => {
-    for (let i = 0; i < KILLS_IN_ERASING; i++) {
-      const name = `erasing-${i}`;
-      await project.copy('trained', name);
-      const run = project.path(name);
-      const work: Work = { command: 'erase', run, ids: ids(), idempotencyKey: 'once' };
-      // `ready` and `opened` come first; then it erases, in some tens of milliseconds.
-      const child = await killed(work, 3 + below(2, i), below(50, 200 + i));
-      await using again = await project.open(name, { device: device() });
-      const isWhole = (await again.status()).erased;
-      if (child.line('acknowledged')) expect(isWhole).toBe(ids().length);
-      expect([0, ids().length]).toContain(isWhole);
-      const receipt = await again.erase(ids(), { idempotencyKey: 'once' });
-      expect(receipt.records).toBe(ids().length);
-      expect(await snapshotOf(again)).toEqual(erased);
-      await expectOnlyActiveFiles(run, again);
+    const told: Receipt[] = [];
+    const found = new Set<string>();
+    for (const [i, id] of victims.entries()) {
+      const request = { ids: [id], idempotencyKey: `request-${i}` };
+      // It has opened the run and erases: some tens of milliseconds in which it may be killed.
+      const lines = ['opened', 'version', 'erased'].indexOf(['opened', 'opened', 'version'][i % 3]!) + 1;
+      const child = await killed(
+        { command: 'erase', run: project.path('killed'), ...request },
+        lines,
+        below(i % 3 === 2 ? 6 : 24, 40 + i),
+      );
+      const receipt = child.line('acknowledged')?.receipt as Receipt | undefined;
+      const run = await project.open('killed', { device: device() });
+      // Opening finishes what was begun: all of the erasure is there, or nothing.
+      const { erased: count } = await run.status();
+      expect([i, i + 1]).toContain(count);
+      if (receipt) {
+        expect(count).toBe(i + 1);
+        told.push(receipt);
+      }
+      found.add(receipt ? 'acknowledged' : count > i ? 'begun' : 'nothing');
+      await expectOnlyActiveFiles(project.path('killed'), run);
+      const answer = await run.erase(request.ids, request);
+      expect(answer.repeated ?? false).toBe(count > i);
+      expect(answer.records).toBe(1);
+      for (const { repeated: _, ...before } of told)
+        expect(await run.receipt(before.erasure)).toEqual(before);
+      // Every third time it is repaired, so that there is more to erase.
+      if (i % 3 === 2) await run.repair();
+      await run.close();
     }
+    expect(found.size).toBeGreaterThan(1);
+    const run = await project.open('killed', { device: device() });
+    await run.repair();
+    expectSame(await snapshotOf(run), erased);
+    expect((await run.verify()).identical).toBe(true);
+    await expectOnlyActiveFiles(project.path('killed'), run);
+    await run.close();
+    await expectTidy('killed');
   },
   PATIENCE,
 );

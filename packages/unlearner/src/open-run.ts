@@ -69,7 +69,9 @@ export async function openRun({
   device: shared,
 }: OpenOptions): Promise<OpenedRun> {
   const given = configFile === undefined ? null : await readConfig(configFile);
-  const store = await storeOf(folder);
+  const store = await storeOf(folder).catch((error) => {
+    throw translate(error);
+  });
   if (!given && store === null) throw noRun(folder);
   const device = shared ?? (await Device.open());
   let ledger: Ledger | null = null;
@@ -150,15 +152,19 @@ async function prepareRun(device: Device, located: LocatedConfig): Promise<Prepa
 
 /** Where a run's ledger lies: the one thing that must be known before the ledger can be read. */
 async function storeOf(folder: string): Promise<string | null> {
+  const file = join(folder, RUN_FILE);
+  let text: string;
   try {
-    return (JSON.parse(await readFile(join(folder, RUN_FILE), 'utf8')) as { store: string }).store;
+    text = await readFile(file, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new UnlearnerError(
-      'corrupt',
-      `${join(folder, RUN_FILE)}: cannot be read: ${(error as Error).message}`,
-    );
+    throw error;
   }
+  try {
+    const { store } = JSON.parse(text) as { store: unknown };
+    if (typeof store === 'string') return store;
+  } catch {}
+  throw new UnlearnerError('corrupt', `${file}: is not what this program wrote`);
 }
 
 async function writeStore(folder: string, store: string): Promise<void> {

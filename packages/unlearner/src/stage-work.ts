@@ -5,11 +5,13 @@ import {
   type BaseModel,
   encodeStage,
   type FrozenStage,
+  ModelError,
   type StageForm,
   type StageProgress,
   trainStage,
 } from '@s3t/model';
 import type { RunConfig } from './config.ts';
+import { UnlearnerError } from './errors.ts';
 import type { KeptActivations } from './kept-activations.ts';
 import type { RunRecord } from './run-data.ts';
 
@@ -53,7 +55,11 @@ export async function workStage(
     },
     onProgress,
     signal,
-  );
+  ).catch((error) => {
+    // It had all it needs: what is left to go wrong is how it was asked to train.
+    if (error instanceof ModelError) throw new UnlearnerError('config', error.message, { cause: error });
+    throw error;
+  });
   return { values, bytes: encodeStage(form, layers, values) };
 }
 

@@ -1,0 +1,653 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Ledger, openLedger } from '@s3t/ledger';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { UnlearnerError, type UnlearnerErrorCode } from './errors.ts';
+import { WorkChild } from './testing/child.ts';
+import { sharedDevice } from './testing/device.ts';
+import { imageOf, madeRecord, madeRecords } from './testing/pictures.ts';
+import { type ConfigChange, Project } from './testing/project.ts';
+import { expectSame, snapshotOf } from './testing/snapshot.ts';
+import { type TinyBase, tinyBase, writeBase } from './testing/tiny-base.ts';
+import { Unlearner } from './unlearner.ts';
+
+const device = sharedDevice();
+let project: Project;
+
+beforeAll(async () => {
+  project = await Project.make({ records: madeRecords(24) });
+  const run = await project.open('trained', { device: device() });
+  await run.train();
+  await run.close();
+});
+afterAll(() => project[Symbol.asyncDispose]());
+
+/** The work is refused in one line that says all of `parts`, with the right code. */
+async function refused(
+  work: Promise<unknown>,
+  code: UnlearnerErrorCode,
+  ...parts: string[]
+): Promise<UnlearnerError> {
+  const error = await work.then(
+    () => expect.unreachable('it was not refused'),
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(UnlearnerError);
+  const { message } = error as UnlearnerError;
+  expect(message).toMatch(/^[^\n]+$/);
+  for (const part of parts) expect(message).toContain(part);
+  expect({ code: (error as UnlearnerError).code, message }).toEqual({ code, message });
+  return error as UnlearnerError;
+}
+
+let created = 0;
+
+/** Creating a run is refused, and leaves nothing behind that a second try would trip over. */
+async function creationRefused(config: string, code: UnlearnerErrorCode, ...parts: string[]): Promise<void> {
+  const run = project.path(`refused-${created++}`);
+  await refused(Unlearner.open({ run, config, device: device() }), code, ...parts);
+  expect(existsSync(run)).toBe(false);
+}
+
+describe('a configuration', () => {
+  const cases: [string, ConfigChange, string, string][] = [
+    ['an unknown field', { shard: 3 }, 'shard', 'did you mean shards?'],
+    [
+      'an unknown field of a section',
+      { training: { learningrate: 1 } },
+      'training.learningrate',
+      'did you mean learningRate?',
+    ],
+    ['an unknown field like none', { lora: { quantum: 1 } }, 'lora.quantum', 'there are rank, alpha'],
+    [
+      'an unknown field of the sequences',
+      { sequences: { strategie: 'cyclic' } },
+      'sequences.strategie',
+      'did you mean strategy?',
+    ],
+    ['a wrong type', { shards: '3' }, 'shards', 'must be number, not "3"'],
+    ['a number that is not whole', { slices: 1.5 }, 'slices', 'must be a whole number'],
+    ['a number too small', { budget: 0 }, 'budget', 'must be at least 1'],
+    [
+      'a field of a section of the wrong type',
+      { training: { epochs: null } },
+      'training.epochs',
+      'must be number',
+    ],
+    ['a section of the wrong type', { training: 3 }, 'training', 'must be Object, not 3'],
+    ['a rate of one', { lora: { dropout: 1 } }, 'lora.dropout', 'must be less than 1'],
+    [
+      'a learning rate of zero',
+      { training: { learningRate: 0 } },
+      'training.learningRate',
+      'must be more than 0',
+    ],
+    ['an unknown schedule', { training: { schedule: 'step' } }, 'training.schedule', '"constant"'],
+    ['a missing field', { shards: undefined }, 'shards', 'is missing'],
+    ['a missing section', { data: undefined }, 'data', 'is missing'],
+    ['a missing field of a section', { data: { train: undefined } }, 'data.train', 'is missing'],
+    ['an empty path', { base: '' }, 'base', 'must not be empty'],
+    ['no labels', { data: { labels: undefined } }, 'data.labels', 'is missing'],
+    ['one label', { data: { labels: ['a'] } }, 'data.labels', 'at least two'],
+    ['a label twice', { data: { labels: ['a', 'b', 'a'] } }, 'data.labels', 'twice'],
+    ['a task there is not', { task: 'poetry' }, 'task', 'image-classification'],
+    ['a store there is not', { store: 'sqlite:x' }, 'store', 'postgres://'],
+    ['a budget above all orders', { budget: 7 }, 'budget', 'more than the 6 orders of 3 slices'],
+    ['more slices than layers', { slices: 4, shards: 1 }, 'slices', 'at most 3'],
+    ['an unknown strategy', { sequences: { strategy: 'best' } }, 'sequences.strategy', 'cyclic'],
+    ['an unknown target', { lora: { targets: ['query', 'mlp'] } }, 'lora.targets', 'query, key, value'],
+    ['a prior of the wrong length', { sequences: { prior: [0.5, 0.5] } }, 'sequences.prior', '3 of them'],
+    [
+      'a prior that does not sum to one',
+      { sequences: { prior: [0.5, 0.2, 0.2] } },
+      'sequences.prior',
+      'sum to 1',
+    ],
+    [
+      'a prior with a negative part',
+      { sequences: { prior: [1.5, -0.5, 0] } },
+      'sequences.prior.0',
+      'at most 1',
+    ],
+    ['a lookahead of zero', { sequences: { lookahead: 0 } }, 'sequences.lookahead', 'at least 1'],
+    ['a seed below zero', { training: { seed: -1 } }, 'training.seed', 'at least 0'],
+    ['more shards than can be', { shards: 2 ** 25 }, 'shards', '16777216'],
+  ];
+  test.each(cases)('with %s', async (_, change, field, problem) => {
+    const config = await project.writeConfig('bad.json', change);
+    await creationRefused(config, 'config', 'bad.json', `${field}:`, problem);
+  });
+
+  test('that is none', async () => {
+    await creationRefused(project.path('nowhere.json'), 'config', 'nowhere.json', 'no such file');
+    await creationRefused(project.folder, 'config', 'EISDIR');
+    for (const [text, problem] of [
+      ['{', 'not JSON'],
+      ['', 'not JSON'],
+      ['[]', 'base: is missing'],
+      ['null', 'must be Object'],
+      ['3', 'must be'],
+    ] as const) {
+      await writeFile(project.path('bad.json'), text);
+      await creationRefused(project.path('bad.json'), 'config', 'bad.json', problem);
+    }
+  });
+});
+
+describe('a base', () => {
+  const changed = (change: (base: TinyBase) => void) => async () => {
+    const base = tinyBase();
+    change(base);
+    await writeBase(project.path('bad-base'), base);
+  };
+  const broken = (file: string, bytes: (sound: Buffer) => Buffer | string | null) => async () => {
+    await changed(() => {})();
+    const path = project.path('bad-base', file);
+    const next = bytes(await readFile(path));
+    if (next === null) await rm(path);
+    else await writeFile(path, next);
+  };
+  const weights = 'model.safetensors';
+  const cases: [string, () => Promise<void>, string[]][] = [
+    [
+      'that is not there',
+      () => rm(project.path('bad-base'), { recursive: true, force: true }),
+      ['config.json', 'no such file'],
+    ],
+    ['without weights', broken(weights, () => null), [weights, 'no such file']],
+    [
+      'without a preprocessor',
+      broken('preprocessor_config.json', () => null),
+      ['preprocessor_config.json', 'no such file'],
+    ],
+    [
+      'with half of its weights',
+      broken(weights, (sound) => sound.subarray(0, sound.length / 2)),
+      [weights, 'past the end'],
+    ],
+    [
+      'with more bytes than weights',
+      broken(weights, (sound) => Buffer.concat([sound, Buffer.alloc(4)])),
+      [weights, '4 bytes follow'],
+    ],
+    ['with an empty file of weights', broken(weights, () => ''), [weights, 'too short']],
+    [
+      'with a file of weights of another kind',
+      broken(weights, () => Buffer.alloc(64, 7)),
+      [weights, 'header'],
+    ],
+    [
+      'with a configuration that is no JSON',
+      broken('config.json', () => '{"model_type":'),
+      ['config.json', 'not JSON'],
+    ],
+    [
+      'of another architecture',
+      changed(({ config }) => (config.model_type = 'bert')),
+      ['config.json', 'model_type', '"bert"'],
+    ],
+    [
+      'with a layer count of zero',
+      changed(({ config }) => (config.num_hidden_layers = 0)),
+      ['config.json', 'num_hidden_layers'],
+    ],
+    [
+      'with heads that do not fit',
+      changed(({ config }) => (config.num_attention_heads = 3)),
+      ['config.json', 'hidden_size'],
+    ],
+    [
+      'with patches that do not fit',
+      changed(({ config }) => (config.patch_size = 3)),
+      ['config.json', 'image_size'],
+    ],
+    [
+      'with dropout',
+      changed(({ config }) => (config.hidden_dropout_prob = 0.1)),
+      ['config.json', 'hidden_dropout_prob'],
+    ],
+    [
+      'with pixels of no size',
+      changed(({ preprocessor }) => delete preprocessor.size),
+      ['preprocessor_config.json', 'size'],
+    ],
+    [
+      'with another number of means',
+      changed(({ preprocessor }) => (preprocessor.image_mean = [0.5, 0.5])),
+      ['preprocessor_config.json', 'image_mean'],
+    ],
+    [
+      'with a deviation of zero',
+      changed(({ preprocessor }) => (preprocessor.image_std = [0])),
+      ['preprocessor_config.json', 'image_std'],
+    ],
+    [
+      'with pixels of another size than the model takes',
+      changed(({ preprocessor }) => (preprocessor.size = { width: 9, height: 8 })),
+      ['preprocessor_config.json', 'size'],
+    ],
+    [
+      'without one of its tensors',
+      changed(({ tensors }) => tensors.delete('vit.encoder.layer.1.output.dense.bias')),
+      [weights, 'vit.encoder.layer.1.output.dense.bias'],
+    ],
+    [
+      'with a tensor of another shape',
+      changed(({ tensors }) =>
+        tensors.set('vit.layernorm.bias', { shape: [15], values: new Float32Array(15) }),
+      ),
+      [weights, 'vit.layernorm.bias', '[15]', '[16]'],
+    ],
+  ];
+  test.each(cases)('%s', async (_, make, parts) => {
+    await make();
+    const config = await project.writeConfig('bad.json', { base: 'bad-base' });
+    await creationRefused(config, 'base', ...parts);
+  });
+});
+
+describe('data', () => {
+  const sound = () => madeRecords(24);
+  const rows = async (name: string) =>
+    (await readFile(project.path(`${name}.jsonl`), 'utf8'))
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const changed = (change: (rows: Record<string, unknown>[]) => unknown) => async () => {
+    await project.writeTrain(sound());
+    const data = await rows('train');
+    change(data);
+    await writeFile(project.path('bad.jsonl'), data.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  };
+  const cases: [string, () => Promise<void>, string[]][] = [
+    ['that is not there', () => rm(project.path('bad.jsonl'), { force: true }), ['bad.jsonl']],
+    ['of no records', () => writeFile(project.path('bad.jsonl'), ''), ['bad.jsonl', 'empty']],
+    ['that is no JSON', () => writeFile(project.path('bad.jsonl'), 'one, two\n'), ['bad.jsonl', 'line 1']],
+    [
+      'with an id twice',
+      changed((data) => (data[7]!.id = 'person-3')),
+      ['bad.jsonl', 'line 8', '"id"', 'person-3'],
+    ],
+    ['without an id', changed((data) => delete data[2]!.id), ['bad.jsonl', 'line 3', '"id"', 'missing']],
+    [
+      'with an unknown label',
+      changed((data) => (data[4]!.label = 'middle')),
+      ['bad.jsonl', 'line 5', '"label"', 'middle'],
+    ],
+    [
+      'without a label',
+      changed((data) => delete data[1]!.label),
+      ['bad.jsonl', 'line 2', '"label"', 'missing'],
+    ],
+    [
+      'with a picture that is not there',
+      changed((data) => (data[0]!.path = 'gone.png')),
+      ['bad.jsonl', '"path"', 'gone.png'],
+    ],
+    [
+      'with too few records for its slices',
+      changed((data) => data.splice(3)),
+      ['bad.jsonl', 'slice', 'use fewer'],
+    ],
+  ];
+  test.each(cases)('%s', async (_, make, parts) => {
+    await make();
+    const config = await project.writeConfig('bad.json', { data: { train: 'bad.jsonl' } });
+    await creationRefused(config, 'data', ...parts);
+  });
+
+  test('with a picture that cannot be read stops training by name', async () => {
+    await changed(() => {})();
+    const config = await project.writeConfig('bad.json', { data: { train: 'bad.jsonl' } });
+    const file = project.path('train', 'person-5.png');
+    const picture = await readFile(file);
+    await writeFile(file, picture.subarray(0, picture.length - 30));
+    const run = await project.open('unreadable', { device: device(), config });
+    await refused(run.train(), 'data', 'person-5.png', 'decoded');
+    // It can be erased like any other; the rest is trained.
+    await run.erase(['person-5']);
+    await run.train();
+    expect((await run.status()).missing).toBe(0);
+    await run.close();
+    await writeFile(file, picture);
+  });
+
+  test('that changed since the run began is refused by name, and the run waits for the old', async () => {
+    await project.copy('trained', 'changing');
+    const all = sound();
+    const changes: [typeof all, string][] = [
+      [all.with(6, { ...madeRecord(6, 77) }), 'record person-6 was changed'],
+      [all.with(6, { ...all[6]!, label: 'top' }), 'record person-6 was changed'],
+      [[...all, madeRecord(99)], 'record person-99 is not part of this run'],
+      [all.toSpliced(4, 1), '1 records of the run are missing'],
+    ];
+    const run = await project.open('changing', { device: device() });
+    const before = await run.status();
+    await run.erase(['person-1']);
+    const after = await run.status();
+    for (const [records, problem] of changes) {
+      await project.writeTrain(records);
+      await refused(run.repair(), 'data', 'train.jsonl', problem);
+      await refused(run.verify(), 'data', 'train.jsonl', problem);
+      expect(await run.status()).toEqual(after);
+      expect((await run.predict([imageOf(all[0]!)])).version).toBe(after.version);
+    }
+    await project.writeTrain(all);
+    await run.repair();
+    expect((await run.verify()).identical).toBe(true);
+    expect((await run.status()).records).toBe(before.records - 1);
+    await run.close();
+  });
+
+  test('to measure with may be missing or wrong, and be put right', async () => {
+    await project.copy('trained', 'measured');
+    const run = await project.open('measured', { device: device() });
+    const file = project.path('eval.jsonl');
+    const text = await readFile(file, 'utf8');
+    await rm(file);
+    await refused(run.evaluate(), 'data', 'eval.jsonl');
+    await writeFile(file, text.replace('"label":"top"', '"label":"middle"'));
+    await refused(run.evaluate(), 'data', 'eval.jsonl', 'middle');
+    await writeFile(file, text);
+    expect((await run.evaluate()).examples).toBe(10);
+    await run.close();
+    const config = await project.writeConfig('no-eval.json', { data: { eval: undefined } });
+    const without = await project.open('no-eval', { device: device(), config });
+    await refused(without.evaluate(), 'config', 'data.eval', 'missing');
+    await without.close();
+  });
+});
+
+describe('an erasure', () => {
+  test('that is refused changes nothing', async () => {
+    await project.copy('trained', 'refusals');
+    const run = await project.open('refusals', { device: device() });
+    const first = await run.erase(['person-3'], { idempotencyKey: 'a' });
+    const before = await run.status();
+    const answer = await run.predict([imageOf(madeRecord(0))]);
+    await refused(run.erase([]), 'usage', 'records');
+    await refused(
+      run.erase(['person-4', 'nobody', 'no one']),
+      'unknown-record',
+      '2 of 3',
+      '"nobody", "no one"',
+      'nothing was erased',
+    );
+    await refused(run.erase(['\ud800']), 'unknown-record', 'records.0');
+    await refused(run.erase(['']), 'unknown-record');
+    await refused(run.erase([4 as unknown as string]), 'unknown-record', 'records.0');
+    await refused(
+      run.erase(['person-4', 'person-3']),
+      'already-erased',
+      '1 of 2',
+      '"person-3"',
+      'erased before',
+    );
+    await refused(run.erase(['person-4'], { idempotencyKey: 'a' }), 'idempotency-conflict', first.erasure);
+    await refused(
+      run.erase(Array.from({ length: 30 }, (_, i) => `x-${i}`)),
+      'unknown-record',
+      '30 of 30',
+      '"x-9", ...',
+    );
+    expect(await run.status()).toEqual(before);
+    expect(await run.predict([imageOf(madeRecord(0))])).toEqual(answer);
+    await run.close();
+  });
+
+  test('of the same records twice in one request, in any order, is one', async () => {
+    await project.copy('trained', 'doubles');
+    const run = await project.open('doubles', { device: device() });
+    const receipt = await run.erase(['person-7', 'person-8', 'person-7'], { idempotencyKey: 'k' });
+    expect(receipt.records).toBe(2);
+    expect(await run.erase(['person-8', 'person-7'], { idempotencyKey: 'k' })).toEqual({
+      ...receipt,
+      repeated: true,
+    });
+    expect((await run.status()).erased).toBe(2);
+    await run.close();
+  });
+
+  test('that is only tried changes nothing, and tells what would happen', async () => {
+    await project.copy('trained', 'tries');
+    const run = await project.open('tries', { device: device() });
+    const before = await run.status();
+    const trial = await run.erase(['person-9'], { dryRun: true });
+    expect(trial).toMatchObject({
+      dryRun: true,
+      records: 1,
+      before: { version: before.version, manifest: before.manifest },
+    });
+    expect(await run.status()).toEqual(before);
+    expect(await run.receipt(trial.erasure)).toBeNull();
+    await refused(run.erase(['nobody'], { dryRun: true }), 'unknown-record', '"nobody"');
+    const receipt = await run.erase(['person-9']);
+    expect(receipt.deactivated).toEqual(trial.deactivated);
+    expect(receipt.after).toEqual(trial.after);
+    await run.close();
+  });
+
+  test('leaves no digest in the ledger that anybody could make from a guessed id', async () => {
+    const digests: string[] = [];
+    for (const name of ['salt', 'other-salt']) {
+      const run = await project.open(name, { device: device() });
+      const { erasure } = await run.erase(['person-2']);
+      await run.close();
+      const ledger = await openLedger({ store: 'file:', folder: project.path(name) });
+      digests.push((await ledger.erasure(erasure))!.requestDigest);
+      await ledger.close();
+    }
+    // The same request in two runs on the same data.
+    expect(digests[0]).not.toBe(digests[1]);
+  });
+});
+
+describe('a run folder', () => {
+  test('without a run', async () => {
+    await refused(
+      Unlearner.open({ run: project.path('empty'), device: device() }),
+      'usage',
+      'empty',
+      'no run here',
+    );
+    expect(existsSync(project.path('empty'))).toBe(false);
+  });
+
+  test('that another process holds', async () => {
+    await project.copy('trained', 'held');
+    const child = new WorkChild();
+    child.begin({ command: 'hold', run: project.path('held') });
+    await child.said('opened');
+    await refused(project.open('held', { device: device() }), 'held', 'held', `process ${child.process.pid}`);
+    await child.kill();
+    const run = await project.open('held', { device: device() });
+    expect((await run.status()).missing).toBe(0);
+    // Nor twice in one process.
+    await refused(project.open('held', { device: device() }), 'held', `process ${process.pid}`);
+    await run.close();
+  });
+
+  test('of another configuration names the field', async () => {
+    const cases: [ConfigChange, string][] = [
+      [{ shards: 3 }, 'shards: is 3, but'],
+      [{ training: { seed: 2 } }, 'training.seed: is 2, but'],
+      [{ lora: { targets: ['query'] } }, 'lora.targets: is ["query"], but'],
+      [{ data: { eval: undefined } }, 'data.eval: is missing, but'],
+      [{ training: { clipNorm: 1 } }, 'training.clipNorm: is 1, but'],
+    ];
+    for (const [change, problem] of cases) {
+      const config = await project.writeConfig('another.json', change);
+      await refused(
+        project.open('trained', { device: device(), config }),
+        'config',
+        'another.json',
+        problem,
+        'trained',
+      );
+    }
+    // What a default fills in is no difference.
+    const config = await project.writeConfig('another.json', {
+      training: { weightDecay: 0.01 },
+      store: 'file:',
+    });
+    await (await project.open('trained', { device: device(), config })).close();
+  });
+
+  test('moved together with its project', async () => {
+    await using moved = await Project.make({ records: madeRecords(24) });
+    await project.copy('trained', 'moving');
+    execFileSync('cp', ['-r', project.path('moving'), moved.path('moving')]);
+    await rm(project.path('moving'), { recursive: true });
+    const away = project.path('base-away');
+    execFileSync('mv', [project.path('base'), away]);
+    try {
+      const run = await moved.open('moving', { device: device() });
+      await run.erase(['person-0']);
+      await run.repair();
+      expect((await run.verify()).identical).toBe(true);
+      await run.close();
+    } finally {
+      execFileSync('mv', [away, project.path('base')]);
+    }
+  });
+
+  test('whose base changed trains nothing and answers nothing, but erases', async () => {
+    await using other = await Project.make({ records: madeRecords(24) });
+    const run = await other.open('run', { device: device() });
+    await run.train();
+    await run.close();
+    await writeBase(other.path('base'), tinyBase({}, 2));
+    const changed = await other.open('run', { device: device() });
+    await refused(changed.train(), 'base', 'base changed');
+    await refused(changed.predict([imageOf(madeRecord(0))]), 'base', 'changed');
+    await refused(changed.evaluate(), 'base', 'changed');
+    expect((await changed.erase(['person-0'])).records).toBe(1);
+    await changed.close();
+    await writeBase(other.path('base'), tinyBase());
+    const restored = await other.open('run', { device: device() });
+    await restored.repair();
+    expect((await restored.verify()).identical).toBe(true);
+    await restored.close();
+  });
+
+  test('whose ledger was tampered with serves nothing', async () => {
+    await project.copy('trained', 'tampered');
+    const ledger = await openLedger({ store: 'file:', folder: project.path('tampered') });
+    const { database } = ledger as unknown as {
+      database: { db: { execute(sql: string): Promise<unknown> } };
+    };
+    await database.db.execute(`update entries set payload = '{}' where seq = 2`);
+    await ledger.close();
+    for (let attempt = 0; attempt < 2; attempt++)
+      await refused(project.open('tampered', { device: device() }), 'corrupt', 'entry 2 was changed');
+  });
+
+  test('whose files are broken serves nothing', async () => {
+    await project.copy('trained', 'broken');
+    await writeFile(project.path('broken', 'run.json'), '{"store"');
+    await refused(project.open('broken', { device: device() }), 'corrupt', 'run.json');
+    await project.copy('trained', 'lost');
+    const { shards } = await project.open('lost', { device: device() }).then(async (run) => {
+      const status = await run.status();
+      await run.close();
+      return status;
+    });
+    const weights = shards[0]!.sequences[0]!.stages[0]!.weights!;
+    await rm(project.path('lost', 'adapters', `${weights}.safetensors`));
+    await refused(project.open('lost', { device: device() }), 'corrupt', weights, 'missing');
+  });
+
+  test('that cannot be made', async () => {
+    await writeFile(project.path('file'), 'not a folder');
+    const run = join(project.path('file'), 'run');
+    await refused(Unlearner.open({ run, config: project.configFile, device: device() }), 'store', 'ENOTDIR');
+  });
+});
+
+describe('what goes wrong in the middle', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  test('a training that diverges says so, and the run goes on', async () => {
+    const config = await project.writeConfig('wild.json', { training: { learningRate: 1e30, epochs: 4 } });
+    const run = await project.open('wild', { device: device(), config });
+    await refused(run.train(), 'config', 'training.learningRate');
+    expect((await run.status()).missing).toBe(12);
+    expect(run.servedVersion).toBeNull();
+    await run.close();
+  });
+
+  test('an error of the ledger stops the training, and the same call goes on', async () => {
+    const run = await project.open('hiccup', { device: device() });
+    vi.spyOn(Ledger.prototype, 'publishStage').mockRejectedValueOnce(
+      Object.assign(new Error('ENOSPC: no space left on device, write'), {
+        errno: -28,
+        syscall: 'write',
+        code: 'ENOSPC',
+      }),
+    );
+    await refused(run.train(), 'store', 'ENOSPC');
+    await run.train();
+    const trained = await project.open('trained', { device: device() });
+    expectSame(await snapshotOf(run), await snapshotOf(trained));
+    await trained.close();
+    await run.close();
+  });
+
+  /** A file system so small that it is soon full; null where this process may not make one. */
+  async function tinyDisk(folder: string, bytes: number): Promise<(() => void) | null> {
+    await mkdir(folder, { recursive: true });
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder], { stdio: 'ignore' });
+    } catch {
+      return null;
+    }
+    return () => execFileSync('umount', ['-l', folder]);
+  }
+
+  test('a full disk while training', async ({ skip }) => {
+    const adapters = project.path('full', 'adapters');
+    const umount = await tinyDisk(adapters, 4 * 4096);
+    if (!umount) return skip('mounting takes root');
+    const run = await project.open('full', { device: device() });
+    try {
+      await refused(run.train(), 'store', adapters, 'ENOSPC');
+      const { missing, version } = await run.status();
+      expect(missing).toBeLessThan(12);
+      // What was trained is served, and erasing works on a full disk.
+      expect((await run.predict([imageOf(madeRecord(0))])).version).toBe(version);
+      expect((await run.erase([project.idsIn(0, 0)[0]!])).deactivated.length).toBeGreaterThan(0);
+      execFileSync('mount', ['-o', `remount,size=${2 ** 20}`, adapters], { stdio: 'ignore' });
+      await run.train();
+      expect((await run.status()).missing).toBe(0);
+      expect((await run.verify({ fromScratch: true })).identical).toBe(true);
+    } finally {
+      await run.close();
+      umount();
+    }
+  });
+
+  test('a disk too full for the ledger', async ({ skip }) => {
+    const ledger = project.path('crowded', 'ledger');
+    const umount = await tinyDisk(ledger, 300 * 2 ** 20);
+    if (!umount) return skip('mounting takes root');
+    try {
+      const run = await project.open('crowded', { device: device() });
+      // Takes all the room that is left: whatever the ledger has to add, it cannot.
+      const filler = join(ledger, 'filler');
+      execFileSync('sh', ['-c', `dd if=/dev/zero of=${filler} bs=4096 2>/dev/null || true`]);
+      await refused(run.train(), 'store', 'space');
+      await run.close();
+      await rm(filler);
+      const again = await project.open('crowded', { device: device() });
+      await again.train();
+      const trained = await project.open('trained', { device: device() });
+      expectSame(await snapshotOf(again), await snapshotOf(trained));
+      await trained.close();
+      await again.close();
+    } finally {
+      umount();
+    }
+  });
+});
