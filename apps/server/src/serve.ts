@@ -32,6 +32,7 @@ export async function serveRun(options: ServeOptions, listen: Listen): Promise<S
   const unlearner = await Unlearner.open({ run, config });
   let listener: Awaited<ReturnType<Listen>>;
   try {
+    await unlearner.rehearse();
     listener = await listen(createApp(unlearner, appOptions), { port, host, drainMs });
     await unlearner.publishUrl(listener.url);
   } catch (error) {

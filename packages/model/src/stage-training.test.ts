@@ -138,6 +138,17 @@ describe('training', () => {
     expect(seen.filter(({ loss }) => loss !== null).map(({ step }) => step)).toEqual([10, 12]);
   });
 
+  it('waits for its turn before every step', async () => {
+    const seen: string[] = [];
+    const turn = async () => {
+      seen.push('turn');
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    const training = { ...taskOf().training, epochs: 1 };
+    await trainStage(base, taskOf({ training, turn }), () => seen.push('step'));
+    expect(seen).toEqual(['turn', 'step', 'turn', 'step', 'turn', 'step']);
+  });
+
   it('goes on where the stage above left off: its head, then AdamW steps whose values come back', async () => {
     // With a constant rate a run of k + 1 steps goes through the values that a run of k steps returns.
     const run = (epochs: number) =>

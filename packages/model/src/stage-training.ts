@@ -61,6 +61,8 @@ export interface StageTask {
   labels: Uint32Array;
   /** The order of the records in an epoch. */
   order: (epoch: number) => ArrayLike<number>;
+  /** Awaited before each step: what is more urgent goes first. */
+  turn?: () => Promise<void>;
 }
 
 export interface StageProgress {
@@ -135,6 +137,7 @@ export async function trainStage(
     for (let epoch = 0; epoch < training.epochs; epoch++) {
       const order = task.order(epoch);
       for (let from = 0; from < order.length; from += batchSize) {
+        await task.turn?.();
         signal?.throwIfAborted();
         fillBatch(task, order, from, rowSize, host);
         inputs.x.write(host.x);

@@ -1,5 +1,6 @@
 import { type BaseModel, type Picture, preprocess } from '@s3t/model';
 import { UnlearnerError } from './errors.ts';
+import type { RightOfWay } from './right-of-way.ts';
 import type { Served, Serving } from './serving.ts';
 import type { Input, LabelScore, Prediction } from './types.ts';
 
@@ -15,14 +16,21 @@ export interface BatchLogits {
  * @param pixels [count, channels, height, width]
  * @throws UnlearnerError `unavailable` when nothing is served
  */
-export async function forward(serving: Serving, pixels: Float32Array, count: number): Promise<BatchLogits> {
+export async function forward(
+  { serving, erasures }: { serving: Serving; erasures: RightOfWay },
+  pixels: Float32Array,
+  count: number,
+): Promise<BatchLogits> {
   for (;;) {
+    await erasures.clear();
     const { served } = serving;
     if (!served)
       throw new UnlearnerError('unavailable', 'no shard has an active stage: train or repair the run first');
     const perPicture = pixels.length / count;
     const parts: Float32Array[][] = [];
-    for (let from = 0; from < count && serving.served === served; from += served.ensemble.largestBatch) {
+    for (let from = 0; from < count; from += served.ensemble.largestBatch) {
+      await erasures.clear();
+      if (serving.served !== served) break;
       const rows = Math.min(served.ensemble.largestBatch, count - from);
       const batch = pixels.subarray(from * perPicture, (from + rows) * perPicture);
       parts.push(await served.ensemble.forward(batch, rows));
@@ -86,10 +94,10 @@ function pictureOf(input: Input, path: string): Picture {
 
 /** Answers a batch: the softmax of the mean over shards of their logits, best label first. */
 export async function predict(
-  parts: { serving: Serving; base: BaseModel; labels: readonly string[] },
+  parts: { serving: Serving; erasures: RightOfWay; base: BaseModel; labels: readonly string[] },
   inputs: readonly Input[],
 ): Promise<Prediction> {
-  const { served, logits } = await forward(parts.serving, pixelsOf(parts.base, inputs), inputs.length);
+  const { served, logits } = await forward(parts, pixelsOf(parts.base, inputs), inputs.length);
   const answers = inputs.map((_, row) => scoresOf(meanRow(logits, row, parts.labels.length), parts.labels));
   return { version: served.version, manifest: served.manifest, stages: served.stages, answers };
 }

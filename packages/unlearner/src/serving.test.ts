@@ -212,6 +212,29 @@ describe('no answer after an erasure was acknowledged comes from what it deactiv
   });
 });
 
+test('an erasure goes before the predictions that come after it', async () => {
+  await using run = await trained('first');
+  const forward = vi.spyOn(Ensemble.prototype, 'forward');
+  const { reached, release } = gate(Ledger.prototype, 'erase', 'before');
+  const erasing = run.erase([project.idsIn(0, 0)[0]!]);
+  await reached;
+  const predicting = run.predict([inputs[0]!]);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(forward).not.toHaveBeenCalled();
+  release();
+  const { after } = await erasing;
+  expect((await predicting).version).toBe(after.version);
+  expect(forward).toHaveBeenCalledTimes(1);
+});
+
+test('a rehearsed erasure changes nothing', async () => {
+  await using run = await trained('rehearsed');
+  const before = await run.status();
+  await run.rehearse();
+  expect(await run.status()).toEqual(before);
+  expect((await run.verify()).identical).toBe(true);
+});
+
 describe('when every first slice was hit', () => {
   test('nothing is served until it is repaired', async () => {
     await using run = await trained('nothing');

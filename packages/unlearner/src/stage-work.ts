@@ -25,6 +25,8 @@ export interface StageContext {
   prefix: readonly FrozenStage[];
   /** The records of its slices. */
   records: readonly RunRecord[];
+  /** Awaited before each step: what is more urgent goes first. */
+  turn?: () => Promise<void>;
 }
 
 /**
@@ -32,7 +34,7 @@ export interface StageContext {
  * of their keys, each epoch's order is a keyed hash, and all randomness is keyed by the id.
  */
 export async function workStage(
-  { base, form, config, activations, prefix, records }: StageContext,
+  { base, form, config, activations, prefix, records, turn }: StageContext,
   plan: StagePlan,
   onProgress: (progress: StageProgress) => void,
   signal?: AbortSignal,
@@ -52,6 +54,7 @@ export async function workStage(
       activation: (record, target) => activations.read(ordered[record]!.key, lowest, target),
       labels: Uint32Array.from(ordered, ({ label }) => label),
       order: (epoch) => epochOrder(plan.id, epoch, ordered),
+      turn,
     },
     onProgress,
     signal,

@@ -8,6 +8,7 @@ import { Mutex } from './mutex.ts';
 import { type OpenedRun, type OpenOptions, openRun, translate } from './open-run.ts';
 import { predict } from './predict.ts';
 import { receiptOf } from './receipts.ts';
+import { RightOfWay } from './right-of-way.ts';
 import { matchRecords, type RunRecord, readSplit } from './run-data.ts';
 import { Serving } from './serving.ts';
 import { statusOf } from './status.ts';
@@ -45,6 +46,7 @@ export class Unlearner {
   readonly #listeners: Set<Listener> = new Set();
   /** Erasures and publications, one after the other: each ends with the ensemble that its version names. */
   readonly #changes = new Mutex();
+  readonly #erasures = new RightOfWay();
   readonly #work = new Mutex();
   readonly #closing = new AbortController();
   readonly #pending: Set<Promise<unknown>> = new Set();
@@ -73,6 +75,7 @@ export class Unlearner {
       setting,
       sequences: run.sequences,
       records: () => this.#trainingRecords(),
+      erasures: this.#erasures,
       emit: (event) => this.#emit(event),
       exclusively: (section) => this.#changes.run(section),
       refresh: () => this.#refresh(),
@@ -139,8 +142,7 @@ export class Unlearner {
   async predict(inputs: readonly Input[]): Promise<Prediction> {
     if (inputs.length === 0) throw new UnlearnerError('usage', 'inputs: there are none');
     this.#assertOwnBase();
-    const { base } = this.#opened;
-    return this.#guard(() => predict({ serving: this.#serving, base, labels: this.labels }, inputs));
+    return this.#guard(() => predict(this.#answering(), inputs));
   }
 
   /** Measures what is served on the configuration's evaluation data. */
@@ -156,7 +158,7 @@ export class Unlearner {
         });
       }
       const records = await this.#evaluation;
-      return evaluate({ serving: this.#serving, base: this.#opened.base, labels: this.labels }, records);
+      return evaluate(this.#answering(), records);
     });
   }
 
@@ -170,31 +172,55 @@ export class Unlearner {
     const { dryRun = false, idempotencyKey, receivedAt = Date.now() } = options;
     if (ids.length === 0) throw new UnlearnerError('usage', 'records: there are none');
     return this.#guard(() =>
+      this.#erasures.hold(() =>
+        this.#changes.run(() => this.#erase(ids, { dryRun, idempotencyKey, receivedAt })),
+      ),
+    );
+  }
+
+  async #erase(
+    ids: readonly string[],
+    { dryRun, idempotencyKey, receivedAt }: Omit<EraseOptions, 'receivedAt'> & { receivedAt: number },
+  ): Promise<Receipt> {
+    const { ledger } = this.#opened;
+    if (this.#isUnfinished) await this.#finishAll();
+    const keys = keysOf(ids);
+    // Of commitments: a digest of the keys themselves would tell anybody who can guess an id whether it was erased.
+    const commitments = await Promise.all(keys.map((key) => ledger.commitment(key)));
+    const requestDigest = digestOf([...new Set(commitments)].sort());
+    const erased = await ledger
+      .erase({ keys, requestDigest, receivedAt, idempotencyKey, dryRun })
+      .catch((error) => {
+        throw named(error, ids);
+      });
+    if (erased.dryRun) return receiptOf(erased, receivedAt, Date.now());
+    if (erased.repeated) {
+      const row = await ledger.erasure(erased.erasure);
+      return { ...(row!.receipt as Receipt), repeated: true };
+    }
+    this.#isUnfinished = true;
+    this.#forget(ids, keys);
+    // The ensemble first: from the next line on no answer comes from what was erased.
+    await this.#refresh();
+    const receipt = await this.#finish(erased, receivedAt);
+    this.#isUnfinished = false;
+    this.#emit({ type: 'erased', receipt });
+    return receipt;
+  }
+
+  /**
+   * Goes through an erasure that is rolled back: after opening, the first real one finds its code compiled and its pages in
+   * memory, and takes no longer than those after it.
+   */
+  async rehearse(): Promise<void> {
+    const { ledger } = this.#opened;
+    await this.#guard(() =>
       this.#changes.run(async () => {
-        const { ledger } = this.#opened;
-        if (this.#isUnfinished) await this.#finishAll();
-        const keys = keysOf(ids);
-        // Of commitments: a digest of the keys themselves would tell anybody who can guess an id whether it was erased.
-        const commitments = await Promise.all(keys.map((key) => ledger.commitment(key)));
-        const requestDigest = digestOf([...new Set(commitments)].sort());
-        const erased = await ledger
-          .erase({ keys, requestDigest, receivedAt, idempotencyKey, dryRun })
-          .catch((error) => {
-            throw named(error, ids);
-          });
-        if (erased.dryRun) return receiptOf(erased, receivedAt, Date.now());
-        if (erased.repeated) {
-          const row = await ledger.erasure(erased.erasure);
-          return { ...(row!.receipt as Receipt), repeated: true };
+        for await (const { key } of ledger.records()) {
+          const request = { keys: [key], requestDigest: digestOf([key]), receivedAt: Date.now() };
+          await ledger.erase({ ...request, dryRun: true });
+          return;
         }
-        this.#isUnfinished = true;
-        this.#forget(ids, keys);
-        // The ensemble first: from the next line on no answer comes from what was erased.
-        await this.#refresh();
-        const receipt = await this.#finish(erased, receivedAt);
-        this.#isUnfinished = false;
-        this.#emit({ type: 'erased', receipt });
-        return receipt;
       }),
     );
   }
@@ -277,10 +303,12 @@ export class Unlearner {
     await ledger.adapters.sweep(new Set((await ledger.activeStages()).map(({ weights }) => weights)));
   }
 
-  /** Destroys the adapters that an erasure deactivated and acknowledges it. */
+  /** Destroys the adapters that an erasure deactivated, in the store and on the device, and acknowledges it. */
   async #finish(erased: Erased, receivedAt: number): Promise<Receipt> {
-    const { ledger } = this.#opened;
-    await ledger.adapters.destroyAll(erased.deactivated.map(({ weights }) => weights));
+    const { ledger, device } = this.#opened;
+    const files = erased.deactivated.map(({ weights }) => weights);
+    // On the device they are zeroed in the order of its queue: after what is still computed with them.
+    await Promise.all([ledger.adapters.destroyAll(files), device.idle()]);
     const destroyedAt = Date.now();
     const receipt = receiptOf(erased, receivedAt, destroyedAt);
     await ledger.acknowledge(erased.erasure, { acknowledgedAt: destroyedAt, destroyedAt, receipt });
@@ -331,6 +359,12 @@ export class Unlearner {
     const changed = 'records were erased during the verification; verify again';
     this.#erasure.abort(new UnlearnerError('unavailable', changed));
     this.#erasure = new AbortController();
+  }
+
+  /** What answering takes. */
+  #answering() {
+    const { base } = this.#opened;
+    return { serving: this.#serving, erasures: this.#erasures, base, labels: this.labels };
   }
 
   /** With another base the stages mean something else, and no manifest says so. */

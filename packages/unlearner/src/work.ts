@@ -10,6 +10,7 @@ import {
 } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { KeptActivations } from './kept-activations.ts';
+import type { RightOfWay } from './right-of-way.ts';
 import type { RunRecord } from './run-data.ts';
 import { workStage } from './stage-work.ts';
 import type { TrainingSummary, UnlearnerEvent, WorkOptions } from './types.ts';
@@ -33,6 +34,8 @@ export interface WorkerParts {
   /** The data, read when it is first needed. */
   records: () => Promise<ReadonlyMap<string, RunRecord>>;
   emit: (event: UnlearnerEvent) => void;
+  /** Erasures go before the next step. */
+  erasures: RightOfWay;
   /** Runs a section with no erasure in between. */
   exclusively: <T>(section: () => Promise<T>) => Promise<T>;
   /** Serves what is active now. Called within `exclusively`. */
@@ -135,7 +138,7 @@ export class Worker {
     place: { index: number; stages: number; steps: { done: number; total: number } },
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
-    const { ledger, base, form, config, emit, exclusively, refresh } = this.#parts;
+    const { ledger, base, form, config, erasures, emit, exclusively, refresh } = this.#parts;
     const { id, shard, position, slices } = plan;
     emit({
       type: 'stage-started',
@@ -155,7 +158,7 @@ export class Worker {
       const prefix = await this.#prefixOf(plan);
       const { done, total } = place.steps;
       const { bytes } = await workStage(
-        { base, form, config, activations, prefix, records },
+        { base, form, config, activations, prefix, records, turn: () => erasures.clear() },
         plan,
         ({ step, steps, loss }) =>
           emit({ type: 'step', stage: id, step, steps, doneSteps: done + step, totalSteps: total, loss }),
