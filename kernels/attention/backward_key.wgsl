@@ -1,28 +1,40 @@
-// The gradient of attention for keys and values: one invocation a key, one pass over the queries.
+// The gradient of attention for keys and values: one invocation a key, one pass over the queries of each head it serves.
 //   dv = sum weight * dy;  dk = scale * sum weight * (dot(dy, v) - inner) * q,  inner = dot(dy, y)
 
-const head_width4: u32 = 4u;
+const head_width4: u32 = 4u; // head width / 4
+const heads_per_key: u32 = 1u; // query heads that share the keys and values of one head
+const CAUSAL: bool = false; // query i sees the keys up to i + offset
+const MASKED: bool = false; // a key whose mask is 0 is seen by no query
 
-struct Params { queries: u32, keys: u32, heads: u32, scale: u32 }
+struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32 }
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
-@group(0) @binding(3) var<storage, read> log_sum: array<f32>;
-@group(0) @binding(4) var<storage, read> inner: array<f32>;
+@group(0) @binding(3) var<storage, read> mask: array<u32>;
+// Per query: log_sum and inner.
+@group(0) @binding(4) var<storage, read> rows: array<vec2f>;
 @group(0) @binding(5) var<storage, read> dy: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> dk: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> dv: array<vec4f>;
 @group(0) @binding(8) var<uniform> params: Params;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(8u)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let key = min(group.x * 8u + lane.x, params.keys - 1u);
-  let batch = group.y / params.heads;
-  let head = group.y % params.heads;
-  let width = params.heads * head_width4;
+  let batch = group.z;
   let scale = bitcast<f32>(params.scale);
-  let row = (batch * params.keys + key) * width + head * head_width4;
+  let key_heads = params.heads / heads_per_key;
+  let row = ((batch * params.keys + key) * key_heads + group.y) * head_width4;
+  // The first query that sees this key, and the first that sees any key of the workgroup: the loop begins there.
+  var seen_from = 0u;
+  var begin = 0u;
+  if (CAUSAL) {
+    seen_from = key - min(key, params.offset);
+    begin = group.x * 8u - min(group.x * 8u, params.offset);
+  }
+  var open = true;
+  if (MASKED) { open = mask[batch * params.keys + key] != 0u; }
 
   var my_key: array<vec4f, head_width4>;
   var my_value: array<vec4f, head_width4>;
@@ -35,22 +47,27 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
     sum_key[i] = vec4f(0.0);
     sum_value[i] = vec4f(0.0);
   }
-  for (var query = 0u; query < params.queries; query++) {
-    let at = (batch * params.queries + query) * width + head * head_width4;
-    let at_query = group.y * params.queries + query;
-    var scores = vec4f(0.0);
-    var reach = vec4f(0.0);
-    // @unroll
-    for (var i = 0u; i < head_width4; i++) {
-      scores += q[at + i] * my_key[i];
-      reach += dy[at + i] * my_value[i];
-    }
-    let weight = exp((scores.x + scores.y) + (scores.z + scores.w) - log_sum[at_query]);
-    let slope = weight * ((reach.x + reach.y) + (reach.z + reach.w) - inner[at_query]);
-    // @unroll
-    for (var i = 0u; i < head_width4; i++) {
-      sum_value[i] += weight * dy[at + i];
-      sum_key[i] += slope * q[at + i];
+  for (var member = 0u; member < heads_per_key; member++) {
+    let head = group.y * heads_per_key + member;
+    let first_row = (batch * params.heads + head) * params.queries;
+    for (var query = begin; query < params.queries; query++) {
+      let at = ((batch * params.queries + query) * params.heads + head) * head_width4;
+      let about = rows[first_row + query];
+      var scores = vec4f(0.0);
+      var reach = vec4f(0.0);
+      // @unroll
+      for (var i = 0u; i < head_width4; i++) {
+        scores += q[at + i] * my_key[i];
+        reach += dy[at + i] * my_value[i];
+      }
+      let score = (scores.x + scores.y) + (scores.z + scores.w);
+      let weight = select(0.0, exp(score - about.x), query >= seen_from && open);
+      let slope = weight * ((reach.x + reach.y) + (reach.z + reach.w) - about.y);
+      // @unroll
+      for (var i = 0u; i < head_width4; i++) {
+        sum_value[i] += weight * dy[at + i];
+        sum_key[i] += slope * q[at + i];
+      }
     }
   }
   if (group.x * 8u + lane.x < params.keys) {

@@ -1,30 +1,39 @@
 // The gradient of attention for the queries: one invocation a query, one pass over the keys.
 //   weight = exp(score - log_sum);  d score = weight * (dot(dy, v) - dot(dy, y));  dq = scale * sum d score * k
 
-const head_width4: u32 = 4u;
+const head_width4: u32 = 4u; // head width / 4
+const heads_per_key: u32 = 1u; // query heads that share the keys and values of one head
+const CAUSAL: bool = false; // query i sees the keys up to i + offset
+const MASKED: bool = false; // a key whose mask is 0 is seen by no query
 
-struct Params { queries: u32, keys: u32, heads: u32, scale: u32 }
+struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32 }
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
-@group(0) @binding(3) var<storage, read> y: array<vec4f>;
-@group(0) @binding(4) var<storage, read> log_sum: array<f32>;
+@group(0) @binding(3) var<storage, read> mask: array<u32>;
+@group(0) @binding(4) var<storage, read> y: array<vec4f>;
 @group(0) @binding(5) var<storage, read> dy: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> dq: array<vec4f>;
-// dot(dy, y) per query, for the pass over the keys that follows.
-@group(0) @binding(7) var<storage, read_write> inner: array<f32>;
+// Per query: log_sum, and dot(dy, y) for the pass over the keys that follows.
+@group(0) @binding(7) var<storage, read_write> rows: array<vec2f>;
 @group(0) @binding(8) var<uniform> params: Params;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(8u)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let query = min(group.x * 8u + lane.x, params.queries - 1u);
-  let batch = group.y / params.heads;
-  let head = group.y % params.heads;
-  let width = params.heads * head_width4;
+  let head = group.y;
+  let batch = group.z;
   let scale = bitcast<f32>(params.scale);
-  let row = (batch * params.queries + query) * width + head * head_width4;
-  let at_query = group.y * params.queries + query;
+  let row = ((batch * params.queries + query) * params.heads + head) * head_width4;
+  let at_query = (batch * params.heads + head) * params.queries + query;
+  let key_heads = params.heads / heads_per_key;
+  var seen = params.keys;
+  var end = params.keys;
+  if (CAUSAL) {
+    seen = min(query + params.offset + 1u, params.keys);
+    end = min(min((group.x + 1u) * 8u, params.queries) + params.offset, params.keys);
+  }
 
   var mine: array<vec4f, head_width4>;
   var incoming: array<vec4f, head_width4>;
@@ -38,9 +47,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
     sum[i] = vec4f(0.0);
   }
   let own = (products.x + products.y) + (products.z + products.w);
-  let normaliser = log_sum[at_query];
-  for (var key = 0u; key < params.keys; key++) {
-    let at = (batch * params.keys + key) * width + head * head_width4;
+  let normaliser = rows[at_query].x;
+  for (var key = 0u; key < end; key++) {
+    let at = ((batch * params.keys + key) * key_heads + head / heads_per_key) * head_width4;
+    let visible = (!CAUSAL || key < seen) && (!MASKED || mask[batch * params.keys + key] != 0u);
     var scores = vec4f(0.0);
     var reach = vec4f(0.0);
     // @unroll
@@ -48,7 +58,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
       scores += mine[i] * k[at + i];
       reach += incoming[i] * v[at + i];
     }
-    let weight = exp((scores.x + scores.y) + (scores.z + scores.w) - normaliser);
+    let score = (scores.x + scores.y) + (scores.z + scores.w);
+    let weight = select(0.0, exp(score - normaliser), visible);
     let slope = weight * ((reach.x + reach.y) + (reach.z + reach.w) - own);
     // @unroll
     for (var i = 0u; i < head_width4; i++) {
@@ -60,6 +71,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
     for (var i = 0u; i < head_width4; i++) {
       dq[row + i] = sum[i] * scale;
     }
-    inner[at_query] = own;
+    rows[at_query].y = own;
   }
 }

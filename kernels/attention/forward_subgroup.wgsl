@@ -4,24 +4,40 @@
 enable subgroups;
 
 const head_width4: u32 = 4u; // head width / 4
+const heads_per_key: u32 = 1u; // query heads that share the keys and values of one head
+const CAUSAL: bool = false; // query i sees the keys up to i + offset
+const MASKED: bool = false; // a key whose mask is 0 is seen by no query
+const CACHED: bool = false; // the offset of a batch row is start[batch]: causal attention over a cache
 const LANES: u32 = 8u;
 
-struct Params { queries: u32, keys: u32, heads: u32, scale: u32 }
+struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32 }
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> log_sum: array<f32>;
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(3) var<storage, read> mask: array<u32>;
+@group(0) @binding(4) var<storage, read> start: array<u32>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> rows: array<vec2f>;
+@group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let query = group.x * LANES + lane;
-  let batch = group.y / params.heads;
-  let head = group.y % params.heads;
-  let width = params.heads * head_width4;
-  let row = (batch * params.queries + min(query, params.queries - 1u)) * width + head * head_width4;
+  let head = group.y;
+  let batch = group.z;
+  let row = ((batch * params.queries + min(query, params.queries - 1u)) * params.heads + head) * head_width4;
+  let key_heads = params.heads / heads_per_key;
+
+  // The keys this query sees, and those that the last query of the workgroup sees: the loop ends there.
+  var seen = params.keys;
+  var end = params.keys;
+  if (CAUSAL) {
+    var offset = params.offset;
+    if (CACHED) { offset = min(start[batch], params.keys); }
+    seen = min(query + offset + 1u, params.keys);
+    end = min(min((group.x + 1u) * LANES, params.queries) + offset, params.keys);
+  }
 
   var mine: array<vec4f, head_width4>;
   var sum: array<vec4f, head_width4>;
@@ -32,8 +48,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   }
   var largest = -3.0e38;
   var total = 0.0;
-  for (var first = 0u; first < params.keys; first += LANES) {
-    let at = (batch * params.keys + min(first + lane, params.keys - 1u)) * width + head * head_width4;
+  for (var first = 0u; first < end; first += LANES) {
+    let key = min(first + lane, end - 1u);
+    let at = ((batch * params.keys + key) * key_heads + head / heads_per_key) * head_width4;
+    var open = 1u;
+    if (MASKED) { open = mask[batch * params.keys + key]; }
     var keys: array<vec4f, head_width4>;
     var values: array<vec4f, head_width4>;
     // @unroll
@@ -48,11 +67,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       for (var i = 0u; i < head_width4; i++) {
         products += mine[i] * subgroupShuffle(keys[i], token);
       }
-      // A token past the end gets no weight. No branch: under one, every sum would be blended with a mask.
-      let score = select(-3.0e38, (products.x + products.y) + (products.z + products.w), first + token < params.keys);
+      var visible = first + token < seen;
+      if (MASKED) { visible = subgroupShuffle(open, token) != 0u && visible; }
+      // No branch: under one, every sum would be blended with a mask.
+      let score = select(-3.0e38, (products.x + products.y) + (products.z + products.w), visible);
       let next = max(largest, score);
       let fade = exp(largest - next);
-      let weight = exp(score - next);
+      let weight = select(0.0, exp(score - next), visible);
       total = total * fade + weight;
       // @unroll
       for (var i = 0u; i < head_width4; i++) {
@@ -62,10 +83,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     }
   }
   if (query < params.queries) {
+    // A sum of zero: nothing was seen.
+    let divisor = select(total, 1.0, total == 0.0);
     // @unroll
     for (var i = 0u; i < head_width4; i++) {
-      y[row + i] = sum[i] / total;
+      y[row + i] = sum[i] / divisor;
     }
-    log_sum[group.y * params.queries + query] = largest + log(total);
+    rows[(batch * params.heads + head) * params.queries + query] = vec2f(largest + log(divisor), 0.0);
   }
 }

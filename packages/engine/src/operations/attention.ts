@@ -5,114 +5,213 @@ import { empty, type Shape, type Tensor } from '../tensor.ts';
 const LANES = 8;
 const WIDEST_IN_SUBGROUP = 64;
 
-interface Geometry {
+export interface AttentionOptions {
+  /** Heads of `k` and `v`; each serves heads / keyValueHeads heads of `q` (Ainslie et al. 2023). Default: as many as `q` has. */
+  keyValueHeads?: number;
+  /** Query i sees the keys up to i + offset only. Default false. */
+  causal?: boolean;
+  /** How many keys come before the first query, if causal. Default 0. */
+  offset?: number;
+  /** u32 [batch, keys]: no query sees a key whose mask is 0. Default: every key is seen. */
+  mask?: Tensor;
+}
+
+/** How the heads of queries share those of keys and values. */
+export interface Heads {
+  heads: number;
+  keyHeads: number;
+}
+
+interface Attention extends Heads {
+  causal?: boolean;
+  offset?: number;
+}
+
+interface Geometry extends Heads {
   batch: number;
   queries: number;
   keys: number;
-  heads: number;
   headWidth: number;
 }
 
-function geometry(q: Shape, k: Shape, heads: number): Geometry {
+function geometry(q: Shape, k: Shape, { heads, keyHeads }: Heads): Geometry {
   const [batch, queries, width] = q as [number, number, number];
-  return { batch, queries, keys: k[1]!, heads, headWidth: width / heads };
+  return { batch, queries, keys: k[1]!, heads, keyHeads, headWidth: width / heads };
+}
+
+/** @throws ShapeError unless queries [batch, queries, heads * width] fit keys and values [batch, keys, keyHeads * width] */
+export function checkAttention(name: string, shapes: readonly Shape[], { heads, keyHeads }: Heads): void {
+  const [q, k, v] = shapes as [Shape, Shape, Shape];
+  if (q.length !== 3 || k.length !== 3)
+    throw new ShapeError(`${name}: q [${q}] and k [${k}] must be [batch, token, width]`);
+  if (k.join() !== v.join()) throw new ShapeError(`${name}: k [${k}] and v [${v}] differ`);
+  if (q[0] !== k[0]) throw new ShapeError(`${name}: q [${q}] and k [${k}] differ in axis 0`);
+  if (heads % keyHeads !== 0)
+    throw new ShapeError(`${name}: ${heads} heads of q [${q}] cannot share ${keyHeads} heads of k [${k}]`);
+  if (q[2]! * keyHeads !== k[2]! * heads)
+    throw new ShapeError(
+      heads === keyHeads
+        ? `${name}: q [${q}] and k [${k}] differ in axis 2`
+        : `${name}: axis 2 of q [${q}] and k [${k}] is not ${heads} and ${keyHeads} heads of one width`,
+    );
+  if (q[2]! % (4 * heads) !== 0)
+    throw new ShapeError(`${name}: width ${q[2]} is not ${heads} heads of a multiple of four`);
+}
+
+/** What a launch sees of the keys. */
+interface Sight {
+  causal?: boolean;
+  offset?: number;
+  mask?: Tensor | undefined;
 }
 
 function launch(
   kernel: string,
-  { batch, queries, keys, heads, headWidth }: Geometry,
-  tensors: readonly Tensor[],
-  writes: readonly number[],
-  lanes: number,
+  { queries, keys, heads, keyHeads, headWidth }: Geometry,
+  { causal = false, offset = 0, mask }: Sight,
+  call: { tensors: readonly Tensor[]; writes: readonly number[]; workgroups: [number, number, number] },
+  values: { CACHED?: boolean } = {},
 ): void {
-  const { device } = tensors[0]!;
+  const { device } = call.tensors[0]!;
   const scale = new Uint32Array(new Float32Array([1 / Math.sqrt(headWidth)]).buffer)[0]!;
   // The subgroup forms keep two heads' rows in registers; wide heads would not fit.
   const bySubgroup = device.adapterClass === 'software' && headWidth <= WIDEST_IN_SUBGROUP;
   device.dispatch(`attention/${kernel}${bySubgroup ? '_subgroup' : ''}`, {
-    values: { head_width4: headWidth / 4 },
+    values: {
+      head_width4: headWidth / 4,
+      heads_per_key: heads / keyHeads,
+      CAUSAL: causal,
+      MASKED: mask !== undefined,
+      ...values,
+    },
     unroll: true,
-    bindings: tensors.map((tensor) => tensor.storage),
-    params: Uint32Array.of(queries, keys, heads, scale),
-    writes,
-    workgroups: [Math.ceil(lanes / LANES), batch * heads, 1],
+    bindings: call.tensors.map((tensor) => tensor.storage),
+    params: Uint32Array.of(queries, keys, heads, scale, offset),
+    writes: call.writes,
+    workgroups: call.workgroups,
   });
 }
 
-const applyAttention = operation<{ heads: number }>({
+/**
+ * Launches the forward kernel, which writes `y` and, per query, [log sum exp(scores), 0].
+ * @param start u32 [batch]: the offset of each batch row, if it is not one for all
+ * @returns [batch, heads, queries, 2]
+ */
+export function attend(
+  tensors: readonly [q: Tensor, k: Tensor, v: Tensor],
+  y: Tensor,
+  heads: Heads,
+  sight: Sight,
+  start?: Tensor,
+): Tensor {
+  const [q, k, v] = tensors;
+  const g = geometry(q.shape, k.shape, heads);
+  const rows = empty(q.device, [g.batch, g.heads, g.queries, 2]);
+  launch(
+    'forward',
+    g,
+    sight,
+    {
+      // What a specialisation does not read must be bound all the same.
+      tensors: [q, k, v, sight.mask ?? q, start ?? q, y, rows],
+      writes: [5, 6],
+      workgroups: [Math.ceil(g.queries / LANES), g.heads, g.batch],
+    },
+    { CACHED: start !== undefined },
+  );
+  return rows;
+}
+
+const applyAttention = operation<Attention>({
   name: 'attention',
-  summary: 'softmax(q k^T / sqrt(head width)) v per head, rows [batch, token, head * width]',
-  shape: ([q, k, v], { heads }) => {
-    if (q!.length !== 3 || k!.length !== 3)
-      throw new ShapeError(`attention: q [${q}] and k [${k}] must be [batch, token, width]`);
-    if (k!.join() !== v!.join()) throw new ShapeError(`attention: k [${k}] and v [${v}] differ`);
-    if (q![0] !== k![0]) throw new ShapeError(`attention: q [${q}] and k [${k}] differ in axis 0`);
-    if (q![2] !== k![2]) throw new ShapeError(`attention: q [${q}] and k [${k}] differ in axis 2`);
-    if (q![2]! % (4 * heads) !== 0)
-      throw new ShapeError(`attention: width ${q![2]} is not ${heads} heads of a multiple of four`);
+  summary:
+    'softmax(q k^T / sqrt(head width)) v per head, rows [batch, token, head * width]; grouped queries, causal, masked keys',
+  dtypes: ['f32', 'f32', 'f32', 'u32'],
+  shape: ([q, k, v, mask], attributes) => {
+    checkAttention('attention', [q!, k!, v!], attributes);
+    const { offset = 0 } = attributes;
+    if (!Number.isInteger(offset) || offset < 0)
+      throw new ShapeError(`attention: offset ${offset} is not a number of keys`);
+    if (mask && mask.join() !== `${k![0]},${k![1]}`)
+      throw new ShapeError(`attention: mask [${mask}] is not [batch, keys] of k [${k}]`);
     return q!;
   },
-  forward: ({ inputs: [q, k, v], attributes: { heads }, output }) => {
-    const g = geometry(q!.shape, k!.shape, heads);
-    const logSum = empty(q!.device, [g.batch, heads, g.queries]);
-    launch('forward', g, [q!, k!, v!, output, logSum], [3, 4], g.queries);
-    return [logSum];
-  },
-  gradient: ({ inputs: [q, k, v], attributes: { heads }, output: y, saved: [logSum], gradient: dy }) => {
+  forward: ({ inputs: [q, k, v, mask], attributes, output }) => [
+    attend([q!, k!, v!], output, attributes, { ...attributes, mask }),
+  ],
+  gradient: ({ inputs: [q, k, v, mask], attributes, output: y, saved: [rows], gradient: dy }) => {
     const { device } = q!;
-    const g = geometry(q!.shape, k!.shape, heads);
+    const g = geometry(q!.shape, k!.shape, attributes);
+    const sight = { ...attributes, mask };
     const dq = empty(device, q!.shape);
     const dk = empty(device, k!.shape);
     const dv = empty(device, k!.shape);
-    const inner = empty(device, [g.batch, heads, g.queries]);
-    launch('backward_query', g, [q!, k!, v!, y, logSum!, dy, dq, inner], [6, 7], g.queries);
-    launch('backward_key', g, [q!, k!, v!, logSum!, inner, dy, dk, dv], [6, 7], g.keys);
-    return [dq, dk, dv];
+    launch('backward_query', g, sight, {
+      tensors: [q!, k!, v!, mask ?? q!, y, dy, dq, rows!],
+      writes: [6, 7],
+      workgroups: [Math.ceil(g.queries / LANES), g.heads, g.batch],
+    });
+    launch('backward_key', g, sight, {
+      tensors: [q!, k!, v!, mask ?? q!, rows!, dy, dk, dv],
+      writes: [6, 7],
+      workgroups: [Math.ceil(g.keys / LANES), g.keyHeads, g.batch],
+    });
+    return [dq, dk, dv, null];
   },
-  reference: ([q, k, v], { heads }) => attentionReference(q!, k!, v!, heads),
+  reference: ([q, k, v, mask], { causal = false, offset = 0, ...heads }) =>
+    attentionReference(
+      [q!, k!, v!],
+      heads,
+      (batch, i, j) => (!causal || j <= i + offset) && mask?.data[batch * k!.shape[1]! + j] !== 0,
+    ),
   cases: [
+    { inputs: sameWidth([2, 3, 8], 3), attributes: { heads: 2, keyHeads: 2 } },
+    { inputs: sameWidth([1, 1, 16], 17), attributes: { heads: 1, keyHeads: 1 } },
+    { inputs: sameWidth([2, 17, 32], 9), attributes: { heads: 2, keyHeads: 2 } },
+    { inputs: sameWidth([1, 9, 80], 9), attributes: { heads: 1, keyHeads: 1 } },
+    // Every query sees one key; the first sees one, the last all.
+    { inputs: sameWidth([2, 1, 8], 1), attributes: { heads: 2, keyHeads: 2, causal: true } },
+    { inputs: sameWidth([1, 17, 16], 17), attributes: { heads: 2, keyHeads: 2, causal: true } },
     {
-      inputs: [
-        [2, 3, 8],
-        [2, 3, 8],
-        [2, 3, 8],
-      ],
-      attributes: { heads: 2 },
+      inputs: grouped([1, 11, 64], [1, 20, 32]),
+      attributes: { heads: 4, keyHeads: 2, causal: true, offset: 9 },
     },
-    {
-      inputs: [
-        [1, 1, 16],
-        [1, 17, 16],
-        [1, 17, 16],
-      ],
-      attributes: { heads: 1 },
-    },
-    {
-      inputs: [
-        [2, 17, 32],
-        [2, 9, 32],
-        [2, 9, 32],
-      ],
-      attributes: { heads: 2 },
-    },
+    { inputs: grouped([2, 5, 24], [2, 9, 8]), attributes: { heads: 3, keyHeads: 1 } },
+    // More queries than keys, and keys that no query sees.
+    { inputs: sameWidth([1, 20, 8], 5), attributes: { heads: 1, keyHeads: 1, causal: true, offset: 3 } },
+    { inputs: sameWidth([1, 3, 8], 20), attributes: { heads: 1, keyHeads: 1, causal: true } },
+    { inputs: sameWidth([3, 10, 16], 10, 2), attributes: { heads: 2, keyHeads: 2 } },
+    { inputs: grouped([2, 12, 16], [2, 12, 8], 2), attributes: { heads: 4, keyHeads: 2, causal: true } },
+    // All keys masked.
+    { inputs: sameWidth([1, 3, 8], 10, 1), attributes: { heads: 1, keyHeads: 1 } },
   ],
 });
 
-function attentionReference(
-  q: ReferenceArray,
-  k: ReferenceArray,
-  v: ReferenceArray,
-  heads: number,
+/** Inputs of a case: q, and k and v of as many tokens as told; a mask of values below `mask` if there is to be one. */
+function sameWidth(q: Shape, keys: number, mask?: number) {
+  return grouped(q, [q[0]!, keys, q[2]!], mask);
+}
+
+function grouped(q: Shape, k: Shape, mask?: number) {
+  return [q, k, k, ...(mask === undefined ? [] : [{ shape: [k[0]!, k[1]!], below: mask }])];
+}
+
+/** Attention in float64, over the keys that are visible. */
+export function attentionReference(
+  [q, k, v]: readonly [ReferenceArray, ReferenceArray, ReferenceArray],
+  shared: Heads,
+  isVisible: (batch: number, query: number, key: number) => boolean,
 ): Float64Array {
-  const { batch, queries, keys, headWidth } = geometry(q.shape, k.shape, heads);
-  const width = heads * headWidth;
+  const { batch, queries, keys, heads, keyHeads, headWidth } = geometry(q.shape, k.shape, shared);
   const y = new Float64Array(q.data.length);
   for (let b = 0; b < batch; b++)
     for (let h = 0; h < heads; h++)
       for (let i = 0; i < queries; i++) {
-        const at = (b * queries + i) * width + h * headWidth;
-        const key = (j: number) => (b * keys + j) * width + h * headWidth;
-        const scores = Array.from({ length: keys }, (_, j) => {
+        const at = ((b * queries + i) * heads + h) * headWidth;
+        const keyHead = Math.floor((h * keyHeads) / heads);
+        const key = (j: number) => ((b * keys + j) * keyHeads + keyHead) * headWidth;
+        const visible = Array.from({ length: keys }, (_, j) => j).filter((j) => isVisible(b, i, j));
+        const scores = visible.map((j) => {
           let dot = 0;
           for (let d = 0; d < headWidth; d++) dot += q.data[at + d]! * k.data[key(j) + d]!;
           return dot / Math.sqrt(headWidth);
@@ -120,17 +219,32 @@ function attentionReference(
         const largest = Math.max(...scores);
         const weights = scores.map((score) => Math.exp(score - largest));
         const total = weights.reduce((a, w) => a + w, 0);
-        weights.forEach((weight, j) => {
-          for (let d = 0; d < headWidth; d++) y[at + d]! += (weight / total) * v.data[key(j) + d]!;
+        weights.forEach((weight, n) => {
+          const from = key(visible[n]!);
+          for (let d = 0; d < headWidth; d++) y[at + d]! += (weight / total) * v.data[from + d]!;
         });
       }
   return y;
 }
 
 /**
- * Multi-head attention of `q` [batch, queries, width] over `k`, `v` [batch, keys, width], scaled by 1 / sqrt(head width).
- * The head width is a multiple of four.
+ * Multi-head attention of `q` [batch, queries, heads * width] over `k`, `v` [batch, keys, keyValueHeads * width], scaled by
+ * 1 / sqrt(width), without its score matrix. The width of a head is a multiple of four. A key that is not seen has weight and
+ * gradient zero, to the bit as if it were not there, if its values are finite; a query that sees none gets zeros.
+ * @returns [batch, queries, heads * width]
+ * @throws ShapeError when shapes and heads do not fit
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number): Tensor {
-  return applyAttention([q, k, v], { heads });
+export function attention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  heads: number,
+  { keyValueHeads = heads, causal = false, offset = 0, mask }: AttentionOptions = {},
+): Tensor {
+  return applyAttention(mask ? [q, k, v, mask] : [q, k, v], {
+    heads,
+    keyHeads: keyValueHeads,
+    causal,
+    offset,
+  });
 }
