@@ -11,8 +11,8 @@ struct Params { rows: u32, classes: u32, pad0: u32, pad1: u32 }
 @group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(8)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let row = id.x;
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let row = id.x + id.y * groups.x * 8u;
   if (row >= params.rows) {
     return;
   }

@@ -12,14 +12,24 @@ export {
   type ReferenceArray,
 } from './operation.ts';
 export { add, affine, divide, multiply, subtract } from './operations/arithmetic.ts';
-export { attention } from './operations/attention.ts';
+export { type AttentionOptions, attention } from './operations/attention.ts';
 export { exp, gelu, log, negate, relu, sqrt, square, tanh } from './operations/elementwise.ts';
+export { cachedAttention, cacheWrite } from './operations/kv-cache.ts';
 export { concat, expand, fill, gatherRows, pad, permute, reshape, slice } from './operations/layout.ts';
 export { crossEntropy } from './operations/loss.ts';
 export { linear, loraLinear, type MatmulOptions, matmul, mergeLora } from './operations/matmul.ts';
 export { layerNorm, softmax } from './operations/norm.ts';
 export { dropout, type RandomState, randomState } from './operations/random.ts';
 export { max, mean, sum, sumOfSquares, total } from './operations/reduce.ts';
+export { rmsNorm } from './operations/rms-norm.ts';
+export {
+  type Llama3Scaling,
+  type RopeOptions,
+  rope,
+  ropeFrequencies,
+  ropeTable,
+} from './operations/rope.ts';
+export { vocabularyCrossEntropy } from './operations/vocabulary-loss.ts';
 export { AdamW, type AdamWOptions } from './optimiser.ts';
 export { philox, type RandomKey, uniformValues } from './philox.ts';
 export type { MemoryReport } from './pool.ts';

@@ -4,6 +4,21 @@ import { empty, type Tensor } from '../tensor.ts';
 import { divide } from './arithmetic.ts';
 import { sum } from './reduce.ts';
 
+/** Writes sum(losses) / sum(weights), where losses are weighted already, into `output`. @returns the sum of the weights, [1] */
+export function weightedMean(losses: Tensor, weights: Tensor, output: Tensor): Tensor {
+  const totalWeight = sum(weights.detach(), 0, true);
+  const mean = divide(sum(losses, 0, true), totalWeight);
+  output.device.run({
+    kind: 'copy',
+    source: mean.storage,
+    sourceOffset: 0,
+    target: output.storage,
+    targetOffset: 0,
+    bytes: 4,
+  });
+  return totalWeight;
+}
+
 const applyCrossEntropy = operation<void>({
   name: 'crossEntropy',
   summary: 'weighted mean over rows of -log softmax(logits)[label]',
@@ -25,18 +40,7 @@ const applyCrossEntropy = operation<void>({
       writes: [3],
       workgroups: gridOf(rows, 8),
     });
-    const totalWeight = sum(weights!.detach(), 0, true);
-    const mean = divide(sum(losses, 0, true), totalWeight);
-    const { device, storage } = output;
-    device.run({
-      kind: 'copy',
-      source: mean.storage,
-      sourceOffset: 0,
-      target: storage,
-      targetOffset: 0,
-      bytes: 4,
-    });
-    return [totalWeight];
+    return [weightedMean(losses, weights!, output)];
   },
   gradient: ({ inputs: [logits, labels, weights], saved: [totalWeight], gradient }) => {
     const [rows, classes] = logits!.shape as [number, number];

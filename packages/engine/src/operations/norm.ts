@@ -6,13 +6,16 @@ import { multiply } from './arithmetic.ts';
 import { fill, reshape } from './layout.ts';
 import { sum } from './reduce.ts';
 
-const ROWS_PER_GROUP = 8;
+/** Rows a workgroup of the row kernels takes. */
+export const ROWS_PER_GROUP = 8;
 
-function rowsOf(shape: Shape): { rows: number; width: number } {
+/** All axes but the last are rows. */
+export function rowsOf(shape: Shape): { rows: number; width: number } {
   return { rows: sizeOf(shape.slice(0, -1)), width: shape.at(-1)! };
 }
 
-function params(shape: Shape, epsilon = 0): Uint32Array<ArrayBuffer> {
+/** The parameter block of the row kernels. */
+export function rowParams(shape: Shape, epsilon = 0): Uint32Array<ArrayBuffer> {
   const { rows, width } = rowsOf(shape);
   return Uint32Array.of(rows, width, new Uint32Array(new Float32Array([epsilon]).buffer)[0]!, 0);
 }
@@ -21,7 +24,7 @@ function params(shape: Shape, epsilon = 0): Uint32Array<ArrayBuffer> {
 const WIDEST_IN_REGISTERS = 128;
 
 /** Launches a kernel of which there is one for rows that fit into registers, and one for any width. */
-function launchByWidth(kernel: string, x: Tensor, call: Parameters<Device['dispatch']>[1]): void {
+export function launchByWidth(kernel: string, x: Tensor, call: Parameters<Device['dispatch']>[1]): void {
   const { width } = rowsOf(x.shape);
   if (width > WIDEST_IN_REGISTERS) x.device.dispatch(kernel, call);
   else x.device.dispatch(`${kernel}_narrow`, { ...call, values: { width4: width / 4 }, unroll: true });
@@ -43,7 +46,7 @@ const applyLayerNorm = operation<{ epsilon: number }>({
   forward: ({ inputs: [x, weight, bias], attributes: { epsilon }, output }) => {
     launchByWidth('norm/layer_norm', x!, {
       bindings: [x!.storage, weight!.storage, bias!.storage, output.storage],
-      params: params(x!.shape, epsilon),
+      params: rowParams(x!.shape, epsilon),
       writes: [3],
       workgroups: gridOf(rowsOf(x!.shape).rows, ROWS_PER_GROUP),
     });
@@ -91,7 +94,7 @@ function layerNormBackward(x: Tensor, weight: Tensor, gradient: Tensor, epsilon:
   const dx = empty(x.device, x.shape);
   launchByWidth('norm/layer_norm_backward', x, {
     bindings: [x.storage, weight.storage, gradient.storage, dx.storage],
-    params: params(x.shape, epsilon),
+    params: rowParams(x.shape, epsilon),
     writes: [3],
     workgroups: gridOf(rowsOf(x.shape).rows, ROWS_PER_GROUP),
   });
@@ -105,7 +108,7 @@ const applySoftmax = operation<void>({
   forward: ({ inputs: [x], output }) => {
     output.device.dispatch('norm/softmax', {
       bindings: [x!.storage, output.storage],
-      params: params(x!.shape),
+      params: rowParams(x!.shape),
       writes: [1],
       workgroups: gridOf(rowsOf(x!.shape).rows, ROWS_PER_GROUP),
     });
@@ -114,7 +117,7 @@ const applySoftmax = operation<void>({
     const dx = empty(y.device, y.shape);
     y.device.dispatch('norm/softmax_backward', {
       bindings: [y.storage, gradient.storage, dx.storage],
-      params: params(y.shape),
+      params: rowParams(y.shape),
       writes: [2],
       workgroups: gridOf(rowsOf(y.shape).rows, ROWS_PER_GROUP),
     });

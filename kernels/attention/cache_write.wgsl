@@ -1,0 +1,23 @@
+// cache[b, start[b] + t, :] = x[b, t, :], in place. What would lie past the capacity is dropped.
+
+struct Params { count: u32, tokens: u32, capacity: u32, width4: u32 }
+
+@group(0) @binding(0) var<storage, read_write> cache: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read> start: array<u32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i >= params.count) {
+    return;
+  }
+  let row = i / params.width4;
+  let batch = row / params.tokens;
+  // Clamped before the sum, which must not wrap round.
+  let token = min(start[batch], params.capacity) + row % params.tokens;
+  if (token < params.capacity) {
+    cache[(batch * params.capacity + token) * params.width4 + i % params.width4] = x[i];
+  }
+}
