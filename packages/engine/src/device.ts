@@ -59,7 +59,8 @@ export class Device {
     this.gpu = gpu;
     this.entry = entry;
     this.adapterClass = adapterClass;
-    this.adapterName = gpu.adapterInfo.description || gpu.adapterInfo.device || gpu.adapterInfo.vendor;
+    const { vendor, architecture, device, description } = gpu.adapterInfo;
+    this.adapterName = description || device || `${vendor} ${architecture}`.trim();
     const poolLimitBytes = options.poolLimitBytes ?? 2 ** 30;
     this.#pool = new BufferPool(gpu, poolLimitBytes);
     this.#textures = new TexturePool(gpu, poolLimitBytes);

@@ -6,6 +6,7 @@ export { gradients } from './gradients.ts';
 export { kernelIdentity } from './kernel-identity.ts';
 export {
   type CaseInput,
+  type Operation,
   type OperationCase,
   type OperationDeclaration,
   operations,
@@ -36,4 +37,13 @@ export type { MemoryReport } from './pool.ts';
 export { learningRateAt, type ScheduleName, type ScheduleOptions } from './schedule.ts';
 export { keep, scope } from './scope.ts';
 export { withoutGradients } from './tape.ts';
-export { type DataType, empty, type Shape, Tensor, type TensorOptions, tensor, zeros } from './tensor.ts';
+export {
+  type DataType,
+  empty,
+  type Shape,
+  sizeOf,
+  Tensor,
+  type TensorOptions,
+  tensor,
+  zeros,
+} from './tensor.ts';

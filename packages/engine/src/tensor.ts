@@ -115,6 +115,7 @@ export class Tensor {
   }
 }
 
+/** How many elements a shape holds. */
 export function sizeOf(shape: Shape): number {
   return shape.reduce((product, extent) => product * extent, 1);
 }

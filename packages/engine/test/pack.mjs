@@ -1,15 +1,6 @@
 // Packs kernels and engine as they would be published and installs them into an empty folder, without a network.
 import { execFileSync } from 'node:child_process';
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -50,7 +41,10 @@ export function unpackEngine({ dawn }) {
     run('npm', ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund', ...packages], folder);
   }
   for (const tarball of tarballs) rmSync(tarball);
-  cpSync(join(root, 'packages/engine/test/tiny-net.mjs'), join(folder, 'tiny-net.mjs'));
+  for (const script of ['tiny-net.mjs', 'conformance.mjs'])
+    cpSync(join(root, 'packages/engine/test', script), join(folder, script));
+  // What the tests of this package share imports the engine by its name: it works outside the package too.
+  cpSync(join(root, 'packages/engine/dist/testing'), join(folder, 'testing'), { recursive: true });
   return { folder, files, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
@@ -58,18 +52,6 @@ export function unpackEngine({ dawn }) {
 function build() {
   run(node, [join(root, 'node_modules/typescript/bin/tsc'), '-b'], join(root, 'packages/engine'));
   run(node, ['scripts/embed.mjs'], join(root, 'kernels'));
-}
-
-/** The Deno that npm installed for this platform; null where there is none. */
-export function findDeno() {
-  const scope = join(root, 'node_modules/@deno');
-  try {
-    const [platform] = readdirSync(scope);
-    const binary = readdirSync(join(scope, platform)).find((name) => /^deno(\.exe)?$/.test(name));
-    return binary ? join(scope, platform, binary) : null;
-  } catch {
-    return null;
-  }
 }
 
 /** @returns {string} what the command printed */

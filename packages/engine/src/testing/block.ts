@@ -1,9 +1,9 @@
-import type { Device } from '../device.ts';
 import {
   AdamW,
   add,
   attention,
   crossEntropy,
+  type Device,
   dropout,
   gelu,
   gradients,
@@ -15,12 +15,12 @@ import {
   randomState,
   type Shape,
   scope,
+  sizeOf,
   type Tensor,
   tensor,
   uniformValues,
   zeros,
-} from '../index.ts';
-import { sizeOf } from '../tensor.ts';
+} from '@s3t/engine';
 
 const [BATCH, TOKENS, HIDDEN, HEADS, RANK, CLASSES] = [2, 5, 16, 2, 4, 3];
 
@@ -106,7 +106,8 @@ export function trainingBlock(device: Device): TrainingBlock {
 
 /** The exact bits of float32 values, to compare and to print. */
 export function bitsOf(values: Float32Array<ArrayBuffer>): string {
-  return Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('hex');
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /** The exact bits of tensors, in their order. */

@@ -1,6 +1,13 @@
-import type { Device } from '../device.ts';
-import { type CaseInput, philox, type ReferenceArray, type Tensor, tensor, uniformValues } from '../index.ts';
-import { sizeOf } from '../tensor.ts';
+import {
+  type CaseInput,
+  type Device,
+  philox,
+  type ReferenceArray,
+  sizeOf,
+  type Tensor,
+  tensor,
+  uniformValues,
+} from '@s3t/engine';
 
 /** A made-up input of an operation: the values for its reference, and the same as a tensor. */
 export interface MadeInput {

@@ -1,0 +1,118 @@
+import {
+  type Device,
+  gradients,
+  multiply,
+  type Operation,
+  type OperationCase,
+  type OperationDeclaration,
+  type ReferenceArray,
+  scope,
+  type Tensor,
+  tensor,
+  total,
+  uniformValues,
+} from '@s3t/engine';
+import { makeInput } from './inputs.ts';
+
+/** Elements of an input whose gradient is checked; each costs two runs of the reference. */
+const MOST_CHECKED = 60;
+
+/** What an operation computed in one case, and how far it lies from its reference, relative to the largest value. */
+export interface CheckedCase {
+  /** The output and the gradients of the differentiable inputs. */
+  values: Float32Array<ArrayBuffer>[];
+  /** Of the output, and of the gradients. NaN where something is not finite. */
+  errors: { forward: number; gradients: number[] };
+  /** The largest error allowed in each. */
+  tolerances: { forward: number; gradients: number };
+}
+
+/** Runs one case of an operation forward and backward, against its float64 reference and against finite differences of that. */
+export async function checkCase(
+  device: Device,
+  { declaration, apply }: Operation,
+  { inputs, attributes }: OperationCase<unknown>,
+): Promise<CheckedCase> {
+  const made = inputs.map((input, i) => makeInput(input, i + 1));
+  const arrays = made.map(({ array }) => array);
+  const tolerance = declaration.tolerance ?? 1e-5;
+  const indices = arrays.flatMap((_, i) => (isDifferentiable(declaration, i) ? [i] : []));
+  let weights = new Float32Array();
+  const computed = scope((): Tensor[] => {
+    const tensors = made.map(({ toTensor }, i) => toTensor(device, indices.includes(i)));
+    const y = apply(tensors, attributes);
+    if (!declaration.gradient) return [y];
+    weights = uniformValues(y.size, 1, [99, 7], 0);
+    const loss = total(multiply(y, tensor(device, weights, y.shape)));
+    return [
+      y,
+      ...gradients(
+        loss,
+        indices.map((i) => tensors[i]!),
+      ),
+    ];
+  });
+  const values: Float32Array<ArrayBuffer>[] = [];
+  for (const each of computed) values.push(await each.read());
+  for (const each of computed) each.dispose();
+  const [output, ...found] = values;
+  return {
+    values,
+    errors: {
+      forward: relativeError(output!, declaration.reference(arrays, attributes)),
+      gradients: found.map((gradient, position) => {
+        if (!gradient.every(Number.isFinite)) return Number.NaN;
+        const elements = checkedElements(gradient.length);
+        const sought = { index: indices[position]!, elements, weights };
+        return relativeError(
+          elements.map((i) => gradient[i]!),
+          numericalGradient(declaration, arrays, attributes, sought),
+        );
+      }),
+    },
+    tolerances: { forward: tolerance, gradients: 10 * tolerance },
+  };
+}
+
+function isDifferentiable(
+  { dtypes, gradient, frozen }: OperationDeclaration<unknown>,
+  index: number,
+): boolean {
+  return gradient !== undefined && (dtypes?.[index] ?? 'f32') === 'f32' && !frozen?.includes(index);
+}
+
+/** The largest difference, relative to the largest value expected; NaN where anything is none, or the sizes differ. */
+function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) return Number.NaN;
+  let [worst, scale] = [0, 1e-3];
+  for (let i = 0; i < expected.length; i++) {
+    const error = Math.abs(actual[i]! - expected[i]!);
+    if (!(error <= worst)) worst = error;
+    scale = Math.max(scale, Math.abs(expected[i]!));
+  }
+  return worst / scale;
+}
+
+/** Which elements: all of a small input, else the first, the last and what lies evenly spread between. */
+function checkedElements(size: number): number[] {
+  const count = Math.min(size, MOST_CHECKED);
+  return Array.from({ length: count }, (_, i) => Math.round((i * (size - 1)) / Math.max(1, count - 1)));
+}
+
+/** d sum(weights * f(inputs)) / d inputs[index] at some elements, by central differences in float64. */
+function numericalGradient(
+  declaration: OperationDeclaration<unknown>,
+  arrays: readonly ReferenceArray[],
+  attributes: unknown,
+  { index, elements, weights }: { index: number; elements: readonly number[]; weights: Float32Array },
+): number[] {
+  const step = 1e-5;
+  const { data, shape } = arrays[index]!;
+  const valueAt = (i: number, value: number) => {
+    const moved = Float64Array.from(data);
+    moved[i] = value;
+    const result = declaration.reference(arrays.with(index, { data: moved, shape }), attributes);
+    return result.reduce((sum, y, j) => sum + y * weights[j]!, 0);
+  };
+  return elements.map((i) => (valueAt(i, data[i]! + step) - valueAt(i, data[i]! - step)) / (2 * step));
+}
