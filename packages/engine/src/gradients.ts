@@ -2,7 +2,7 @@ import { EngineError } from './errors.ts';
 import { add } from './operations/arithmetic.ts';
 import { fill } from './operations/layout.ts';
 import { scope } from './scope.ts';
-import { withoutGradients } from './tape.ts';
+import { withoutGradients, withRecording } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
 /**
@@ -17,24 +17,7 @@ export function gradients(loss: Tensor, parameters: readonly Tensor[]): Tensor[]
   return scope(() =>
     withoutGradients(() => {
       const found = new Map<Tensor, Tensor>([[loss, fill(loss.device, loss.shape, 1)]]);
-      for (const output of tapeBehind(loss)) {
-        const gradient = found.get(output);
-        if (!gradient) continue;
-        const { operation, inputs, wanted, backward } = output.node!;
-        // A tensor that was disposed has lost its tape: without this, its share of the gradient would be missing silently.
-        const gone = inputs.find((input, index) => wanted[index] && input.isDisposed);
-        if (gone)
-          throw new EngineError(
-            `gradients: an input of ${operation}, shape [${gone.shape}], was disposed before the backward pass`,
-          );
-        const parts = backward(gradient);
-        inputs.forEach((input, index) => {
-          const part = parts[index];
-          if (!part || !wanted[index]) return;
-          const sum = found.get(input);
-          found.set(input, sum ? add(sum, part) : part);
-        });
-      }
+      propagate(loss, found);
       const given = new Set<Tensor>();
       return parameters.map((parameter, index) => {
         const gradient = found.get(parameter);
@@ -48,13 +31,49 @@ export function gradients(loss: Tensor, parameters: readonly Tensor[]): Tensor[]
   );
 }
 
-/** Every tensor with a node behind `loss`, latest first. */
-function tapeBehind(loss: Tensor): Tensor[] {
+/** Walks the tape from `root` back, as far as `until`, and adds the gradients it meets to `found`. */
+function propagate(root: Tensor, found: Map<Tensor, Tensor>, until: ReadonlySet<Tensor> = new Set()): void {
+  for (const output of tapeBehind(root, until)) {
+    const gradient = found.get(output);
+    if (!gradient) continue;
+    const { operation, inputs, wanted, backward, recompute } = output.node!;
+    // A tensor that was disposed has lost its tape: without this, its share of the gradient would be missing silently.
+    const gone = inputs.find((input, index) => wanted[index] && input.isDisposed);
+    if (gone)
+      throw new EngineError(
+        `gradients: an input of ${operation}, shape [${gone.shape}], was disposed before the backward pass`,
+      );
+    if (recompute) {
+      // In a scope of its own: what is computed again is needed here only. Sums go on where they stood, so that their order,
+      // and with it their bits, are those of the tape that was not kept.
+      scope(() => {
+        const again = withRecording(true, recompute);
+        accumulate(found, again, gradient);
+        propagate(again, found, new Set(inputs));
+        return inputs.map((input) => found.get(input));
+      });
+      continue;
+    }
+    const parts = backward(gradient);
+    inputs.forEach((input, index) => {
+      const part = parts[index];
+      if (part && wanted[index]) accumulate(found, input, part);
+    });
+  }
+}
+
+function accumulate(found: Map<Tensor, Tensor>, to: Tensor, part: Tensor): void {
+  const sum = found.get(to);
+  found.set(to, sum ? add(sum, part) : part);
+}
+
+/** Every tensor with a node behind `root`, latest first; nothing of or behind `until`. */
+export function tapeBehind(root: Tensor, until: ReadonlySet<Tensor> = new Set()): Tensor[] {
   const seen = new Set<Tensor>();
-  const stack = [loss];
+  const stack = [root];
   while (stack.length > 0) {
     const tensor = stack.pop()!;
-    if (!tensor.node || seen.has(tensor)) continue;
+    if (!tensor.node || seen.has(tensor) || until.has(tensor)) continue;
     seen.add(tensor);
     stack.push(...tensor.node.inputs);
   }

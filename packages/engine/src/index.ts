@@ -1,5 +1,6 @@
 export type { AdapterChoice, AdapterClass } from './adapter.ts';
 export { type Captured, capture } from './capture.ts';
+export { checkpoint } from './checkpoint.ts';
 export { Device, type DeviceOptions } from './device.ts';
 export { AdapterError, EngineError, ShapeError } from './errors.ts';
 export { gradients } from './gradients.ts';

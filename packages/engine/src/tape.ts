@@ -12,6 +12,8 @@ export interface Node {
   saved: readonly Tensor[];
   /** The gradient for each input, or null where none flows. */
   backward: (gradient: Tensor) => readonly (Tensor | null)[];
+  /** In place of `backward`: computes the tensor again, with a tape that leads to `inputs`. */
+  recompute?: () => Tensor;
 }
 
 let clock = 0;
@@ -27,8 +29,13 @@ export function isRecording(): boolean {
 
 /** Runs `body` without a tape. */
 export function withoutGradients<T>(body: () => T): T {
+  return withRecording(false, body);
+}
+
+/** Runs `body` with a tape, or without. */
+export function withRecording<T>(on: boolean, body: () => T): T {
   const before = recording;
-  recording = false;
+  recording = on;
   try {
     return body();
   } finally {
