@@ -33,8 +33,10 @@ export interface Captured<T> {
  */
 export function capture<T>(device: Device, step: () => T): Captured<T> {
   const recorder: Recorder = { commands: [], storages: new Set(), textures: [], forms: new Map() };
+  device.numerics?.takeStep(); // of a step whose capture failed
   const { result: outputs, made } = device.record(recorder, () => collect(step));
   const { commands } = recorder;
+  const looks = device.numerics?.takeStep() ?? [];
   const arena = planArena(device, recorder);
   const own = recorder.storages;
   const sources = commands.flatMap(texturesOf).map(({ source }) => source);
@@ -65,6 +67,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     replay: () => {
       assertUsable();
       settle('ready');
+      device.numerics?.replaying(looks);
       device.submit(commands, bindGroups, recurring);
       for (const storage of written) storage.version++;
     },

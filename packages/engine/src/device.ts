@@ -1,6 +1,7 @@
 import { type AdapterChoice, type AdapterClass, findAdapter } from './adapter.ts';
 import { bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
 import { EngineError } from './errors.ts';
+import { NumericsCheck } from './numerics.ts';
 import { Patience, type Recurring } from './patience.ts';
 import { type KernelValues, type Pipeline, PipelineCache } from './pipeline.ts';
 import { BufferPool, type MemoryReport, TexturePool } from './pool.ts';
@@ -9,6 +10,11 @@ import { Storage, type TextureForm } from './storage.ts';
 export interface DeviceOptions extends AdapterChoice {
   /** Bytes of freed buffers, and of freed textures, kept for reuse. Default 1 GiB. */
   poolLimitBytes?: number;
+  /**
+   * Look at the result of every operation, in captured steps too: reading a value then fails with the name of the first
+   * operation that made a NaN or an infinity. For finding it; costs a kernel an operation. Default false.
+   */
+  checkNumerics?: boolean;
 }
 
 /** Where commands go instead of the queue while a step is captured. */
@@ -43,6 +49,8 @@ export class Device {
   /** What the adapter calls itself. */
   readonly adapterName: string;
   readonly pipelines: PipelineCache;
+  /** Looks for results that are not finite; null unless asked for. */
+  readonly numerics: NumericsCheck | null;
   readonly #pool: BufferPool;
   readonly #uniforms: Map<string, GPUBuffer> = new Map();
   readonly #textures: TexturePool;
@@ -74,6 +82,7 @@ export class Device {
     gpu.lost.then(({ reason, message }) => {
       if (reason !== 'destroyed') this.#fail(new EngineError(`the device was lost: ${message}`));
     });
+    this.numerics = options.checkNumerics ? new NumericsCheck(this) : null;
   }
 
   /** Opens the adapter of this process. @throws AdapterError when there is none. */
@@ -125,6 +134,12 @@ export class Device {
 
   /** Reads a storage back. Everything queued before is finished when it resolves. */
   async download(storage: Storage, bytes: number): Promise<ArrayBuffer> {
+    const content = await this.#readBack(storage, bytes);
+    await this.numerics?.assertFinite((flag, size) => this.#readBack(flag, size));
+    return content;
+  }
+
+  async #readBack(storage: Storage, bytes: number): Promise<ArrayBuffer> {
     this.#assertUsable();
     if (this.#recorder) throw new EngineError('a value cannot be read inside a captured step');
     const size = Math.ceil(bytes / 4) * 4;
@@ -212,6 +227,7 @@ export class Device {
     this.#patience.finished();
     await this.#firstFailure();
     this.#assertUsable();
+    await this.numerics?.assertFinite((flag, size) => this.#readBack(flag, size));
   }
 
   /** Sends everything that runs inside `body` to a recorder. */

@@ -57,7 +57,9 @@ function propagate(root: Tensor, found: Map<Tensor, Tensor>, until: ReadonlySet<
     const parts = backward(gradient);
     inputs.forEach((input, index) => {
       const part = parts[index];
-      if (part && wanted[index]) accumulate(found, input, part);
+      if (!part || !wanted[index]) return;
+      part.device.numerics?.watch(part, `the gradient of ${operation} for input ${index}`);
+      accumulate(found, input, part);
     });
   }
 }

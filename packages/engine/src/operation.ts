@@ -79,6 +79,7 @@ export function operation<A>(declaration: OperationDeclaration<A>): Apply<A> {
     );
     const output = empty(inputs[0]!.device, shape);
     const saved = scope(() => declaration.forward({ inputs, attributes, output }) ?? []);
+    output.device.numerics?.watch(output, declaration.name);
     const { gradient: rule } = declaration;
     if (rule && isRecording() && inputs.some((input) => input.isTracked)) {
       const wanted = inputs.map((input) => input.isTracked);

@@ -65,6 +65,7 @@ export class AdamW {
             writes: [0, 2, 3],
             workgroups: gridOf(parameter.storage.bytes / 16),
           });
+          parameter.device.numerics?.watch(parameter, `AdamW on parameter ${index}`);
         });
       }),
     );

@@ -1,0 +1,103 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  AdamW,
+  affine,
+  capture,
+  Device,
+  divide,
+  EngineError,
+  exp,
+  gradients,
+  log,
+  multiply,
+  relu,
+  scope,
+  sqrt,
+  type Tensor,
+  tensor,
+  total,
+} from './index.ts';
+import { trainedBits } from './testing/block.ts';
+
+let device: Device;
+let plain: Device;
+beforeAll(async () => {
+  device = await Device.open({ checkNumerics: true });
+  plain = await Device.open();
+});
+afterAll(() => {
+  device.close();
+  plain.close();
+});
+
+const message = (maker: string) => `checkNumerics: ${maker} is the first result with a NaN or an infinity`;
+
+describe('eager work', () => {
+  test('names the first operation that made one, not those that handed it on', async () => {
+    using x = tensor(device, [1, 0, 4, 9, 16], [5]);
+    using y = scope(() => sqrt(exp(relu(log(affine(x, 1))))));
+    const failure = await y.read().catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(EngineError);
+    expect((failure as EngineError).message).toBe(message('log, shape [5]'));
+  });
+
+  test('the device goes on, and what lies past the end of a tensor does not count', async () => {
+    using x = tensor(device, [1, 2, 3]);
+    device.upload(x.storage, Float32Array.of(Number.NaN), 12);
+    using y = affine(x, 2);
+    expect([...(await y.read())]).toEqual([2, 4, 6]);
+    await device.idle();
+  });
+
+  test('a rule of the backward pass is named as such; idle() tells, too', async () => {
+    using x = tensor(device, [4, 0], [2], { trainable: true });
+    const [gradient] = scope(() => gradients(total(sqrt(x)), [x]));
+    await expect(device.idle()).rejects.toThrow(message('divide, shape [2]'));
+    gradient!.dispose();
+  });
+
+  test('integers are no floats', async () => {
+    using labels = tensor(device, Uint32Array.of(0xffffffff, 0x7f800000));
+    expect([...(await labels.readUint32())]).toEqual([0xffffffff, 0x7f800000]);
+  });
+});
+
+describe('a captured step', () => {
+  test('names the first operation of the replay that made one', async () => {
+    using x = tensor(device, [1, 2]);
+    using y = tensor(device, [1, 2]);
+    const step = capture(device, () => affine(multiply(divide(x, y), x), 1));
+    step.replay();
+    expect([...(await step.outputs.read())]).toEqual([1, 2]);
+    y.write(Float32Array.of(1, 0));
+    using fine = affine(x, 3);
+    step.replay();
+    using late = log(affine(x, 0));
+    await expect(step.outputs.read()).rejects.toThrow(message('divide, shape [2]'));
+    y.write(Float32Array.of(1, 4));
+    step.replay();
+    expect([...(await step.outputs.read())]).toEqual([1, 1]);
+    expect([...(await fine.read())]).toEqual([3, 6]);
+    late.dispose();
+    step.dispose();
+  });
+
+  test('an optimiser that makes one is named', async () => {
+    using weight = tensor(device, [1, 2], [2], { trainable: true });
+    const optimiser = new AdamW(device, [weight]);
+    const step = capture(device, (): Tensor => {
+      const loss = total(multiply(weight, weight));
+      optimiser.apply(gradients(loss, [weight]));
+      return loss;
+    });
+    optimiser.begin(Number.POSITIVE_INFINITY);
+    step.replay();
+    await expect(step.outputs.read()).rejects.toThrow(message('AdamW on parameter 0, shape [2]'));
+    step.dispose();
+    optimiser.dispose();
+  });
+});
+
+test('looking changes no bit', async () => {
+  expect(await trainedBits(device, 4)).toEqual(await trainedBits(plain, 4));
+});
