@@ -1,80 +1,150 @@
-/** One matrix product: C [m, n] = op(A) op(B) with an inner axis of k. */
-export interface ProductCase {
-  /** What the shape stands for. */
-  note: string;
+import { type NetName, nets } from './nets.ts';
+
+/** C [m, n] = op(A) op(B) with an inner axis of k. */
+export interface ProductWork {
+  kind: 'product';
   m: number;
   n: number;
   k: number;
   /** NN, NT (B stored [n, k], a linear layer) or TN (A stored [k, m], the gradient of a weight). */
   layout: 'NN' | 'NT' | 'TN';
-  /** Part of `--quick`. */
-  quick?: boolean;
 }
+
+/** Multi-head attention over [batch, tokens, width]. */
+export interface AttentionWork {
+  kind: 'attention';
+  batch: number;
+  tokens: number;
+  width: number;
+  heads: number;
+  /** With the gradients of queries, keys and values. */
+  backward: boolean;
+}
+
+/** What is limited by memory: a pass over [rows, width]. */
+export interface RowsWork {
+  kind: 'rows';
+  operation: 'add' | 'gelu' | 'softmax' | 'layerNorm';
+  rows: number;
+  width: number;
+}
+
+/** One training step of a net: forward, backward, and the update of the adapters if asked for. */
+export interface StepWork {
+  kind: 'step';
+  net: NetName;
+  optimise: boolean;
+}
+
+export type Work = ProductWork | AttentionWork | RowsWork | StepWork;
+
+export const benchNames = ['matmul', 'attention', 'bandwidth', 'step', 'replay'] as const;
+export type BenchName = (typeof benchNames)[number];
+
+export interface Case {
+  bench: BenchName;
+  /** What the shape stands for. */
+  note: string;
+  work: Work;
+  /** Only with `--all`. */
+  extra?: boolean;
+  /** Only this project's engine. */
+  own?: boolean;
+}
+
+const product = (note: string, shape: Omit<ProductWork, 'kind'>, extra = false): Case => ({
+  bench: 'matmul',
+  note,
+  work: { kind: 'product', ...shape },
+  extra,
+});
+
+const attention = (note: string, shape: Omit<AttentionWork, 'kind' | 'backward'>): Case[] =>
+  [false, true].map((backward) => ({
+    bench: 'attention',
+    note: backward ? `${note}, forward and backward` : note,
+    work: { kind: 'attention', ...shape, backward },
+  }));
+
+const rows = (note: string, operation: RowsWork['operation'], count: number, width: number): Case => ({
+  bench: 'bandwidth',
+  note,
+  work: { kind: 'rows', operation, rows: count, width },
+});
 
 /** Rows of the small base model: 64 records of 17 tokens. */
 const ROWS = 64 * 17;
 
-export const cases: ProductCase[] = [
-  { note: 'square', m: 512, k: 512, n: 512, layout: 'NN', quick: true },
-  { note: 'ViT-base width', m: 512, k: 768, n: 768, layout: 'NN', quick: true },
-  { note: 'narrow', m: 1024, k: 128, n: 128, layout: 'NN' },
-  { note: 'query', m: ROWS, k: 64, n: 64, layout: 'NT', quick: true },
-  { note: 'query, key, value', m: ROWS, k: 64, n: 192, layout: 'NT' },
-  { note: 'MLP up', m: ROWS, k: 64, n: 256, layout: 'NT', quick: true },
-  { note: 'MLP down', m: ROWS, k: 256, n: 64, layout: 'NT', quick: true },
-  { note: 'LoRA down', m: ROWS, k: 64, n: 16, layout: 'NT', quick: true },
-  { note: 'LoRA up', m: ROWS, k: 16, n: 64, layout: 'NT' },
-  { note: 'gradient of LoRA down', m: 16, k: ROWS, n: 64, layout: 'TN', quick: true },
-  { note: 'gradient of LoRA up', m: 64, k: ROWS, n: 16, layout: 'TN' },
-  { note: 'head', m: 64, k: 64, n: 10, layout: 'NT' },
+export const cases: Case[] = [
+  product('square', { m: 512, k: 512, n: 512, layout: 'NN' }),
+  product('ViT-base, attention', { m: 197, k: 768, n: 768, layout: 'NT' }),
+  product('ViT-base, MLP up', { m: 197, k: 768, n: 3072, layout: 'NT' }),
+  product('ViT-base, gradient of MLP up', { m: 197, k: 3072, n: 768, layout: 'NN' }),
+  product('ViT-base, gradient of a weight', { m: 768, k: 197, n: 768, layout: 'TN' }, true),
+  product('RoBERTa-large, attention', { m: 128, k: 1024, n: 1024, layout: 'NT' }),
+  product('RoBERTa-large, LoRA down', { m: 128, k: 1024, n: 16, layout: 'NT' }, true),
+  product('RoBERTa-large, gradient of LoRA down', { m: 16, k: 128, n: 1024, layout: 'TN' }),
+  product('Llama 1B, attention', { m: 64, k: 2048, n: 2048, layout: 'NT' }),
+  product('Llama 1B, MLP up', { m: 64, k: 2048, n: 8192, layout: 'NT' }, true),
+  product('ViT-base width', { m: 512, k: 768, n: 768, layout: 'NN' }, true),
+  product('narrow', { m: 1024, k: 128, n: 128, layout: 'NN' }),
+  product('vit-tiny, query', { m: ROWS, k: 64, n: 64, layout: 'NT' }),
+  product('vit-tiny, MLP up', { m: ROWS, k: 64, n: 256, layout: 'NT' }, true),
+  product('vit-tiny, MLP down', { m: ROWS, k: 256, n: 64, layout: 'NT' }, true),
+  product('vit-tiny, LoRA down', { m: ROWS, k: 64, n: 16, layout: 'NT' }, true),
+  product('vit-tiny, LoRA up', { m: ROWS, k: 16, n: 64, layout: 'NT' }, true),
+  product('vit-tiny, gradient of LoRA down', { m: 16, k: ROWS, n: 64, layout: 'TN' }, true),
+  product('vit-tiny, head', { m: 64, k: 64, n: 10, layout: 'NT' }, true),
+  ...attention('small ViT', { batch: 16, tokens: 64, width: 256, heads: 4 }),
+  ...attention('ViT-base', { batch: 1, tokens: 197, width: 768, heads: 12 }),
+  rows('residual', 'add', 1024, 1024),
+  rows('activation', 'gelu', 1024, 1024),
+  rows('softmax', 'softmax', 1024, 1024),
+  rows('LayerNorm', 'layerNorm', 1024, 768),
+  {
+    bench: 'step',
+    note: '4 ViT blocks, forward and backward',
+    work: { kind: 'step', net: 'vit', optimise: false },
+  },
+  {
+    bench: 'step',
+    note: '4 ViT blocks, with AdamW',
+    work: { kind: 'step', net: 'vit', optimise: true },
+    own: true,
+  },
+  {
+    bench: 'step',
+    note: '4 Llama blocks, forward and backward',
+    work: { kind: 'step', net: 'llama', optimise: false },
+  },
 ];
 
-export const shapeOf = ({ m, k, n, layout }: ProductCase): string => `${m}x${k}x${n} ${layout}`;
-
-export const flopsOf = ({ m, n, k }: ProductCase): number => 2 * m * n * k;
-
-/** Values in [-1, 1), the same for every engine. */
-export function operandsOf({ m, n, k }: ProductCase): {
-  a: Float32Array<ArrayBuffer>;
-  b: Float32Array<ArrayBuffer>;
-} {
-  let state = 1;
-  const values = (length: number): Float32Array<ArrayBuffer> =>
-    Float32Array.from({ length }, () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return state / 2 ** 31 - 1;
-    });
-  return { a: values(m * k), b: values(k * n) };
-}
-
-/** Row-major [rows, columns] turned round. */
-export function transposed(
-  data: Float32Array<ArrayBuffer>,
-  rows: number,
-  columns: number,
-): Float32Array<ArrayBuffer> {
-  const result = new Float32Array(data.length);
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < columns; j++) result[j * rows + i] = data[i * columns + j]!;
-  return result;
-}
-
-/** What is wrong with a result, by a sample of its elements against float64; null when it is right. */
-export function faultOf(problem: ProductCase, c: ArrayLike<number>): string | null {
-  const { m, n, k, layout } = problem;
-  const { a, b } = operandsOf(problem);
-  if (c.length !== m * n) return `${c.length} values instead of ${m * n}`;
-  for (let sample = 0; sample < 64; sample++) {
-    const i = (sample * 7919) % m;
-    const j = (sample * 104729) % n;
-    let expected = 0;
-    for (let l = 0; l < k; l++) {
-      const left = a[layout === 'TN' ? l * m + i : i * k + l]!;
-      const right = b[layout === 'NT' ? j * k + l : l * n + j]!;
-      expected += left * right;
+export function shapeOf({ work }: Case): string {
+  switch (work.kind) {
+    case 'product':
+      return `${work.m}x${work.k}x${work.n} ${work.layout}`;
+    case 'attention':
+      return `${work.batch}x${work.tokens}x${work.width}, ${work.heads} heads${work.backward ? ', backward' : ''}`;
+    case 'rows':
+      return `${work.operation} ${work.rows}x${work.width}`;
+    case 'step': {
+      const { batch, tokens, width, rank } = nets[work.net];
+      const update = work.optimise ? ', AdamW' : '';
+      return `${work.net} ${batch}x${tokens}x${width}, rank ${rank}${update}`;
     }
-    const actual = c[i * n + j]!;
-    if (!(Math.abs(actual - expected) < 1e-3)) return `C[${i}, ${j}] is ${actual} instead of ${expected}`;
   }
-  return null;
+}
+
+/** Floating-point operations, where counting them makes sense. */
+export function flopsOf({ work }: Case): number | null {
+  if (work.kind === 'product') return 2 * work.m * work.n * work.k;
+  if (work.kind !== 'attention') return null;
+  // Two products forward, five backward (the scores are computed again).
+  return 2 * work.batch * work.tokens ** 2 * work.width * (work.backward ? 7 : 2);
+}
+
+/** Bytes that must at least be read and written, where memory is the limit. */
+export function bytesOf({ work }: Case): number | null {
+  if (work.kind !== 'rows') return null;
+  return 4 * work.rows * work.width * (work.operation === 'add' ? 3 : 2);
 }

@@ -1,9 +1,10 @@
 /** The process of one engine. It does what its parent asks, one request at a time. */
-import { cases, faultOf } from './cases.ts';
-import type { Answer, BenchEngine, EngineName, PreparedProduct, Request } from './engine.ts';
+import { cases } from './cases.ts';
+import { faultOf, sampleOf } from './check.ts';
+import type { Answer, BenchEngine, EngineName, Prepared, Request } from './engine.ts';
 
 let engine: BenchEngine | null = null;
-const prepared = new Map<number, PreparedProduct>();
+let prepared: Prepared | null = null;
 
 async function open(name: EngineName): Promise<BenchEngine> {
   switch (name) {
@@ -21,23 +22,30 @@ async function open(name: EngineName): Promise<BenchEngine> {
 }
 
 async function answer(request: Request): Promise<Answer> {
-  if (request.kind === 'open') {
-    engine = await open(request.engine);
-    return { adapter: engine.adapter };
+  switch (request.kind) {
+    case 'open':
+      engine = await open(request.engine);
+      return { adapter: engine.adapter };
+    case 'prepare': {
+      const { work } = cases[request.index]!;
+      prepared = await engine!.prepare(work);
+      const result = await prepared.result();
+      const fault = faultOf(work, result);
+      if (fault) throw new Error(`wrong result: ${fault}`);
+      return { sample: sampleOf(result) };
+    }
+    case 'run': {
+      const start = performance.now();
+      await prepared!.run(request.times);
+      return { milliseconds: (performance.now() - start) / request.times };
+    }
+    case 'done':
+      prepared?.dispose();
+      prepared = null;
+      return {};
+    case 'trace':
+      return { trace: await (await import('./engines/s3t-trace.ts')).trace() };
   }
-  const problem = cases[request.index]!;
-  if (request.kind === 'prepare') {
-    const product = await engine!.prepare(problem);
-    const fault = faultOf(problem, await product.result());
-    if (fault) throw new Error(`wrong result: ${fault}`);
-    // Twice, so that what engines compile or cache on a second call is outside of what is timed.
-    await product.run(2);
-    prepared.set(request.index, product);
-    return {};
-  }
-  const start = performance.now();
-  await prepared.get(request.index)!.run(request.times);
-  return { milliseconds: (performance.now() - start) / request.times };
 }
 
 process.on('message', (request: Request) => {

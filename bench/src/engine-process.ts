@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import type { Answer, EngineName, Request } from './engine.ts';
+import type { Answer, EngineName, Request, Success } from './engine.ts';
 
 /** A request that takes longer than this has hung. */
 const PATIENCE_MS = 180_000;
@@ -36,7 +36,7 @@ export class EngineProcess {
   }
 
   /** @throws Error with the reason when the engine failed, died or did not answer. */
-  ask(request: Request): Promise<{ adapter?: string; milliseconds?: number }> {
+  ask(request: Request): Promise<Partial<Success>> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const die = (code: number | null, signal: string | null): void => {
       const last = this.#stderr.trim().split('\n').at(-1) ?? '';

@@ -1,56 +1,65 @@
 /**
  * Side-by-side benchmarks: this engine and others, in one run.
  *
- *     npm run bench -- [--quick] [--rounds N] [--json FILE]
+ *     npm run bench -- [--only NAME,...] [--engines NAME,...] [--rounds N] [--all] [--json FILE] [--plot FILE] [--readme]
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
-import { engineNames } from './engine.ts';
+import { cases, shapeOf } from './cases.ts';
 import { EngineProcess } from './engine-process.ts';
-import { benchProducts } from './products.ts';
-import { failures, productTable } from './table.ts';
+import { measure, type Row } from './measure.ts';
+import { type Options, readOptions } from './options.ts';
+import { plot } from './plot.ts';
+import { measureReplay, replayLines, replayRows } from './replay.ts';
+import { failures, tables } from './table.ts';
 
-const usage = 'usage: npm run bench -- [--quick] [--rounds N] [--json FILE]';
+const README = new URL('../README.md', import.meta.url);
+const MARKS = ['<!-- measured -->', '<!-- end of measured -->'] as const;
 
-async function main(): Promise<void> {
-  const { quick, json, rounds } = readOptions();
+async function main(options: Options): Promise<void> {
   const note = (line: string): void => void process.stderr.write(`${line}\n`);
   const engines: EngineProcess[] = [];
   try {
     // One after the other: two that compile at once would only slow each other down.
-    for (const name of engineNames) engines.push(await EngineProcess.start(name));
-    console.log(
-      `${cpus().length} cores (${cpus()[0]?.model}), Node ${process.versions.node}, ${rounds} rounds`,
+    for (const name of options.engines) engines.push(await EngineProcess.start(name));
+    const machine = `${cpus().length} cores (${cpus()[0]?.model}), Node ${process.versions.node}, ${options.rounds} rounds`;
+    const started = engines.map(
+      ({ name, adapter, failure }) =>
+        `- ${name}: ${failure === null ? adapter : `failed to start: ${failure}`}`,
     );
-    for (const { name, adapter, failure } of engines)
-      console.log(`${name}: ${failure === null ? adapter : `failed to start: ${failure}`}`);
-    const rows = await benchProducts(engines, { quick, rounds, onProgress: note });
-    console.log(`\nMatrix products, f32, medians\n\n${productTable(rows)}`);
-    for (const line of failures(rows)) console.log(line);
-    if (json !== undefined) writeFileSync(json, `${JSON.stringify(rows, null, 2)}\n`);
+    const rows: Row[] = [];
+    for (const [index, problem] of cases.entries()) {
+      if (!options.only.includes(problem.bench) || (problem.extra && !options.all)) continue;
+      note(`${problem.bench} ${shapeOf(problem)} (${problem.note})`);
+      rows.push(...(await measure(engines, index, options.rounds)));
+    }
+    const own = engines.find(({ name, failure }) => name === 's3t' && failure === null);
+    let replay: string[] = [];
+    if (own && options.only.includes('replay')) {
+      note('replay');
+      const measured = await measureReplay(own);
+      replay = replayLines(measured);
+      rows.push(...replayRows(own, measured));
+    }
+    const parts = [[machine, '', ...started], [tables(rows)], replay, failures(rows)];
+    const report = parts.filter((part) => part.join('') !== '').map((part) => part.join('\n'));
+    console.log(report.join('\n\n'));
+    if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(rows, null, 2)}\n`);
+    if (options.plot !== undefined)
+      writeFileSync(options.plot, plot(rows, `${machine}; ${own?.adapter ?? ''}`));
+    if (options.readme) writeReadme(`Printed by \`${options.command}\`:\n\n${report.join('\n\n')}`);
     if (rows.some((row) => row.engine === 's3t' && row.error !== undefined)) process.exitCode = 1;
   } finally {
     for (const engine of engines) engine.stop();
   }
 }
 
-function readOptions(): { quick: boolean; json: string | undefined; rounds: number } {
-  const options = {
-    quick: { type: 'boolean', default: false },
-    json: { type: 'string' },
-    rounds: { type: 'string' },
-  } as const;
-  try {
-    const { values } = parseArgs({ options });
-    const rounds = Number(values.rounds ?? (values.quick ? 5 : 11));
-    if (!Number.isInteger(rounds) || rounds < 1)
-      throw new Error(`--rounds ${values.rounds} is not a number of rounds`);
-    return { quick: values.quick, json: values.json, rounds };
-  } catch (error) {
-    console.error(`${(error as Error).message}\n${usage}`);
-    process.exit(2);
-  }
+/** Puts a report between the marks of this folder's README. */
+function writeReadme(report: string): void {
+  const text = readFileSync(README, 'utf8');
+  const [begin, end] = MARKS.map((mark) => text.indexOf(mark)) as [number, number];
+  if (begin < 0 || end < begin) throw new Error(`bench/README.md has no ${MARKS.join(' ... ')}`);
+  writeFileSync(README, `${text.slice(0, begin)}${MARKS[0]}\n${report}\n${text.slice(end)}`);
 }
 
-await main();
+await main(readOptions());

@@ -1,34 +1,96 @@
-import { blockUntilReady, defaultDevice, init, jit, numpy as np } from '@jax-js/jax';
-import { operandsOf, type ProductCase, transposed } from '../cases.ts';
-import type { BenchEngine, PreparedProduct } from '../engine.ts';
-import { provideWebGpu } from '../webgpu.ts';
+import { blockUntilReady, defaultDevice, init, jit, nn, numpy as np, tree, vjp } from '@jax-js/jax';
+import type { Work } from '../cases.ts';
+import { EPSILON, operandsOf } from '../check.ts';
+import type { BenchEngine, Prepared } from '../engine.ts';
+import { transposed } from '../inputs.ts';
+import { trainingStep } from './jax-nets.ts';
+
+/** A compiled function with its arguments, and how its results come back. */
+interface Job {
+  call(): np.Array[];
+  read(results: np.Array[]): Promise<number[]>;
+}
 
 /** jax-js, compiled with `jit`. Its operands are laid out plain beforehand, which suits it best. */
 export async function open(backend: 'webgpu' | 'wasm'): Promise<BenchEngine> {
+  const { provideWebGpu } = await import('../webgpu.ts');
   const adapter = backend === 'webgpu' ? await provideWebGpu() : 'WebAssembly';
   const available = await init(backend);
   if (!available.includes(backend))
     throw new Error(`jax-js found no ${backend}: it has ${available.join(', ')}`);
   defaultDevice(backend);
-  const product = jit((a: np.Array, b: np.Array) => np.matmul(a, b));
 
-  async function prepare(problem: ProductCase): Promise<PreparedProduct> {
-    const { m, n, k, layout } = problem;
-    const data = operandsOf(problem);
-    const a = np.array(layout === 'TN' ? transposed(data.a, k, m) : data.a, { shape: [m, k] });
-    const b = np.array(layout === 'NT' ? transposed(data.b, n, k) : data.b, { shape: [k, n] });
-    await blockUntilReady([a, b]);
+  async function prepare(work: Work): Promise<Prepared> {
+    const { call, read } = work.kind === 'step' ? await trainingStep(work.net) : await jobOf(work);
     return {
       async run(times) {
-        const results = Array.from({ length: times }, () => product(a.ref, b.ref));
+        const results = Array.from({ length: times }, call);
         await blockUntilReady(results);
-        for (const c of results) c.dispose();
+        for (const each of results.flat()) each.dispose();
       },
-      async result() {
-        return (await product(a.ref, b.ref).data()) as Float32Array;
-      },
+      result: () => read(call()),
+      dispose: () => undefined,
     };
   }
 
   return { adapter, prepare };
+}
+
+async function jobOf(work: Exclude<Work, { kind: 'step' }>): Promise<Job> {
+  const operands = operandsOf(work).map(({ shape, values }, index) => {
+    const turned = work.kind === 'product' && work.layout === (index === 0 ? 'TN' : 'NT');
+    const [rows, columns] = shape as [number, number];
+    return turned
+      ? np.array(transposed(values, rows, columns), { shape: [columns, rows] })
+      : np.array(values, { shape });
+  });
+  await blockUntilReady(operands);
+  const compiled = jit(functionOf(work));
+  return {
+    call: () => compiled(...tree.ref(operands)) as np.Array[],
+    read: async (results) => {
+      const parts: number[] = [];
+      for (const each of results) for (const value of (await each.data()) as Float32Array) parts.push(value);
+      return parts;
+    },
+  };
+}
+
+function functionOf(work: Exclude<Work, { kind: 'step' }>): (...operands: np.Array[]) => np.Array[] {
+  if (work.kind === 'product') return (a, b) => [np.matmul(a!, b!)];
+  if (work.kind === 'attention') {
+    const { batch, tokens, width, heads, backward } = work;
+    const split = (x: np.Array) => x.reshape([batch, tokens, heads, width / heads]);
+    const forward = (q: np.Array, k: np.Array, v: np.Array) =>
+      nn.dotProductAttention(split(q), split(k), split(v)).reshape([batch, tokens, width]);
+    if (!backward)
+      return (q, k, v, incoming) => {
+        incoming!.dispose();
+        return [forward(q!, k!, v!)];
+      };
+    return (q, k, v, incoming) => {
+      const [output, pull] = vjp(forward, [q!, k!, v!]);
+      return [output, ...(pull(incoming!) as np.Array[])];
+    };
+  }
+  switch (work.operation) {
+    case 'add':
+      return (x, y) => [x!.add(y!)];
+    case 'gelu':
+      return (x) => [nn.gelu(x!, { approximate: false })];
+    case 'softmax':
+      return (x) => [nn.softmax(x!, -1)];
+    case 'layerNorm':
+      return (x, weight, bias) => [layerNorm(x!, weight!, bias!, EPSILON)];
+  }
+}
+
+/** LayerNorm over the last axis. */
+export function layerNorm(x: np.Array, weight: np.Array, bias: np.Array, epsilon: number): np.Array {
+  const centred = x.ref.sub(np.mean(x, -1, { keepdims: true }));
+  const variance = np.mean(np.square(centred.ref), -1, { keepdims: true });
+  return centred
+    .div(np.sqrt(variance.add(epsilon)))
+    .mul(weight)
+    .add(bias);
 }

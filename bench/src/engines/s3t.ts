@@ -1,19 +1,37 @@
-import { capture, Device, matmul, scope, tensor } from '@s3t/engine';
-import { operandsOf, type ProductCase } from '../cases.ts';
-import type { BenchEngine, PreparedProduct } from '../engine.ts';
+import {
+  add,
+  attention,
+  capture,
+  Device,
+  gelu,
+  gradients,
+  layerNorm,
+  matmul,
+  multiply,
+  scope,
+  softmax,
+  type Tensor,
+  tensor,
+  total,
+} from '@s3t/engine';
+import type { Work } from '../cases.ts';
+import { EPSILON, operandsOf } from '../check.ts';
+import type { BenchEngine, Prepared } from '../engine.ts';
+import { trainingStep } from './s3t-nets.ts';
+
+/** What is timed: its results, and what comes before each time. */
+interface Job {
+  step: () => Tensor[];
+  before?: () => void;
+}
 
 /** This project's engine: eager, or as a captured step that is replayed (what training does, and what `jit` is elsewhere). */
 export async function open(captured: boolean): Promise<BenchEngine> {
   const device = await Device.open();
 
-  async function prepare(problem: ProductCase): Promise<PreparedProduct> {
-    const { m, n, k, layout } = problem;
-    const data = operandsOf(problem);
-    const options = { transposeA: layout === 'TN', transposeB: layout === 'NT' };
-    const a = tensor(device, data.a, options.transposeA ? [k, m] : [m, k]);
-    // The weight of a linear layer is frozen, and the engine may keep a rearranged copy of it.
-    const b = tensor(device, data.b, options.transposeB ? [n, k] : [k, n], { constant: layout === 'NT' });
-    /** By the number of products: how long a wait for them may sleep. */
+  async function prepare(work: Work): Promise<Prepared> {
+    const { step, before } = jobOf(device, work);
+    /** By the number of runs: how long a wait for them may sleep. */
     const naps = new Map<number, number>();
     /**
      * Waits for the queue. Dawn polls in a busy loop while a promise of its device is pending, and on a small machine takes
@@ -29,32 +47,78 @@ export async function open(captured: boolean): Promise<BenchEngine> {
       // Without a nap half of the time may have gone to the busy loop.
       naps.set(times, nap === undefined ? 0.5 * took : Math.min(nap, 0.8 * took));
     };
-    const product = (): void => {
-      // As if just written: nothing that was derived from it before may be used again.
-      a.storage.version++;
-      if (!b.storage.constant) b.storage.version++;
-      scope(() => void matmul(a, b, options));
+    const replayed = captured ? capture(device, step) : null;
+    const once = (): void => {
+      before?.();
+      if (replayed) replayed.replay();
+      else scope(() => void step());
     };
-    // Compiles the kernel, which the first replay would count as its usual time.
-    product();
+    // Compiles the kernels, which the first replay would count as its usual time.
+    once();
     await device.idle();
-    const step = captured ? capture(device, () => matmul(a, b, options)) : null;
     return {
       async run(times) {
-        for (let i = 0; i < times; i++) step ? step.replay() : product();
+        for (let i = 0; i < times; i++) once();
         device.flush();
         await settle(times);
       },
       async result() {
-        if (step) {
-          step.replay();
-          return await step.outputs.read();
-        }
-        using c = matmul(a, b, options);
-        return await c.read();
+        before?.();
+        replayed?.replay();
+        const tensors = replayed ? replayed.outputs : scope(step);
+        const parts: number[] = [];
+        for (const each of tensors) for (const value of await each.read()) parts.push(value);
+        if (!replayed) for (const each of tensors) each.dispose();
+        return parts;
       },
+      dispose: () => replayed?.dispose(),
     };
   }
 
   return { adapter: `${device.adapterName} [${device.adapterClass}]`, prepare };
+}
+
+function jobOf(device: Device, work: Work): Job {
+  if (work.kind === 'step') {
+    const { step, prepare } = trainingStep(device, work.net, work.optimise);
+    const flat = (): Tensor[] => {
+      const { loss, gradients: found } = step();
+      return [loss, ...found];
+    };
+    return { step: flat, before: prepare };
+  }
+  const trainable = work.kind === 'attention' && work.backward;
+  // The weight of a linear layer is frozen, and the engine may keep a rearranged copy of it.
+  const constant = (index: number) => work.kind === 'product' && work.layout === 'NT' && index === 1;
+  const operands = operandsOf(work).map(({ shape, values }, index) =>
+    tensor(device, values, shape, { trainable: trainable && index < 3, constant: constant(index) }),
+  );
+  const [x, y, z, incoming] = operands as [Tensor, Tensor, Tensor, Tensor];
+  // As if just written: nothing that was derived from it before may be used again.
+  const before = () => {
+    for (const { storage } of operands) if (!storage.constant) storage.version++;
+  };
+  const step = (): Tensor[] => {
+    switch (work.kind) {
+      case 'product':
+        return [matmul(x, y, { transposeA: work.layout === 'TN', transposeB: work.layout === 'NT' })];
+      case 'attention': {
+        const output = attention(x, y, z, work.heads);
+        if (!work.backward) return [output];
+        return [output, ...gradients(total(multiply(output, incoming)), [x, y, z])];
+      }
+      case 'rows':
+        switch (work.operation) {
+          case 'add':
+            return [add(x, y)];
+          case 'gelu':
+            return [gelu(x)];
+          case 'softmax':
+            return [softmax(x)];
+          case 'layerNorm':
+            return [layerNorm(x, y, z, EPSILON)];
+        }
+    }
+  };
+  return { step, before };
 }
