@@ -6,7 +6,7 @@
 // row of op(A) and its column of op(B) alone.
 //
 // 0: A [batch, m, k] or transposed [batch, k, m]
-// 1: B [batch, k, n] or transposed [batch, n, k]
+// 1: B [batch, k, n] or transposed [batch, n, k]; with B_BITS below 32 packed, see quantised/unpack
 // 2: C [batch, m, n]
 // 3: bias [n]; without BIAS, any other buffer in its place
 // 4: params
@@ -20,6 +20,8 @@ const TRANSPOSE_B: bool = false;
 const BIAS: bool = false;
 /** Add the product to what C holds. */
 const ACCUMULATE: bool = false;
+/** Bits of an element of B. */
+const B_BITS: u32 = 32u;
 
 struct Params {
   m: u32,
@@ -31,13 +33,31 @@ struct Params {
   a_batch: u32,
   b_row: u32,
   b_batch: u32,
+  /** For matmul/panel. */
+  rows: u32,
+  /** The word of B's first scale, and how many elements share one. */
+  b_scales: u32,
+  b_group: u32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<u32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
+
+/** Element i of B. */
+fn b_value(i: u32) -> f32 {
+  let word = b[i / (32u / B_BITS)];
+  if (B_BITS == 32u) {
+    return bitcast<f32>(word);
+  }
+  if (B_BITS == 16u) {
+    return unpack2x16float(word)[i % 2u];
+  }
+  let level = extractBits(bitcast<i32>(word), i % (32u / B_BITS) * B_BITS, B_BITS);
+  return f32(level) * bitcast<f32>(b[params.b_scales + i / params.b_group]);
+}
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -60,7 +80,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var sum = array<vec4f, ROWS>();
   for (var k = 0u; k < params.k; k++) {
     let at = b_at + k * b_step;
-    let b_values = vec4f(b[at.x], b[at.y], b[at.z], b[at.w]);
+    let b_values = vec4f(b_value(at.x), b_value(at.y), b_value(at.z), b_value(at.w));
     // @unroll
     for (var i = 0u; i < ROWS; i++) {
       let value = a[a_start + min(row + i, last_row) * a_stride + k * a_step];

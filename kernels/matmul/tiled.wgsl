@@ -6,7 +6,7 @@
 // alpha: its bits depend on its row of op(A) and its column of op(B) alone, not on the tile sizes.
 //
 // 0: A [batch, m, k] or transposed [batch, k, m]
-// 1: B [batch, k, n] or transposed [batch, n, k]
+// 1: B [batch, k, n] or transposed [batch, n, k]; with B_BITS below 32 packed, see quantised/unpack
 // 2: C [batch, m, n]
 // 3: bias [n]; without BIAS, any other buffer in its place
 // 4: params
@@ -21,6 +21,8 @@ const TRANSPOSE_B: bool = false;
 const BIAS: bool = false;
 /** Add the product to what C holds. */
 const ACCUMULATE: bool = false;
+/** Bits of an element of B. */
+const B_BITS: u32 = 32u;
 
 const GROUP_X: u32 = TILE_N / THREAD_N;
 const GROUP_Y: u32 = TILE_M / THREAD_M;
@@ -36,10 +38,15 @@ struct Params {
   a_batch: u32,
   b_row: u32,
   b_batch: u32,
+  /** For matmul/panel. */
+  rows: u32,
+  /** The word of B's first scale, and how many elements share one. */
+  b_scales: u32,
+  b_group: u32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<u32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -47,6 +54,19 @@ struct Params {
 /** Tiles with k as the slow axis: what a round of the inner loop reads lies together. */
 var<workgroup> a_tile: array<f32, TILE_K * TILE_M>;
 var<workgroup> b_tile: array<f32, TILE_K * TILE_N>;
+
+/** Element i of B. */
+fn b_value(i: u32) -> f32 {
+  let word = b[i / (32u / B_BITS)];
+  if (B_BITS == 32u) {
+    return bitcast<f32>(word);
+  }
+  if (B_BITS == 16u) {
+    return unpack2x16float(word)[i % 2u];
+  }
+  let level = extractBits(bitcast<i32>(word), i % (32u / B_BITS) * B_BITS, B_BITS);
+  return f32(level) * bitcast<f32>(b[params.b_scales + i / params.b_group]);
+}
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
@@ -80,7 +100,7 @@ fn main(
       let at = select((k + q) * params.b_row + column, column * params.b_row + k + q, TRANSPOSE_B);
       var value = 0.0;
       if (column < params.n && k + q < params.k) {
-        value = b[b_start + at];
+        value = b_value(b_start + at);
       }
       b_tile[q * TILE_N + j] = value;
     }

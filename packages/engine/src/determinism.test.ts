@@ -131,7 +131,8 @@ async function bitsOfOperations(): Promise<Record<string, string[]>> {
     for (const { inputs, attributes } of declaration.cases) {
       const computed = scope(() => {
         const tensors = inputs.map((input, i) => {
-          const isNumber = (declaration.dtypes?.[i] ?? 'f32') === 'f32' && !declaration.frozen?.includes(i);
+          const mayBeNumber = [declaration.dtypes?.[i] ?? 'f32'].flat().includes('f32');
+          const isNumber = mayBeNumber && !declaration.frozen?.includes(i);
           return makeInput(input, i + 1).toTensor(device, isNumber);
         });
         const y = apply(tensors, attributes);

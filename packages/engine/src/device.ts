@@ -8,6 +8,8 @@ import { BufferPool, type MemoryReport, TexturePool } from './pool.ts';
 import { Storage, type TextureForm } from './storage.ts';
 
 export interface DeviceOptions extends AdapterChoice {
+  /** Use the kernels of this class instead of the adapter's own: `portable` ones run anywhere. */
+  adapterClass?: AdapterClass;
   /** Bytes of freed buffers, and of freed textures, kept for reuse. Default 1 GiB. */
   poolLimitBytes?: number;
   /**
@@ -92,7 +94,7 @@ export class Device {
     const requiredLimits: Record<string, number> = {};
     for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
     const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
-    return new Device(device, gpu, adapterClass, options);
+    return new Device(device, gpu, options.adapterClass ?? adapterClass, options);
   }
 
   /** Reserves memory for `bytes` bytes, rounded up so that kernels may read four elements at a time. */

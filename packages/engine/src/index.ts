@@ -1,6 +1,7 @@
 export type { AdapterChoice, AdapterClass } from './adapter.ts';
 export { type Captured, capture } from './capture.ts';
 export { checkpoint } from './checkpoint.ts';
+export { pack as packWeight, unpack as unpackWeight } from './data-type.ts';
 export { Device, type DeviceOptions } from './device.ts';
 export { AdapterError, EngineError, ShapeError } from './errors.ts';
 export { gradients } from './gradients.ts';
@@ -18,9 +19,12 @@ export { type AttentionOptions, attention } from './operations/attention.ts';
 export { exp, gelu, log, negate, relu, sqrt, square, tanh } from './operations/elementwise.ts';
 export { cachedAttention, cacheWrite } from './operations/kv-cache.ts';
 export { concat, expand, fill, gatherRows, pad, permute, reshape, slice } from './operations/layout.ts';
+export { linear } from './operations/linear.ts';
+export { groupedLoraLinear, loraLinear, mergeLora } from './operations/lora.ts';
 export { crossEntropy } from './operations/loss.ts';
-export { linear, loraLinear, type MatmulOptions, matmul, mergeLora } from './operations/matmul.ts';
+export { type MatmulOptions, matmul } from './operations/matmul.ts';
 export { layerNorm, softmax } from './operations/norm.ts';
+export { dequantise, quantise } from './operations/quantised.ts';
 export { dropout, type RandomState, randomState } from './operations/random.ts';
 export { max, mean, sum, sumOfSquares, total } from './operations/reduce.ts';
 export { rmsNorm } from './operations/rms-norm.ts';
@@ -41,6 +45,7 @@ export { withoutGradients } from './tape.ts';
 export {
   type DataType,
   empty,
+  type FrozenType,
   type Shape,
   sizeOf,
   Tensor,

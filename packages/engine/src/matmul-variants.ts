@@ -1,4 +1,5 @@
 import type { AdapterClass } from './adapter.ts';
+import type { Packing } from './data-type.ts';
 import { EngineError } from './errors.ts';
 
 /** One product C = alpha * op(A) * op(B) (+ bias) (+ C), row-major: op(A) is [m, k], op(B) is [k, n], C is [batch, m, n]. */
@@ -22,6 +23,8 @@ export interface MatmulProblem {
   bias?: boolean;
   /** Add to what C holds. Default false. */
   accumulate?: boolean;
+  /** How B is packed, where a kernel reads its buffer. Default f32. */
+  packingB?: Packing;
 }
 
 /**
@@ -142,7 +145,7 @@ function broadcastPlan(problem: MatmulProblem): MatmulPlan {
 
 /** Workgroups of 256 invocations, each with up to 4 x 4 elements; fewer where C is small, so that more of them get work. */
 function tiledPlan(problem: MatmulProblem): MatmulPlan {
-  const { m, n, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
+  const { m, n, transposeA, transposeB, batch, bias = false, accumulate = false, packingB } = problem;
   const side = (extent: number): number => (extent <= 16 ? 1 : extent <= 32 ? 2 : 4);
   const [threadM, threadN] = [side(m), side(n)];
   const [tileM, tileN] = [16 * threadM, 16 * threadN];
@@ -157,6 +160,7 @@ function tiledPlan(problem: MatmulProblem): MatmulPlan {
       TRANSPOSE_B: transposeB,
       BIAS: bias,
       ACCUMULATE: accumulate,
+      B_BITS: packingB?.bits ?? 32,
     },
     unroll: true,
     operands: { a: 'buffer', b: 'buffer' },
@@ -166,7 +170,7 @@ function tiledPlan(problem: MatmulProblem): MatmulPlan {
 }
 
 function registersPlan(problem: MatmulProblem): MatmulPlan {
-  const { m, n, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
+  const { m, n, transposeA, transposeB, batch, bias = false, accumulate = false, packingB } = problem;
   const rows = m <= 4 ? 4 : 8;
   const groupX = 8;
   return {
@@ -178,6 +182,7 @@ function registersPlan(problem: MatmulProblem): MatmulPlan {
       TRANSPOSE_B: transposeB,
       BIAS: bias,
       ACCUMULATE: accumulate,
+      B_BITS: packingB?.bits ?? 32,
     },
     unroll: true,
     operands: { a: 'buffer', b: 'buffer' },
@@ -186,14 +191,18 @@ function registersPlan(problem: MatmulProblem): MatmulPlan {
   };
 }
 
-/** The parameter block that all kernels share (`rows` only matters to the panel kernel); strides count `unit` elements. */
+/**
+ * The parameter block that all kernels share (`rows` only matters to the panel kernel, the packing of B to those that read
+ * buffers); strides count `unit` elements.
+ */
 function params(problem: MatmulProblem, unit: number, rows = 0): Uint32Array<ArrayBuffer> {
-  const { m, n, k, transposeA, transposeB, sharedA, sharedB, alpha = 1 } = problem;
+  const { m, n, k, transposeA, transposeB, sharedA, sharedB, alpha = 1, packingB } = problem;
   const aRow = Math.ceil((transposeA ? m : k) / unit);
   const bRow = Math.ceil((transposeB ? k : n) / unit);
   const aBatch = sharedA ? 0 : aRow * (transposeA ? k : m);
   const bBatch = sharedB ? 0 : bRow * (transposeB ? n : k);
-  const words = new Uint32Array([m, n, k, 0, aRow, aBatch, bRow, bBatch, rows]);
+  const { scales = 0, group = 1 } = packingB ?? {};
+  const words = new Uint32Array([m, n, k, 0, aRow, aBatch, bRow, bBatch, rows, scales, group]);
   new Float32Array(words.buffer)[3] = alpha;
   return words;
 }

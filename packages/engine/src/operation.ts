@@ -1,7 +1,7 @@
 import { ShapeError } from './errors.ts';
 import { keep, scope } from './scope.ts';
 import { isRecording, nextOrder } from './tape.ts';
-import { type DataType, empty, type Shape, type Tensor } from './tensor.ts';
+import { type DataType, empty, type FrozenType, type Shape, type Tensor } from './tensor.ts';
 
 /** An array of float64 on the host: what the reference of an operation computes with. */
 export interface ReferenceArray {
@@ -9,8 +9,12 @@ export interface ReferenceArray {
   shape: Shape;
 }
 
-/** An input a test makes up: normally distributed values, or u32 values below a bound. */
-export type CaseInput = Shape | { shape: Shape; below: number } | { shape: Shape; positive: true };
+/** An input a test makes up: evenly distributed values, u32 values below a bound, or a frozen weight. */
+export type CaseInput =
+  | Shape
+  | { shape: Shape; below: number }
+  | { shape: Shape; positive: true }
+  | { shape: Shape; dtype: FrozenType };
 
 /** A test case: the shapes of the inputs and the attributes. */
 export interface OperationCase<A> {
@@ -42,7 +46,8 @@ export interface OperationDeclaration<A> {
   summary: string;
   /** The output's shape. @throws ShapeError */
   shape(shapes: readonly Shape[], attributes: A): Shape;
-  dtypes?: readonly DataType[];
+  /** What each input may hold. Default f32. */
+  dtypes?: readonly (DataType | readonly DataType[])[];
   /** Launches the kernels that write `output`; returns what the gradient rule wants kept. */
   // biome-ignore lint/suspicious/noConfusingVoidType: most operations keep nothing and return nothing
   forward(call: ForwardCall<A>): readonly Tensor[] | void;
@@ -103,9 +108,9 @@ export function operation<A>(declaration: OperationDeclaration<A>): Apply<A> {
 
 function checkDataTypes<A>({ name, dtypes }: OperationDeclaration<A>, inputs: readonly Tensor[]): void {
   inputs.forEach((input, index) => {
-    const expected = dtypes?.[index] ?? 'f32';
-    if (input.dtype !== expected)
-      throw new ShapeError(`${name}: input ${index} holds ${input.dtype}, not ${expected}`);
+    const expected = [dtypes?.[index] ?? 'f32'].flat();
+    if (!expected.includes(input.dtype))
+      throw new ShapeError(`${name}: input ${index} holds ${input.dtype}, not ${expected.join(' or ')}`);
   });
 }
 

@@ -1,3 +1,4 @@
+import { packingOf } from './data-type.ts';
 import { chooseMatmul, type OperandForm, textureForm } from './matmul-variants.ts';
 import { permute } from './operations/layout.ts';
 import type { Storage, TextureForm } from './storage.ts';
@@ -20,7 +21,10 @@ export interface ProductEpilogue {
   bias?: Tensor;
 }
 
-/** Launches the kernels that write C = alpha * op(A) op(B), by the table for this adapter class. */
+/**
+ * Launches the kernels that write C = alpha * op(A) op(B), by the table for this adapter class. B may be a frozen weight, whose
+ * product has the bits of one with its values in f32.
+ */
 export function launchProduct(
   shape: ProductShape,
   a: Tensor,
@@ -35,15 +39,26 @@ export function launchProduct(
     launchProduct({ ...shape, transposeA: false }, plain, b, c, alpha, { accumulate, bias });
     return;
   }
-  const plan = chooseMatmul(device.adapterClass, { ...shape, alpha, accumulate, bias: bias !== undefined });
   const [rowsA, columnsA] = shape.transposeA ? [shape.k, shape.m] : [shape.m, shape.k];
   const [rowsB, columnsB] = shape.transposeB ? [shape.n, shape.k] : [shape.k, shape.n];
+  const packingB = packingOf(b.dtype, b.shape);
+  const plan = chooseMatmul(device.adapterClass, {
+    ...shape,
+    alpha,
+    accumulate,
+    bias: bias !== undefined,
+    packingB,
+  });
+  const unpacked =
+    plan.operands.b === 'texture' && packingB.bits < 32
+      ? unpackedForm(b, shape.batch * rowsB, columnsB)
+      : null;
   device.dispatch(plan.kernel, {
     values: plan.constants,
     unroll: plan.unroll,
     bindings: [
       operand(plan.operands.a, a.storage, shape.batch * rowsA, columnsA),
-      operand(plan.operands.b, b.storage, shape.batch * rowsB, columnsB),
+      unpacked ?? operand(plan.operands.b, b.storage, shape.batch * rowsB, columnsB),
       c.storage,
       // Without a bias the kernel does not read it, but something must be bound.
       (bias ?? a).storage,
@@ -52,6 +67,28 @@ export function launchProduct(
     writes: [2],
     workgroups: plan.workgroups,
   });
+  // Whoever takes it next is queued behind this product. A captured step plans its textures itself.
+  if (unpacked?.texture) device.recycleTexture(unpacked.texture);
+}
+
+/**
+ * The texture form of a frozen weight, for one product. Kept, it would take two to eight times the memory of the weight, and
+ * whoever packs a weight does it to save memory.
+ */
+function unpackedForm(b: Tensor, rows: number, columns: number): TextureForm {
+  const { device } = b;
+  const { width, height } = textureForm(rows, columns);
+  const { bits, scales, group } = packingOf(b.dtype, b.shape);
+  const form = device.texture(b.storage, width, height);
+  const texels = rows * Math.ceil(columns / 4);
+  device.dispatch('quantised/unpack_texture', {
+    values: { BITS: bits },
+    bindings: [b.storage, form],
+    params: new Uint32Array([rows, columns, scales, group]),
+    writes: [1],
+    workgroups: [Math.ceil(Math.min(texels, width) / 64), height, 1],
+  });
+  return form;
 }
 
 function operand(form: OperandForm, storage: Storage, rows: number, columns: number): Storage | TextureForm {

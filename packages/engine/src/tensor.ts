@@ -1,11 +1,14 @@
+import { bytesOf, type DataType, sizeOf, unpack } from './data-type.ts';
 import type { Device } from './device.ts';
 import { EngineError, ShapeError } from './errors.ts';
 import { register } from './scope.ts';
 import type { Storage } from './storage.ts';
 import type { Node } from './tape.ts';
 
+export type { DataType, FrozenType } from './data-type.ts';
+export { sizeOf } from './data-type.ts';
+
 export type Shape = readonly number[];
-export type DataType = 'f32' | 'u32';
 
 export interface TensorOptions {
   /** Gradients flow to it. */
@@ -14,7 +17,7 @@ export interface TensorOptions {
   constant?: boolean;
 }
 
-/** A contiguous, row-major array on a device. Four bytes an element. */
+/** A contiguous, row-major array on a device. Four bytes an element, or fewer in a frozen weight. */
 export class Tensor {
   readonly storage: Storage;
   readonly shape: Shape;
@@ -57,15 +60,19 @@ export class Tensor {
     this.device.upload(this.storage, data);
   }
 
+  /** Its values; those of a frozen weight as f32. */
   async read(): Promise<Float32Array<ArrayBuffer>> {
     this.assertAlive();
-    if (this.dtype !== 'f32') throw new ShapeError('read: the tensor holds u32; use readUint32');
-    return new Float32Array(await this.device.download(this.storage, this.size * 4));
+    const { dtype, shape } = this;
+    if (dtype === 'u32') throw new ShapeError('read: the tensor holds u32; use readUint32');
+    const bytes = await this.device.download(this.storage, bytesOf(dtype, shape));
+    return dtype === 'f32' ? new Float32Array(bytes) : unpack(new Uint32Array(bytes), shape, dtype);
   }
 
+  /** Its memory as 32-bit words. */
   async readUint32(): Promise<Uint32Array<ArrayBuffer>> {
     this.assertAlive();
-    return new Uint32Array(await this.device.download(this.storage, this.size * 4));
+    return new Uint32Array(await this.device.download(this.storage, bytesOf(this.dtype, this.shape)));
   }
 
   /** The single value of a one-element tensor. */
@@ -115,11 +122,6 @@ export class Tensor {
   }
 }
 
-/** How many elements a shape holds. */
-export function sizeOf(shape: Shape): number {
-  return shape.reduce((product, extent) => product * extent, 1);
-}
-
 /** A tensor with the given values. @throws ShapeError when their number does not fit the shape. */
 export function tensor(
   device: Device,
@@ -155,5 +157,5 @@ export function zeros(
 
 /** A tensor whose values are not set: the output of a kernel. */
 export function empty(device: Device, shape: Shape, dtype: DataType = 'f32'): Tensor {
-  return new Tensor(device.allocate(sizeOf(shape) * 4), shape, dtype);
+  return new Tensor(device.allocate(bytesOf(dtype, shape)), shape, dtype);
 }

@@ -1,3 +1,4 @@
+import { bytesOf } from '../data-type.ts';
 import type { Device } from '../device.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation, type ReferenceArray } from '../operation.ts';
@@ -83,6 +84,8 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   const full = shape.map((extent) => (extent === -1 ? x.size / known : extent));
   if (sizeOf(full) !== x.size || !full.every(Number.isInteger))
     throw new ShapeError(`reshape: [${x.shape}] does not fit [${shape}]`);
+  if (x.dtype !== 'f16' && bytesOf(x.dtype, full) !== 4 * x.size && full.at(-1) !== x.shape.at(-1))
+    throw new ShapeError(`reshape: [${x.shape}] of ${x.dtype} keeps its last axis, not [${shape}]`);
   const result = new Tensor(x.storage.retain(), full, x.dtype);
   if (isRecording() && x.isTracked) {
     const backward = (gradient: Tensor) => [reshape(gradient, x.shape)];

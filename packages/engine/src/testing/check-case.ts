@@ -1,4 +1,5 @@
 import {
+  type CaseInput,
   type Device,
   gradients,
   multiply,
@@ -36,7 +37,7 @@ export async function checkCase(
   const made = inputs.map((input, i) => makeInput(input, i + 1));
   const arrays = made.map(({ array }) => array);
   const tolerance = declaration.tolerance ?? 1e-5;
-  const indices = arrays.flatMap((_, i) => (isDifferentiable(declaration, i) ? [i] : []));
+  const indices = inputs.flatMap((input, i) => (isDifferentiable(declaration, input, i) ? [i] : []));
   let weights = new Float32Array();
   const computed = scope((): Tensor[] => {
     const tensors = made.map(({ toTensor }, i) => toTensor(device, indices.includes(i)));
@@ -76,9 +77,11 @@ export async function checkCase(
 
 function isDifferentiable(
   { dtypes, gradient, frozen }: OperationDeclaration<unknown>,
+  input: CaseInput,
   index: number,
 ): boolean {
-  return gradient !== undefined && (dtypes?.[index] ?? 'f32') === 'f32' && !frozen?.includes(index);
+  const mayBeNumber = [dtypes?.[index] ?? 'f32'].flat().includes('f32');
+  return gradient !== undefined && mayBeNumber && !('dtype' in input) && !frozen?.includes(index);
 }
 
 /** The largest difference, relative to the largest value expected; NaN where anything is none, or the sizes differ. */

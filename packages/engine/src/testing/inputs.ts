@@ -1,12 +1,15 @@
 import {
   type CaseInput,
   type Device,
+  packWeight,
   philox,
+  quantise,
   type ReferenceArray,
   sizeOf,
   type Tensor,
   tensor,
   uniformValues,
+  unpackWeight,
 } from '@s3t/engine';
 
 /** A made-up input of an operation: the values for its reference, and the same as a tensor. */
@@ -24,6 +27,14 @@ export function makeInput(input: CaseInput, seed: number): MadeInput {
   if ('positive' in input) {
     const values = uniformValues(sizeOf(input.shape), 1, [seed, 7], 0).map((value) => value + 1.5);
     return floatInput(values as Float32Array<ArrayBuffer>, input.shape);
+  }
+  if ('dtype' in input) {
+    const values = uniformValues(sizeOf(input.shape), 2, [seed, 7], 0);
+    const words = packWeight(values, input.shape, input.dtype);
+    return {
+      array: { data: Float64Array.from(unpackWeight(words, input.shape, input.dtype)), shape: input.shape },
+      toTensor: (device) => quantise(device, values, input.shape, input.dtype),
+    };
   }
   const { shape, below } = input as { shape: number[]; below: number };
   const words = Uint32Array.from(

@@ -1,0 +1,179 @@
+import { WEIGHT_TYPES } from '../data-type.ts';
+import { ShapeError } from '../errors.ts';
+import { type Apply, type OperationCase, operation } from '../operation.ts';
+import { launchProduct } from '../product.ts';
+import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
+import { add } from './arithmetic.ts';
+import { matmul, productReference } from './matmul.ts';
+import { dequantise } from './quantised.ts';
+
+/** A low-rank change, or a stack of them along a first axis. `adapted` is what it sees of x: x itself, or x after dropout. */
+interface Adapter {
+  down: Tensor;
+  up: Tensor;
+  scale: number;
+  adapted?: Tensor;
+}
+
+/** How many adapters, the rows of x for each, and the other extents. */
+interface LoraShape {
+  groups: number;
+  rows: number;
+  n: number;
+  k: number;
+  rank: number;
+}
+
+function loraShape(x: Shape, weight: Shape, down: Shape, grouped: boolean): LoraShape {
+  const [n, k] = weight as readonly [number, number];
+  const groups = grouped ? down[0]! : 1;
+  return { groups, rows: sizeOf(x) / k / groups, n, k, rank: down.at(-2)! };
+}
+
+/**
+ * loraLinear and its grouped form: the base product runs over all rows at once, the low-rank ones as a batch with one entry an
+ * adapter. A row of a product has the same bits in any batch, so a group gets what it would get alone.
+ */
+function define(
+  name: string,
+  summary: string,
+  grouped: boolean,
+  cases: readonly OperationCase<{ scale: number }>[],
+): Apply<{ scale: number }> {
+  return operation<{ scale: number }>({
+    name,
+    summary,
+    dtypes: ['f32', WEIGHT_TYPES],
+    shape: ([x, weight, bias, adapted, down, up]) => {
+      if (weight!.length !== 2 || x!.at(-1) !== weight![1] || adapted!.join() !== x!.join())
+        throw new ShapeError(`${name}: x [${x}] and [${adapted}] do not fit weight [${weight}]`);
+      const [n, k] = weight as readonly [number, number];
+      const rank = down!.at(-2);
+      const stack = grouped ? [x![0]!] : [];
+      if (grouped && (x!.length < 2 || down![0] !== x![0] || up![0] !== x![0]))
+        throw new ShapeError(
+          `${name}: x [${x}], A [${down}] and B [${up}] differ in axis 0, which counts the groups`,
+        );
+      if (
+        bias!.join() !== `${n}` ||
+        down!.join() !== [...stack, rank, k].join() ||
+        up!.join() !== [...stack, n, rank].join()
+      )
+        throw new ShapeError(
+          `${name}: bias [${bias}], A [${down}] and B [${up}] do not fit weight [${weight}]`,
+        );
+      return [...x!.slice(0, -1), n];
+    },
+    forward: ({ inputs: [x, weight, bias, adapted, down, up], attributes: { scale }, output }) => {
+      const { groups, rows, n, k, rank } = loraShape(x!.shape, weight!.shape, down!.shape, grouped);
+      const plain = { transposeA: false, transposeB: true };
+      launchProduct({ ...plain, batch: 1, m: groups * rows, n, k }, x!, weight!, output, 1, { bias: bias! });
+      const hidden = empty(x!.device, [groups * rows, rank]);
+      const each = { ...plain, batch: groups, m: rows };
+      launchProduct({ ...each, n: rank, k }, adapted!, down!, hidden);
+      launchProduct({ ...each, n, k: rank }, hidden, up!, output, scale, { accumulate: true });
+      return [hidden];
+    },
+    gradient: ({ inputs, attributes: { scale }, saved: [hidden], gradient, wanted }) => {
+      const [x, weight, , adapted, down, up] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+      const { groups, rows, n, k, rank } = loraShape(x.shape, weight.shape, down.shape, grouped);
+      const make = (when: boolean | undefined, shape: Shape) => (when ? empty(x.device, shape) : null);
+      const plain = { transposeA: false, transposeB: false };
+      const each = { ...plain, batch: groups, m: rows };
+      const turned = { transposeA: true, transposeB: false, batch: groups, k: rows };
+
+      const dHidden = empty(x.device, [groups * rows, rank]);
+      launchProduct({ ...each, n: rank, k: n }, gradient, up, dHidden, scale);
+      const dx = make(wanted[0], x.shape);
+      if (dx) launchProduct({ ...plain, batch: 1, m: groups * rows, n: k, k: n }, gradient, weight, dx);
+      // Without dropout both paths start from one tensor: their gradients are summed in the product.
+      const shared = dx !== null && adapted === x;
+      const dAdapted = make(wanted[3] && !shared, x.shape);
+      const through = shared ? dx : dAdapted;
+      if (through)
+        launchProduct({ ...each, n: k, k: rank }, dHidden, down, through, 1, { accumulate: shared });
+      const dDown = make(wanted[4], down.shape);
+      if (dDown) launchProduct({ ...turned, m: rank, n: k }, dHidden, adapted, dDown);
+      const dUp = make(wanted[5], up.shape);
+      if (dUp) launchProduct({ ...turned, m: n, n: rank }, gradient, hidden!, dUp, scale);
+      return [dx, null, null, dAdapted, dDown, dUp];
+    },
+    reference: ([x, weight, bias, adapted, down, up], { scale }) => {
+      const { groups, rows, n, k, rank } = loraShape(x!.shape, weight!.shape, down!.shape, grouped);
+      const whole = { data: x!.data, shape: [groups * rows, k] };
+      const base = productReference(whole, weight!, { transposeB: true });
+      const seen = { data: adapted!.data, shape: [groups, rows, k] };
+      const stack = (data: Float64Array, shape: Shape) => ({ data, shape: [groups, ...shape] });
+      const hidden = productReference(seen, stack(down!.data, [rank, k]), { transposeB: true });
+      const change = productReference(stack(hidden, [rows, rank]), stack(up!.data, [n, rank]), {
+        transposeB: true,
+        alpha: scale,
+      });
+      return base.map((value, i) => value + bias!.data[i % n]! + change[i]!);
+    },
+    frozen: [1, 2],
+    cases,
+  });
+}
+
+const applyLoraLinear = define(
+  'loraLinear',
+  'x weight^T + bias + scale * (adapted down^T) up^T; no gradient for weight and bias',
+  false,
+  [
+    { inputs: [[9, 8], [6, 8], [6], [9, 8], [4, 8], [6, 4]], attributes: { scale: 0.5 } },
+    { inputs: [[2, 17, 64], [64, 64], [64], [2, 17, 64], [16, 64], [64, 16]], attributes: { scale: 4 } },
+    {
+      inputs: [[9, 8], { shape: [6, 8], dtype: 'int8' }, [6], [9, 8], [4, 8], [6, 4]],
+      attributes: { scale: 0.5 },
+    },
+  ],
+);
+
+const applyGrouped = define(
+  'groupedLoraLinear',
+  'loraLinear with an adapter of its own for each entry of the first axis; the base product is shared',
+  true,
+  [
+    { inputs: [[3, 9, 8], [6, 8], [6], [3, 9, 8], [3, 4, 8], [3, 6, 4]], attributes: { scale: 0.5 } },
+    {
+      inputs: [
+        [2, 2, 5, 64],
+        { shape: [12, 64], dtype: 'int4x64' },
+        [12],
+        [2, 2, 5, 64],
+        [2, 3, 64],
+        [2, 12, 3],
+      ],
+      attributes: { scale: 2 },
+    },
+  ],
+);
+
+/**
+ * A linear layer with a low-rank change (LoRA, Hu et al. 2021): x weight^T + bias + scale * (adapted A^T) B^T. The base
+ * is frozen: weight (of any weight type) and bias get no gradient.
+ * @param x [..., k] @param weight [n, k] @param bias [n] @param adapter A `down` [rank, k], B `up` [n, rank]
+ */
+export function loraLinear(x: Tensor, weight: Tensor, bias: Tensor, adapter: Adapter): Tensor {
+  const { down, up, scale, adapted = x } = adapter;
+  return applyLoraLinear([x, weight, bias, adapted, down, up], { scale });
+}
+
+/**
+ * `loraLinear` for several adapters over one base in one batch: entry g of x goes through adapter g. Serves an ensemble,
+ * whose shards share the base, and the training of several sequences at once. Values and gradients of a group have the bits
+ * that `loraLinear` gives for it alone.
+ * @param x [groups, ..., k] @param weight [n, k] @param bias [n]
+ * @param adapters A `down` [groups, rank, k], B `up` [groups, n, rank]
+ */
+export function groupedLoraLinear(x: Tensor, weight: Tensor, bias: Tensor, adapters: Adapter): Tensor {
+  const { down, up, scale, adapted = x } = adapters;
+  return applyGrouped([x, weight, bias, adapted, down, up], { scale });
+}
+
+/** The base weight with a low-rank change merged in, in f32: weight + scale * up down. Stops gradients. */
+export function mergeLora(weight: Tensor, adapter: { down: Tensor; up: Tensor; scale: number }): Tensor {
+  const base = weight.dtype === 'f32' ? weight : dequantise(weight);
+  return add(base, matmul(adapter.up, adapter.down, { alpha: adapter.scale })).detach();
+}

@@ -1,0 +1,57 @@
+import { checkPackable, type FrozenType, pack, packingOf, WEIGHT_TYPES } from '../data-type.ts';
+import type { Device } from '../device.ts';
+import { ShapeError } from '../errors.ts';
+import { gridOf, operation } from '../operation.ts';
+import { type Shape, sizeOf, Tensor } from '../tensor.ts';
+
+/**
+ * A frozen weight in fewer bits, for `linear`, `loraLinear` and `groupedLoraLinear`. Rounded on the host, because division is
+ * not exact on every device. It is constant and never gets a gradient; `read()` gives its values as f32.
+ * @param shape its last axis a multiple of the group for int4
+ * @throws ShapeError when the shape does not fit, EngineError for a value that the type cannot hold
+ */
+export function quantise(
+  device: Device,
+  values: Float32Array<ArrayBuffer>,
+  shape: Shape,
+  dtype: FrozenType,
+): Tensor {
+  if (values.length !== sizeOf(shape))
+    throw new ShapeError(`quantise: ${values.length} values for shape [${shape}]`);
+  checkPackable('quantise', dtype, shape);
+  const words = pack(values, shape, dtype);
+  const storage = device.allocate(words.byteLength);
+  device.upload(storage, words);
+  storage.constant = true;
+  return new Tensor(storage, shape, dtype);
+}
+
+const applyDequantise = operation<void>({
+  name: 'dequantise',
+  summary: 'the values of a frozen weight as f32',
+  dtypes: [WEIGHT_TYPES],
+  shape: ([x]) => x!,
+  forward: ({ inputs: [x], output }) => {
+    const { bits, scales, group } = packingOf(x!.dtype, x!.shape);
+    output.device.dispatch('quantised/unpack', {
+      values: { BITS: bits },
+      bindings: [x!.storage, output.storage],
+      params: new Uint32Array([x!.size, scales, group]),
+      writes: [1],
+      workgroups: gridOf(x!.size),
+    });
+  },
+  reference: ([x]) => x!.data,
+  tolerance: 0,
+  cases: [
+    { inputs: [{ shape: [3, 5], dtype: 'f16' }], attributes: undefined },
+    { inputs: [{ shape: [3, 7], dtype: 'int8' }], attributes: undefined },
+    { inputs: [{ shape: [3, 96], dtype: 'int4x32' }], attributes: undefined },
+    { inputs: [{ shape: [2, 64], dtype: 'int4x64' }], attributes: undefined },
+  ],
+});
+
+/** The values of a frozen weight as f32, exactly those that products compute with. */
+export function dequantise(x: Tensor): Tensor {
+  return applyDequantise([x], undefined);
+}
