@@ -1,4 +1,4 @@
-// C = alpha * op(A) * op(B) (+ bias) (+ C), row-major f32, for CPU rasterisers (lavapipe).
+// C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ residual)), row-major f32, for CPU rasterisers (lavapipe).
 //
 // Two things make it fast there. A load from a storage buffer is done lane by lane, a load from a read-only storage texture
 // is one vector load: so both operands are read as texture forms, the same bytes as in their buffer, 2^FORM_BITS texels a
@@ -14,7 +14,9 @@
 // 1: texture form of B, [batch, k, n] or transposed [batch, n, k]
 // 2: C [batch, m, n]
 // 3: bias [n]; without BIAS, any other buffer in its place
-// 4: params
+// 4: what the constants make of it: the residual [batch, m, n], or where the values before the activation go; else any
+//    buffer that nothing else uses
+// 5: params
 enable subgroups;
 requires readonly_and_readwrite_storage_textures;
 
@@ -29,6 +31,10 @@ const TRANSPOSE_B: bool = false;
 const BIAS: bool = false;
 /** Add the product to what C holds. */
 const ACCUMULATE: bool = false;
+/** 0: none, 1: GELU, 2: SiLU of the finished value; what it was before goes to `extra`. */
+const ACTIVATION: u32 = 0u;
+/** Add what `extra` holds. Not together with an activation. */
+const RESIDUAL: bool = false;
 const FORM_BITS: u32 = 10u;
 
 /** How much of k one round takes: what the lanes hold of a row of A, four values each. */
@@ -53,11 +59,26 @@ struct Params {
 @group(0) @binding(1) var b_form: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read_write> extra: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 /** Where a texel of the flat tensor lies in its texture form. */
 fn place(texel: u32) -> vec2u {
   return vec2u(texel & ((1u << FORM_BITS) - 1u), texel >> FORM_BITS);
+}
+
+fn erf(v: f32) -> f32 {
+  let t = 1.0 / (1.0 + 0.3275911 * abs(v));
+  let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+  return sign(v) * (1.0 - p * exp(-v * v));
+}
+
+/** As elementwise/unary computes them. */
+fn activate(v: f32) -> f32 {
+  if (ACTIVATION == 1u) {
+    return 0.5 * v * (1.0 + erf(v * 0.70710678118));
+  }
+  return v / (1.0 + exp(-v));
 }
 
 @compute @workgroup_size(LANES)
@@ -152,10 +173,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
             value += bias[first + j * stride];
           }
           if (ACCUMULATE) {
-            c[at + j * stride] += value;
-          } else {
-            c[at + j * stride] = value;
+            value += c[at + j * stride];
           }
+          if (RESIDUAL) {
+            value += extra[at + j * stride];
+          }
+          if (ACTIVATION != 0u) {
+            extra[at + j * stride] = value;
+            value = activate(value);
+          }
+          c[at + j * stride] = value;
         }
       }
     }

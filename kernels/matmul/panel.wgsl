@@ -1,4 +1,4 @@
-// C = alpha * op(A) * op(B) (+ bias) (+ C), row-major f32, for CPU rasterisers (lavapipe). n must be a multiple of 4.
+// C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ residual)), row-major f32, for CPU rasterisers (lavapipe). n is a multiple of 4.
 //
 // There a load costs far more than arithmetic: one of a storage texture takes about 100 instructions for 8 lanes of four values
 // (and a load of a storage buffer, done lane by lane under a mask, twice that), a multiply-add takes two. So a workgroup, which
@@ -16,7 +16,9 @@
 // 1: texture form of B, [batch, k, n] or transposed [batch, n, k]
 // 2: C [batch, m, n]
 // 3: bias [n]; without BIAS, any other buffer in its place
-// 4: params
+// 4: what the constants make of it: the residual [batch, m, n], or where the values before the activation go; else any
+//    buffer that nothing else uses
+// 5: params
 enable subgroups;
 requires readonly_and_readwrite_storage_textures;
 
@@ -39,6 +41,10 @@ const TRANSPOSE_B: bool = false;
 const BIAS: bool = false;
 /** Add the product to what C holds. */
 const ACCUMULATE: bool = false;
+/** 0: none, 1: GELU, 2: SiLU of the finished value; what it was before goes to `extra`. */
+const ACTIVATION: u32 = 0u;
+/** Add what `extra` holds. Not together with an activation. */
+const RESIDUAL: bool = false;
 /** Texture forms have 2^FORM_BITS texels a row. */
 const FORM_BITS: u32 = 10u;
 
@@ -63,7 +69,8 @@ struct Params {
 @group(0) @binding(1) var b_form: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read_write> extra: array<vec4f>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 /** Sums of the panels so far. */
 var<workgroup> partial: array<vec4f, TILE_ROWS * SPAN>;
@@ -71,6 +78,20 @@ var<workgroup> partial: array<vec4f, TILE_ROWS * SPAN>;
 /** Where a texel of the flat tensor lies in its texture form. */
 fn place(texel: u32) -> vec2u {
   return vec2u(texel & ((1u << FORM_BITS) - 1u), texel >> FORM_BITS);
+}
+
+fn erf(v: vec4f) -> vec4f {
+  let t = 1.0 / (1.0 + 0.3275911 * abs(v));
+  let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+  return sign(v) * (1.0 - p * exp(-v * v));
+}
+
+/** As elementwise/unary computes them. */
+fn activate(v: vec4f) -> vec4f {
+  if (ACTIVATION == 1u) {
+    return 0.5 * v * (1.0 + erf(v * 0.70710678118));
+  }
+  return v / (1.0 + exp(-v));
 }
 
 @compute @workgroup_size(LANES)
@@ -176,6 +197,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
               }
               if (ACCUMULATE) {
                 value += c[at];
+              }
+              if (RESIDUAL) {
+                value += extra[at];
+              }
+              if (ACTIVATION != 0u) {
+                extra[at] = value;
+                value = activate(value);
               }
               c[at] = value;
             }

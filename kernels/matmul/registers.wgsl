@@ -1,4 +1,4 @@
-// C = alpha * op(A) * op(B) (+ bias) (+ C), row-major f32, with registers only: for rasterisers on a CPU that lack what
+// C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ residual)), row-major f32, with registers only: for rasterisers that lack what
 // matmul/panel needs. Workgroup memory costs there as much as any other and barriers cost more, so each invocation computes
 // ROWS x 4 elements from what it loads itself.
 //
@@ -9,7 +9,9 @@
 // 1: B [batch, k, n] or transposed [batch, n, k]; with B_BITS below 32 packed, see quantised/unpack
 // 2: C [batch, m, n]
 // 3: bias [n]; without BIAS, any other buffer in its place
-// 4: params
+// 4: what the constants make of it: the residual [batch, m, n], or where the values before the activation go; else any
+//    buffer that nothing else uses
+// 5: params
 /** Rows an invocation computes. */
 const ROWS: u32 = 8u;
 const GROUP_X: u32 = 8u;
@@ -20,6 +22,10 @@ const TRANSPOSE_B: bool = false;
 const BIAS: bool = false;
 /** Add the product to what C holds. */
 const ACCUMULATE: bool = false;
+/** 0: none, 1: GELU, 2: SiLU of the finished value; what it was before goes to `extra`. */
+const ACTIVATION: u32 = 0u;
+/** Add what `extra` holds. Not together with an activation. */
+const RESIDUAL: bool = false;
 /** Bits of an element of B. */
 const B_BITS: u32 = 32u;
 
@@ -44,7 +50,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> b: array<u32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read_write> extra: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 /** Element i of B. */
 fn b_value(i: u32) -> f32 {
@@ -57,6 +64,20 @@ fn b_value(i: u32) -> f32 {
   }
   let level = extractBits(bitcast<i32>(word), i % (32u / B_BITS) * B_BITS, B_BITS);
   return f32(level) * bitcast<f32>(b[params.b_scales + i / params.b_group]);
+}
+
+fn erf(v: f32) -> f32 {
+  let t = 1.0 / (1.0 + 0.3275911 * abs(v));
+  let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+  return sign(v) * (1.0 - p * exp(-v * v));
+}
+
+/** As elementwise/unary computes them. */
+fn activate(v: f32) -> f32 {
+  if (ACTIVATION == 1u) {
+    return 0.5 * v * (1.0 + erf(v * 0.70710678118));
+  }
+  return v / (1.0 + exp(-v));
 }
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
@@ -100,6 +121,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         }
         if (ACCUMULATE) {
           value += c[at];
+        }
+        if (RESIDUAL) {
+          value += extra[at];
+        }
+        if (ACTIVATION != 0u) {
+          extra[at] = value;
+          value = activate(value);
         }
         c[at] = value;
       }

@@ -1,4 +1,4 @@
-// C = alpha * op(A) * op(B) (+ bias) (+ C), row-major f32, for GPUs: workgroup memory, no other feature.
+// C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ residual)), row-major f32, for GPUs: workgroup memory, no other feature.
 //
 // A workgroup computes a tile of TILE_M x TILE_N; each invocation keeps THREAD_M x THREAD_N of it in registers, so that an
 // element brought into workgroup memory is used THREAD_M or THREAD_N times per read.
@@ -9,7 +9,9 @@
 // 1: B [batch, k, n] or transposed [batch, n, k]; with B_BITS below 32 packed, see quantised/unpack
 // 2: C [batch, m, n]
 // 3: bias [n]; without BIAS, any other buffer in its place
-// 4: params
+// 4: what the constants make of it: the residual [batch, m, n], or where the values before the activation go; else any
+//    buffer that nothing else uses
+// 5: params
 const TILE_M: u32 = 64u;
 const TILE_N: u32 = 64u;
 const TILE_K: u32 = 16u;
@@ -21,6 +23,10 @@ const TRANSPOSE_B: bool = false;
 const BIAS: bool = false;
 /** Add the product to what C holds. */
 const ACCUMULATE: bool = false;
+/** 0: none, 1: GELU, 2: SiLU of the finished value; what it was before goes to `extra`. */
+const ACTIVATION: u32 = 0u;
+/** Add what `extra` holds. Not together with an activation. */
+const RESIDUAL: bool = false;
 /** Bits of an element of B. */
 const B_BITS: u32 = 32u;
 
@@ -43,13 +49,17 @@ struct Params {
   /** The word of B's first scale, and how many elements share one. */
   b_scales: u32,
   b_group: u32,
+  /** How many parts k is cut into, and how deep each is; then C is [batch, parts, m, n], for matmul/combine to add up. */
+  parts: u32,
+  part_depth: u32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<u32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read_write> extra: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 /** Tiles with k as the slow axis: what a round of the inner loop reads lies together. */
 var<workgroup> a_tile: array<f32, TILE_K * TILE_M>;
@@ -68,6 +78,20 @@ fn b_value(i: u32) -> f32 {
   return f32(level) * bitcast<f32>(b[params.b_scales + i / params.b_group]);
 }
 
+fn erf(v: f32) -> f32 {
+  let t = 1.0 / (1.0 + 0.3275911 * abs(v));
+  let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+  return sign(v) * (1.0 - p * exp(-v * v));
+}
+
+/** As elementwise/unary computes them. */
+fn activate(v: f32) -> f32 {
+  if (ACTIVATION == 1u) {
+    return 0.5 * v * (1.0 + erf(v * 0.70710678118));
+  }
+  return v / (1.0 + exp(-v));
+}
+
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -76,11 +100,13 @@ fn main(
 ) {
   let tile_row = group.y * TILE_M;
   let tile_column = group.x * TILE_N;
-  let a_start = group.z * params.a_batch;
-  let b_start = group.z * params.b_batch;
+  let a_start = group.z / params.parts * params.a_batch;
+  let b_start = group.z / params.parts * params.b_batch;
+  let k_begin = group.z % params.parts * params.part_depth;
+  let k_end = min(params.k, k_begin + params.part_depth);
 
   var sum: array<array<f32, THREAD_N>, THREAD_M>;
-  for (var k = 0u; k < params.k; k += TILE_K) {
+  for (var k = k_begin; k < k_end; k += TILE_K) {
     // Neighbouring invocations load neighbouring elements, whichever way the operand lies.
     for (var e = index; e < TILE_K * TILE_M; e += INVOCATIONS) {
       let i = select(e / TILE_K, e % TILE_M, TRANSPOSE_A);
@@ -88,7 +114,7 @@ fn main(
       let row = tile_row + i;
       let at = select(row * params.a_row + k + q, (k + q) * params.a_row + row, TRANSPOSE_A);
       var value = 0.0;
-      if (row < params.m && k + q < params.k) {
+      if (row < params.m && k + q < k_end) {
         value = a[a_start + at];
       }
       a_tile[q * TILE_M + i] = value;
@@ -99,7 +125,7 @@ fn main(
       let column = tile_column + j;
       let at = select((k + q) * params.b_row + column, column * params.b_row + k + q, TRANSPOSE_B);
       var value = 0.0;
-      if (column < params.n && k + q < params.k) {
+      if (column < params.n && k + q < k_end) {
         value = b_value(b_start + at);
       }
       b_tile[q * TILE_N + j] = value;
@@ -137,10 +163,16 @@ fn main(
           value += bias[column];
         }
         if (ACCUMULATE) {
-          c[at] += value;
-        } else {
-          c[at] = value;
+          value += c[at];
         }
+        if (RESIDUAL) {
+          value += extra[at];
+        }
+        if (ACTIVATION != 0u) {
+          extra[at] = value;
+          value = activate(value);
+        }
+        c[at] = value;
       }
     }
   }

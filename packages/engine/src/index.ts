@@ -6,6 +6,7 @@ export { Device, type DeviceOptions } from './device.ts';
 export { AdapterError, EngineError, ShapeError } from './errors.ts';
 export { gradients } from './gradients.ts';
 export { kernelIdentity } from './kernel-identity.ts';
+export type { Activation } from './matmul-variants.ts';
 export {
   type CaseInput,
   type Operation,
@@ -19,7 +20,7 @@ export { type AttentionOptions, attention } from './operations/attention.ts';
 export { exp, gelu, log, negate, relu, sqrt, square, tanh } from './operations/elementwise.ts';
 export { cachedAttention, cacheWrite } from './operations/kv-cache.ts';
 export { concat, expand, fill, gatherRows, pad, permute, reshape, slice } from './operations/layout.ts';
-export { linear } from './operations/linear.ts';
+export { type LinearOptions, linear } from './operations/linear.ts';
 export { groupedLoraLinear, loraLinear, mergeLora } from './operations/lora.ts';
 export { crossEntropy } from './operations/loss.ts';
 export { type MatmulOptions, matmul } from './operations/matmul.ts';

@@ -102,6 +102,7 @@ interface Data {
   b: Float32Array<ArrayBuffer>;
   c: Float32Array<ArrayBuffer>;
   bias: Float32Array<ArrayBuffer>;
+  extra: Float32Array<ArrayBuffer>;
 }
 
 async function multiply(
@@ -113,17 +114,26 @@ async function multiply(
   const plan = chooseMatmul(adapterClass, problem);
   const [aRows, aColumns] = transposeA ? [k, m] : [m, k];
   const [bRows, bColumns] = transposeB ? [n, k] : [k, n];
-  const [a, b, c, bias] = [data.a, data.b, data.c, data.bias].map((values) => buffer(values)) as GPUBuffer[];
+  const [a, b, c, bias, extra] = [data.a, data.b, data.c, data.bias, data.extra].map((values) =>
+    buffer(values),
+  ) as GPUBuffer[];
+  const { combine } = plan;
+  const target = combine ? buffer(noise(batch * combine.parts * m * n, 9)) : c!;
   const resources = [
     operand(plan.operands.a, a!, (sharedA ? 1 : batch) * aRows, aColumns),
     operand(plan.operands.b, b!, (sharedB ? 1 : batch) * bRows, bColumns),
-    c!,
+    target,
     bias!,
+    extra!,
     uniform(plan.params),
   ];
   launch(compile(plan.kernel, plan.constants, plan.unroll), resources, plan.workgroups);
+  if (combine) {
+    const { kernel, constants, params, workgroups } = combine;
+    launch(compile(kernel, constants), [target, c!, uniform(params)], workgroups);
+  }
   const result = await download(c!, batch * m * n);
-  for (const resource of [a!, b!, bias!, ...resources]) resource.destroy();
+  for (const resource of [a!, b!, c!, bias!, ...resources]) resource.destroy();
   return result;
 }
 
@@ -142,10 +152,11 @@ function dataFor({ m, n, k, batch, sharedA, sharedB }: MatmulProblem): Data {
     b: noise((sharedB ? 1 : batch) * k * n, 2),
     c: noise(batch * m * n, 3),
     bias: noise(n, 4),
+    extra: noise(batch * m * n, 5),
   };
 }
 
-function reference(problem: MatmulProblem, { a, b, c, bias }: Data): Float64Array {
+function reference(problem: MatmulProblem, { a, b, c, bias, extra }: Data): Float64Array {
   const { m, n, k, batch, transposeA, transposeB, sharedA, sharedB, alpha = 1 } = problem;
   const result = new Float64Array(batch * m * n);
   for (let s = 0; s < batch; s++)
@@ -158,7 +169,11 @@ function reference(problem: MatmulProblem, { a, b, c, bias }: Data): Float64Arra
           dot += left * right;
         }
         const at = (s * m + i) * n + j;
-        result[at] = alpha * dot + (problem.bias ? bias[j]! : 0) + (problem.accumulate ? c[at]! : 0);
+        result[at] =
+          alpha * dot +
+          (problem.bias ? bias[j]! : 0) +
+          (problem.accumulate ? c[at]! : 0) +
+          (problem.residual ? extra[at]! : 0);
       }
   return result;
 }
@@ -222,11 +237,24 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
     expect(await worstError(adapterClass, deep)).toBeLessThan(1);
   });
 
+  test('a residual, and sums deep enough to be computed in parts', async ({ skip }) => {
+    if (!runs()) skip();
+    const problem = { m: 10, n: 20, k: 12, batch: 3, alpha: -0.5, ...NT };
+    expect(await worstError(adapterClass, { ...problem, residual: true, bias: true })).toBeLessThan(1);
+    const parts = chooseMatmul(adapterClass, { m: 12, n: 20, k: 1100, batch: 2, ...TN }).combine?.parts;
+    expect(parts).toBe(adapterClass === 'gpu' ? 5 : undefined);
+    const deep = { m: 12, n: 20, k: 1100, batch: 2, alpha: 0.25, ...TN };
+    expect(await worstError(adapterClass, deep)).toBeLessThan(1);
+    expect(await worstError(adapterClass, { ...deep, accumulate: true })).toBeLessThan(1);
+    expect(await worstError(adapterClass, { ...deep, bias: true })).toBeLessThan(1);
+  });
+
   test.for([
     ['NN', 64, 64],
     ['NT', 64, 64],
     ['NT', 16, 64],
     ['TN', 64, 200],
+    ['TN', 16, 1030],
     ['NT', 10, 200],
   ] as const)(
     'the bits of a row do not depend on the rows beside it: %s, n %i, k %i',

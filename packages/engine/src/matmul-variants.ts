@@ -1,8 +1,9 @@
 import type { AdapterClass } from './adapter.ts';
 import type { Packing } from './data-type.ts';
 import { EngineError } from './errors.ts';
+import { gridOf } from './operation.ts';
 
-/** One product C = alpha * op(A) * op(B) (+ bias) (+ C), row-major: op(A) is [m, k], op(B) is [k, n], C is [batch, m, n]. */
+/** One product C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ residual)), row-major: op(A) is [m, k], op(B) is [k, n], C is [batch, m, n]. */
 export interface MatmulProblem {
   m: number;
   n: number;
@@ -23,19 +24,42 @@ export interface MatmulProblem {
   bias?: boolean;
   /** Add to what C holds. Default false. */
   accumulate?: boolean;
+  /** Add a tensor like C, bound as `extra`. Default false. */
+  residual?: boolean;
+  /** Apply this at last; what C would be without it goes to `extra`. Not together with a residual. */
+  activation?: Activation;
   /** How B is packed, where a kernel reads its buffer. Default f32. */
   packingB?: Packing;
 }
 
+export type Activation = 'gelu' | 'silu';
+
+/** The number of an activation in kernels; 0 for none. */
+export function activationNumber(activation: Activation | undefined): number {
+  return activation === undefined ? 0 : activation === 'gelu' ? 1 : 2;
+}
+
 /**
- * How to compute a product: bind A, B, C, the bias and `params` as 0 to 4. `operands` says in which form A and B are read. C
- * may not be A, B or the bias; without a bias, bind any buffer but C in its place (A's, say).
+ * How to compute a product: bind A, B, C, the bias, `extra` and `params` as 0 to 5. `operands` says in which form A and B are
+ * read. C may not be A, B or the bias; without a bias, bind any buffer but C in its place (A's, say). Where `extra` has no use,
+ * bind a buffer that has no other in this launch.
  */
 export interface MatmulPlan {
   kernel: string;
   constants: Record<string, number | boolean>;
   unroll: boolean;
   operands: { a: OperandForm; b: OperandForm };
+  workgroups: [number, number, number];
+  params: Uint32Array<ArrayBuffer>;
+  /** A product deep in k is computed in parts: the kernel writes [batch, parts, m, n] instead of C, and then this adds them up. */
+  combine: Combine | null;
+}
+
+/** How to add up the parts of a product: bind them, C and `params` as 0, 1 and 2. */
+export interface Combine {
+  kernel: 'matmul/combine';
+  parts: number;
+  constants: Record<string, boolean>;
   workgroups: [number, number, number];
   params: Uint32Array<ArrayBuffer>;
 }
@@ -48,7 +72,8 @@ export type OperandForm = 'buffer' | 'texture';
  *
  * The bits of a row of C depend on that row of op(A), on op(B), the bias, alpha and the adapter class, never on m or batch: every
  * kernel here computes an element of C as one chain of multiply-adds in the order of k, and tile sizes (which may follow m)
- * only decide who computes it. `matmul-variants.test.ts` checks it bit by bit.
+ * only decide who computes it. Where the chain is cut into parts, that follows from k alone. `matmul-variants.test.ts` checks it
+ * bit by bit.
  *
  * @throws EngineError when an extent is not a positive integer, or the product is too large for one dispatch.
  */
@@ -94,7 +119,7 @@ const WANTED_WORKGROUPS = 16;
 
 /** The fast kernel of lavapipe, which writes four columns at a time. */
 function panelPlan(problem: MatmulProblem): MatmulPlan {
-  const { m, n, k, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
+  const { m, n, k, transposeA, transposeB, batch } = problem;
   const span = n <= 16 ? 4 : LANES;
   const deep = k > WHOLE_PANEL_DEPTH;
   const depth = deep ? PANEL_DEPTH : k;
@@ -112,19 +137,19 @@ function panelPlan(problem: MatmulProblem): MatmulPlan {
       TILE_ROWS: deep ? DEEP_ROWS : 1,
       TRANSPOSE_A: transposeA,
       TRANSPOSE_B: transposeB,
-      BIAS: bias,
-      ACCUMULATE: accumulate,
+      ...epilogue(problem),
     },
     unroll: true,
     operands: { a: 'texture', b: 'texture' },
     workgroups: [columnTiles, Math.ceil(m / rows), batch],
     params: params(problem, 4, rows),
+    combine: null,
   };
 }
 
 /** The kernel of lavapipe for any n: the classes of a small head, tokens that are no multiple of 4. */
 function broadcastPlan(problem: MatmulProblem): MatmulPlan {
-  const { m, n, k, transposeA, transposeB, batch, bias = false, accumulate = false } = problem;
+  const { m, n, k, transposeA, transposeB, batch } = problem;
   const tileRows = 8;
   return {
     kernel: 'matmul/broadcast',
@@ -133,22 +158,25 @@ function broadcastPlan(problem: MatmulProblem): MatmulPlan {
       K_REST: k % (4 * LANES),
       TRANSPOSE_A: transposeA,
       TRANSPOSE_B: transposeB,
-      BIAS: bias,
-      ACCUMULATE: accumulate,
+      ...epilogue(problem),
     },
     unroll: true,
     operands: { a: 'texture', b: 'texture' },
     workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / tileRows), batch],
     params: params(problem, 4),
+    combine: null,
   };
 }
 
 /** Workgroups of 256 invocations, each with up to 4 x 4 elements; fewer where C is small, so that more of them get work. */
 function tiledPlan(problem: MatmulProblem): MatmulPlan {
-  const { m, n, transposeA, transposeB, batch, bias = false, accumulate = false, packingB } = problem;
+  const { m, n, transposeA, transposeB, batch, packingB } = problem;
   const side = (extent: number): number => (extent <= 16 ? 1 : extent <= 32 ? 2 : 4);
   const [threadM, threadN] = [side(m), side(n)];
   const [tileM, tileN] = [16 * threadM, 16 * threadN];
+  const cut = partsOf(problem);
+  const { parts } = cut;
+  const first = parts > 1 ? { ...problem, alpha: 1, accumulate: false } : problem;
   return {
     kernel: 'matmul/tiled',
     constants: {
@@ -158,19 +186,48 @@ function tiledPlan(problem: MatmulProblem): MatmulPlan {
       THREAD_N: threadN,
       TRANSPOSE_A: transposeA,
       TRANSPOSE_B: transposeB,
-      BIAS: bias,
-      ACCUMULATE: accumulate,
+      ...epilogue(first),
       B_BITS: packingB?.bits ?? 32,
     },
     unroll: true,
     operands: { a: 'buffer', b: 'buffer' },
-    workgroups: [Math.ceil(n / tileN), Math.ceil(m / tileM), batch],
-    params: params(problem, 1),
+    workgroups: [Math.ceil(n / tileN), Math.ceil(m / tileM), batch * parts],
+    params: params(first, 1, 0, cut),
+    combine: parts > 1 ? combinePlan(problem, parts) : null,
+  };
+}
+
+/** The least depth of a part, a whole number of the kernel's rounds. */
+const LEAST_PART = 256;
+/** Parts cost their size in memory traffic. */
+const MOST_PARTS = 16;
+
+/**
+ * The gradient of a weight is a small matrix and a deep sum over all rows of a batch: too few elements to fill a GPU, unless k is
+ * cut. Only such products (A transposed, nothing done to their elements afterwards) are, and how follows from k alone.
+ */
+function partsOf(problem: MatmulProblem): { parts: number; depth: number } {
+  const { k, transposeA, transposeB, bias, residual, activation } = problem;
+  const plain = !bias && !residual && !activation;
+  if (!transposeA || transposeB || !plain || k < 2 * LEAST_PART) return { parts: 1, depth: k };
+  const depth = Math.max(LEAST_PART, 16 * Math.ceil(k / MOST_PARTS / 16));
+  return { parts: Math.ceil(k / depth), depth };
+}
+
+function combinePlan({ batch, m, n, alpha = 1, accumulate = false }: MatmulProblem, parts: number): Combine {
+  const params = new Uint32Array([batch * m * n, m * n, parts, 0]);
+  new Float32Array(params.buffer)[3] = alpha;
+  return {
+    kernel: 'matmul/combine',
+    parts,
+    constants: { ACCUMULATE: accumulate },
+    workgroups: gridOf(batch * m * n),
+    params,
   };
 }
 
 function registersPlan(problem: MatmulProblem): MatmulPlan {
-  const { m, n, transposeA, transposeB, batch, bias = false, accumulate = false, packingB } = problem;
+  const { m, n, transposeA, transposeB, batch, packingB } = problem;
   const rows = m <= 4 ? 4 : 8;
   const groupX = 8;
   return {
@@ -180,29 +237,45 @@ function registersPlan(problem: MatmulProblem): MatmulPlan {
       GROUP_X: groupX,
       TRANSPOSE_A: transposeA,
       TRANSPOSE_B: transposeB,
-      BIAS: bias,
-      ACCUMULATE: accumulate,
+      ...epilogue(problem),
       B_BITS: packingB?.bits ?? 32,
     },
     unroll: true,
     operands: { a: 'buffer', b: 'buffer' },
     workgroups: [Math.ceil(n / (4 * groupX)), Math.ceil(m / rows), batch],
     params: params(problem, 1),
+    combine: null,
+  };
+}
+
+/** What happens to an element after its chain, as constants of the kernels. */
+function epilogue(problem: MatmulProblem): Record<string, number | boolean> {
+  const { bias = false, accumulate = false, residual = false, activation } = problem;
+  return {
+    BIAS: bias,
+    ACCUMULATE: accumulate,
+    RESIDUAL: residual,
+    ACTIVATION: activationNumber(activation),
   };
 }
 
 /**
- * The parameter block that all kernels share (`rows` only matters to the panel kernel, the packing of B to those that read
- * buffers); strides count `unit` elements.
+ * The parameter block that all kernels share (`rows` only matters to the panel kernel, the packing of B and the parts to
+ * those that read buffers); strides count `unit` elements.
  */
-function params(problem: MatmulProblem, unit: number, rows = 0): Uint32Array<ArrayBuffer> {
+function params(
+  problem: MatmulProblem,
+  unit: number,
+  rows = 0,
+  { parts, depth } = { parts: 1, depth: problem.k },
+): Uint32Array<ArrayBuffer> {
   const { m, n, k, transposeA, transposeB, sharedA, sharedB, alpha = 1, packingB } = problem;
   const aRow = Math.ceil((transposeA ? m : k) / unit);
   const bRow = Math.ceil((transposeB ? k : n) / unit);
   const aBatch = sharedA ? 0 : aRow * (transposeA ? k : m);
   const bBatch = sharedB ? 0 : bRow * (transposeB ? n : k);
   const { scales = 0, group = 1 } = packingB ?? {};
-  const words = new Uint32Array([m, n, k, 0, aRow, aBatch, bRow, bBatch, rows, scales, group]);
+  const words = new Uint32Array([m, n, k, 0, aRow, aBatch, bRow, bBatch, rows, scales, group, parts, depth]);
   new Float32Array(words.buffer)[3] = alpha;
   return words;
 }

@@ -1,8 +1,8 @@
 import { packingOf } from './data-type.ts';
-import { chooseMatmul, type OperandForm, textureForm } from './matmul-variants.ts';
+import { type Activation, chooseMatmul, type OperandForm, textureForm } from './matmul-variants.ts';
 import { permute } from './operations/layout.ts';
 import type { Storage, TextureForm } from './storage.ts';
-import type { Tensor } from './tensor.ts';
+import { empty, type Tensor } from './tensor.ts';
 
 /** The extents of C [batch, m, n] = op(A) [batch, m, k] op(B) [batch, k, n]. */
 export interface ProductShape {
@@ -19,6 +19,10 @@ export interface ProductEpilogue {
   accumulate?: boolean;
   /** Add this to every row, [n]. */
   bias?: Tensor;
+  /** Add this, like C. Not together with an activation. */
+  residual?: Tensor;
+  /** Apply `kind`; `before` takes what C would be without it. */
+  activation?: { kind: Activation; before: Tensor };
 }
 
 /**
@@ -31,12 +35,13 @@ export function launchProduct(
   b: Tensor,
   c: Tensor,
   alpha = 1,
-  { accumulate = false, bias }: ProductEpilogue = {},
+  epilogue: ProductEpilogue = {},
 ): void {
   const { device } = c;
+  const { accumulate = false, bias, residual, activation } = epilogue;
   if (shape.transposeA && shape.transposeB) {
     const plain = permute(a, a.shape.length === 3 ? [0, 2, 1] : [1, 0]);
-    launchProduct({ ...shape, transposeA: false }, plain, b, c, alpha, { accumulate, bias });
+    launchProduct({ ...shape, transposeA: false }, plain, b, c, alpha, epilogue);
     return;
   }
   const [rowsA, columnsA] = shape.transposeA ? [shape.k, shape.m] : [shape.m, shape.k];
@@ -47,26 +52,41 @@ export function launchProduct(
     alpha,
     accumulate,
     bias: bias !== undefined,
+    residual: residual !== undefined,
+    activation: activation?.kind,
     packingB,
   });
   const unpacked =
     plan.operands.b === 'texture' && packingB.bits < 32
       ? unpackedForm(b, shape.batch * rowsB, columnsB)
       : null;
+  const parts = plan.combine && empty(device, [shape.batch, plan.combine.parts, shape.m, shape.n]);
+  // What the kernel does not use must still be bound, and memory that it could write must be bound nowhere else.
+  const extra = residual ?? activation?.before ?? empty(device, [1]);
   device.dispatch(plan.kernel, {
     values: plan.constants,
     unroll: plan.unroll,
     bindings: [
       operand(plan.operands.a, a.storage, shape.batch * rowsA, columnsA),
       unpacked ?? operand(plan.operands.b, b.storage, shape.batch * rowsB, columnsB),
-      c.storage,
-      // Without a bias the kernel does not read it, but something must be bound.
+      (parts ?? c).storage,
       (bias ?? a).storage,
+      extra.storage,
     ],
     params: plan.params,
-    writes: [2],
+    writes: activation ? [2, 4] : [2],
     workgroups: plan.workgroups,
   });
+  if (parts && plan.combine) {
+    const { kernel, constants, params, workgroups } = plan.combine;
+    device.dispatch(kernel, {
+      values: constants,
+      bindings: [parts.storage, c.storage],
+      params,
+      writes: [1],
+      workgroups,
+    });
+  }
   // Whoever takes it next is queued behind this product. A captured step plans its textures itself.
   if (unpacked?.texture) device.recycleTexture(unpacked.texture);
 }

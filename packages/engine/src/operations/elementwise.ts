@@ -92,9 +92,14 @@ export const square: (x: Tensor) => Tensor = define(
 export const gelu: (x: Tensor) => Tensor = define(
   'gelu',
   'x * normal_cdf(x), the exact form with erf',
-  (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+  geluOf,
   (x, _y, g) => slope('gelu', x, g),
 );
+
+/** GELU in float64, for references. */
+export function geluOf(x: number): number {
+  return 0.5 * x * (1 + erf(x / Math.SQRT2));
+}
 
 /** erf by its Taylor series (|x| < 3) or continued fraction: float64 precise where the tests look. */
 function erf(x: number): number {

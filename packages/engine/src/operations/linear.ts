@@ -1,32 +1,53 @@
 import { WEIGHT_TYPES } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
-import { operation } from '../operation.ts';
+import { type Activation, activationNumber } from '../matmul-variants.ts';
+import { assertSameShape, gridOf, operation } from '../operation.ts';
 import { launchProduct } from '../product.ts';
 import { empty, sizeOf, type Tensor } from '../tensor.ts';
+import { add } from './arithmetic.ts';
+import { geluOf } from './elementwise.ts';
 import { reshape } from './layout.ts';
 import { productReference } from './matmul.ts';
 import { sum } from './reduce.ts';
 
-const applyLinear = operation<void>({
+interface LinearAttributes {
+  activation?: Activation;
+}
+
+const applyLinear = operation<LinearAttributes>({
   name: 'linear',
-  summary: 'x weight^T + bias',
+  summary: 'x weight^T + bias, then GELU or SiLU, or plus a residual',
   dtypes: ['f32', WEIGHT_TYPES],
-  shape: ([x, weight, bias]) => {
+  shape: ([x, weight, bias, residual]) => {
     if (weight!.length !== 2 || x!.at(-1) !== weight![1])
       throw new ShapeError(`linear: the last axis of [${x}] is not the last of weight [${weight}]`);
     if (bias!.join() !== `${weight![0]}`)
       throw new ShapeError(`linear: bias [${bias}] does not fit weight [${weight}]`);
-    return [...x!.slice(0, -1), weight![0]!];
+    const shape = [...x!.slice(0, -1), weight![0]!];
+    if (residual) assertSameShape('linear', shape, residual);
+    return shape;
   },
-  forward: ({ inputs: [x, weight, bias], output }) => {
+  // The same kernel with and without a tape, so that a value has the same bits either way: it always writes what was before
+  // the activation. The gradient needs that, and computing it again would cost a product.
+  forward: ({ inputs: [x, weight, bias, residual], attributes: { activation: kind }, output }) => {
     const [n, k] = weight!.shape as [number, number];
     const m = sizeOf(x!.shape) / k;
     const shape = { batch: 1, m, n, k, transposeA: false, transposeB: true };
-    launchProduct(shape, x!, weight!, output, 1, { bias: bias! });
+    const before = kind && empty(output.device, output.shape);
+    const activation = kind && before && { kind, before };
+    launchProduct(shape, x!, weight!, output, 1, { bias: bias!, residual, activation });
+    return before ? [before] : [];
   },
-  gradient: ({ inputs: [x, weight], gradient, wanted }) => {
+  gradient: ({
+    inputs: [x, weight],
+    attributes: { activation },
+    saved: [before],
+    gradient: incoming,
+    wanted,
+  }) => {
     const [n, k] = weight!.shape as [number, number];
     const m = sizeOf(x!.shape) / k;
+    const gradient = activation ? throughActivation(activation, before!, incoming) : incoming;
     const dx = wanted[0] ? empty(x!.device, x!.shape) : null;
     if (dx)
       launchProduct({ batch: 1, m, n: k, k: n, transposeA: false, transposeB: false }, gradient, weight!, dx);
@@ -38,27 +59,54 @@ const applyLinear = operation<void>({
         x!,
         dWeight,
       );
-    return [dx, dWeight, wanted[2] ? sum(reshape(gradient, [m, n]), 0) : null];
+    return [dx, dWeight, wanted[2] ? sum(reshape(gradient, [m, n]), 0) : null, wanted[3] ? gradient : null];
   },
-  reference: ([x, weight, bias]) => {
+  reference: ([x, weight, bias, residual], { activation }) => {
     const [n, k] = weight!.shape as [number, number];
     const rows = { data: x!.data, shape: [x!.data.length / k, k] };
     const y = productReference(rows, weight!, { transposeB: true });
-    return y.map((value, i) => value + bias!.data[i % n]!);
+    const apply = activation === 'gelu' ? geluOf : activation === 'silu' ? siluOf : (value: number) => value;
+    return y.map((value, i) => apply(value + bias!.data[i % n]! + (residual?.data[i] ?? 0)));
   },
   cases: [
-    { inputs: [[3, 5], [7, 5], [7]], attributes: undefined },
-    { inputs: [[2, 17, 64], [10, 64], [10]], attributes: undefined },
-    { inputs: [[3, 5], { shape: [7, 5], dtype: 'f16' }, [7]], attributes: undefined },
-    { inputs: [[2, 9, 10], { shape: [8, 10], dtype: 'int8' }, [8]], attributes: undefined },
-    { inputs: [[5, 64], { shape: [6, 64], dtype: 'int4x32' }, [6]], attributes: undefined },
+    { inputs: [[3, 5], [7, 5], [7]], attributes: {} },
+    { inputs: [[2, 17, 64], [10, 64], [10]], attributes: {} },
+    { inputs: [[2, 17, 64], [12, 64], [12]], attributes: { activation: 'gelu' } },
+    { inputs: [[9, 5], [7, 5], [7]], attributes: { activation: 'silu' } },
+    { inputs: [[2, 3, 8], [12, 8], [12], [2, 3, 12]], attributes: {} },
+    { inputs: [[3, 5], { shape: [7, 5], dtype: 'f16' }, [7]], attributes: {} },
+    { inputs: [[2, 9, 10], { shape: [8, 10], dtype: 'int8' }, [8]], attributes: {} },
+    { inputs: [[5, 64], { shape: [6, 64], dtype: 'int4x32' }, [6]], attributes: {} },
   ],
 });
 
+function throughActivation(activation: Activation, before: Tensor, gradient: Tensor): Tensor {
+  const result = empty(before.device, before.shape);
+  before.device.dispatch('matmul/activation_backward', {
+    values: { ACTIVATION: activationNumber(activation) },
+    bindings: [before.storage, gradient.storage, result.storage],
+    writes: [2],
+    workgroups: gridOf(result.storage.bytes / 16),
+  });
+  return result;
+}
+
+const siluOf = (x: number): number => x / (1 + Math.exp(-x));
+
+/** What a linear layer does in the launch of its product. */
+export interface LinearOptions {
+  /** Applied to the sum of product and bias; GELU is the exact form, as `gelu` computes it. */
+  activation?: Activation;
+  /** Added at last, of the output's shape. */
+  residual?: Tensor;
+}
+
 /**
- * x weight^T + bias. A weight of a frozen type gets no gradient.
+ * activation(x weight^T + bias) + residual. A weight of a frozen type gets no gradient.
  * @param x [..., k] @param weight [n, k] @param bias [n] @returns [..., n]
  */
-export function linear(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
-  return applyLinear([x, weight, bias], undefined);
+export function linear(x: Tensor, weight: Tensor, bias: Tensor, options: LinearOptions = {}): Tensor {
+  const { activation, residual } = options;
+  if (activation && residual) return add(linear(x, weight, bias, { activation }), residual);
+  return applyLinear(residual ? [x, weight, bias, residual] : [x, weight, bias], { activation });
 }

@@ -1,0 +1,105 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type AdapterClass,
+  add,
+  Device,
+  gelu,
+  gradients,
+  linear,
+  matmul,
+  multiply,
+  ShapeError,
+  scope,
+  type Tensor,
+  tensor,
+  total,
+  uniformValues,
+  zeros,
+} from '../index.ts';
+import { bitsOfAll } from '../testing/block.ts';
+
+const COMPILING = 120_000;
+
+describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %s', (adapterClass) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await Device.open({ adapterClass });
+  });
+  afterAll(() => device.close());
+
+  let stream = 0;
+  const made = (...shape: number[]) => {
+    const size = shape.reduce((a, b) => a * b, 1);
+    return tensor(device, uniformValues(size, 2, [31, 5], stream++), shape, { trainable: true });
+  };
+  const bitsWithGradients = async (layer: () => Tensor, parameters: Tensor[], weights: Tensor) => {
+    const computed = scope(() => {
+      const y = layer();
+      return [y, ...gradients(total(multiply(y, weights)), parameters)];
+    });
+    const bits = await bitsOfAll(computed);
+    for (const each of computed) each.dispose();
+    return bits;
+  };
+
+  test.each([
+    [19, 36, 20],
+    [5, 10, 70],
+  ])(
+    'an epilogue has the bits of the operations one by one: %i rows, n %i, k %i',
+    async (rows, n, k) => {
+      const [x, weight, bias, residual] = [made(rows, k), made(n, k), made(n), made(rows, n)];
+      const [weights, all] = [made(rows, n), [x, weight, bias, residual]];
+      expect(
+        await bitsWithGradients(
+          () => linear(x, weight, bias, { activation: 'gelu' }),
+          [x, weight, bias],
+          weights,
+        ),
+      ).toEqual(await bitsWithGradients(() => gelu(linear(x, weight, bias)), [x, weight, bias], weights));
+      expect(await bitsWithGradients(() => linear(x, weight, bias, { residual }), all, weights)).toEqual(
+        await bitsWithGradients(() => add(linear(x, weight, bias), residual), all, weights),
+      );
+      const both = { activation: 'gelu', residual } as const;
+      expect(await bitsWithGradients(() => linear(x, weight, bias, both), all, weights)).toEqual(
+        await bitsWithGradients(() => add(gelu(linear(x, weight, bias)), residual), all, weights),
+      );
+    },
+    COMPILING,
+  );
+
+  test('what was before an activation is let go with the result, or at once where nothing is trained', () => {
+    const [x, weight, bias] = [made(4, 8), made(8, 8), made(8)];
+    const before = device.memory().liveBytes;
+    const y = linear(x, weight, bias, { activation: 'silu' });
+    expect(device.memory().liveBytes - before).toBe(2 * y.storage.buffer.size);
+    y.dispose();
+    expect(device.memory().liveBytes).toBe(before);
+    const frozen = linear(x.detach(), weight.detach(), bias.detach(), { activation: 'silu' });
+    expect(device.memory().liveBytes - before).toBe(frozen.storage.buffer.size);
+    frozen.dispose();
+  });
+
+  test('the gradient of a weight over many rows keeps within what float64 finds', async () => {
+    const [rows, n, k] = [1100, 8, 12];
+    const [x, g] = [made(rows, k), made(rows, n)];
+    using product = scope(() => matmul(g, x, { transposeA: true }).detach());
+    const [left, right, actual] = [await g.read(), await x.read(), await product.read()];
+    for (const [i, j] of [
+      [0, 0],
+      [7, 11],
+      [3, 5],
+    ] as const) {
+      let expected = 0;
+      for (let row = 0; row < rows; row++) expected += left[row * n + i]! * right[row * k + j]!;
+      expect(Math.abs(actual[i * k + j]! - expected)).toBeLessThan(4 * rows * 2 ** -24);
+    }
+  });
+
+  test('a residual of another shape is refused', () => {
+    const z = (...shape: number[]) => zeros(device, shape);
+    expect(() => scope(() => linear(z(2, 5), z(3, 5), z(3), { residual: z(2, 4) }))).toThrow(
+      new ShapeError('linear: shapes [2,3] and [2,4] differ in axis 1'),
+    );
+  });
+});
