@@ -44,6 +44,7 @@ export function bytesOf(dtype: DataType, shape: readonly number[]): number {
   return 4 * (FORMS[dtype].group === 0 ? scales : scales + sizeOf(shape) / group);
 }
 
+/** How many elements a shape holds. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
 }

@@ -5,11 +5,19 @@ import { NumericsCheck } from './numerics.ts';
 import { Patience, type Recurring } from './patience.ts';
 import { type KernelValues, type Pipeline, PipelineCache } from './pipeline.ts';
 import { BufferPool, type MemoryReport, TexturePool } from './pool.ts';
+import { checkKernels } from './self-check.ts';
 import { Storage, type TextureForm } from './storage.ts';
 
 export interface DeviceOptions extends AdapterChoice {
   /** Use the kernels of this class instead of the adapter's own: `portable` ones run anywhere. */
   adapterClass?: AdapterClass;
+  /**
+   * Compare some kernels with float64 before anything is computed, and use the `portable` ones where they are wrong. Default: on
+   * `gpu` adapters. The others are what the engine is tested on, and compiling for the check would slow every start.
+   */
+  selfCheck?: boolean;
+  /** Told, in one line, what is wrong but not in the way. Default `console.warn`. */
+  onWarning?: (message: string) => void;
   /** Bytes of freed buffers, and of freed textures, kept for reuse. Default 1 GiB. */
   poolLimitBytes?: number;
   /**
@@ -87,14 +95,37 @@ export class Device {
     this.numerics = options.checkNumerics ? new NumericsCheck(this) : null;
   }
 
-  /** Opens the adapter of this process. @throws AdapterError when there is none. */
+  /**
+   * Opens the adapter of this process.
+   * @throws AdapterError when there is none, EngineError when even its portable kernels are wrong
+   */
   static async open(options: DeviceOptions = {}): Promise<Device> {
     const { gpu, adapter, adapterClass } = await findAdapter(options);
     const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
     const requiredLimits: Record<string, number> = {};
     for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
-    const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
-    return new Device(device, gpu, options.adapterClass ?? adapterClass, options);
+    const opened = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+    const device = new Device(opened, gpu, options.adapterClass ?? adapterClass, options);
+    return (options.selfCheck ?? device.adapterClass === 'gpu') ? device.#checked(options) : device;
+  }
+
+  /**
+   * Runs products and attention on fresh random numbers and compares them with float64.
+   * @returns a line for each case that is wrong
+   */
+  selfCheck(): Promise<string[]> {
+    return checkKernels(this);
+  }
+
+  /** This device if its kernels are right, else one with portable kernels. */
+  async #checked({ onWarning = console.warn, ...options }: DeviceOptions): Promise<Device> {
+    const wrong = await this.selfCheck();
+    if (wrong.length === 0) return this;
+    this.close();
+    const finding = `${this.adapterName}: the ${this.adapterClass} kernels are wrong (${wrong.join('; ')})`;
+    if (this.adapterClass === 'portable') throw new EngineError(finding);
+    onWarning(`${finding}; using the portable ones, which are slower`);
+    return Device.open({ ...options, onWarning, adapterClass: 'portable', selfCheck: true });
   }
 
   /** Reserves memory for `bytes` bytes, rounded up so that kernels may read four elements at a time. */
