@@ -1,8 +1,16 @@
-import { type Captured, capture, concat, type Tensor, zeros } from '@s3t/engine';
+import { type Captured, capture, concat, keep, reshape, scope, slice, type Tensor, zeros } from '@s3t/engine';
 import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
 import type { Stage } from './stage.ts';
-import { classify, embed, encoderLayer } from './vit.ts';
+import {
+  classify,
+  embed,
+  encoderLayer,
+  type LayerAdapter,
+  type LoraPair,
+  type LoraTarget,
+  VIT_TARGETS,
+} from './vit.ts';
 
 /** The active prefix of one shard: its stages, top-down, with their layers. The last one's head answers. */
 export interface EnsembleStack {
@@ -20,13 +28,16 @@ interface Plan {
 
 /**
  * All shards' stacks over one base, as served. Immutable: an erasure builds another. The trunk runs once; a shard's stream
- * leaves it at the shard's own deepest layer, and shards that are still bare share one stream.
+ * leaves it at the shard's own deepest layer, and shards that are still bare share one stream. The others run side by side as
+ * one batch: the base's products are shared, each part of the batch has its shard's adapter.
  */
 export class Ensemble {
   readonly stacks: readonly EnsembleStack[];
   readonly #base: BaseModel;
   readonly #labels: number;
   readonly #plans: Map<number, Plan> = new Map();
+  /** The adapters of a layer side by side, by layer: copies, made once. */
+  readonly #sideBySide: Map<number, LayerAdapter> = new Map();
   #disposed = false;
 
   /** @param stacks those of shards that serve at least one stage */
@@ -65,9 +76,15 @@ export class Ensemble {
     return this.stacks.map((_, i) => logits.slice(i * perStack, i * perStack + count * this.#labels));
   }
 
-  /** Frees the captured plans. The stages belong to whoever placed them. */
+  /** Frees the captured plans, and zeroes the copies of adapters. The stages belong to whoever placed them. */
   dispose(): void {
     this.#disposed = true;
+    for (const { pairs } of this.#sideBySide.values())
+      for (const pair of Object.values(pairs)) {
+        pair.down.destroy();
+        pair.up.destroy();
+      }
+    this.#sideBySide.clear();
     for (const { input, step } of this.#plans.values()) {
       step.dispose();
       input.dispose();
@@ -87,22 +104,59 @@ export class Ensemble {
 
   #logits(pictures: Tensor): Tensor {
     const { config, weights } = this.#base;
+    const batch = pictures.shape[0]!;
     const top = config.num_hidden_layers - 1;
     let bare = embed(config, weights, pictures);
-    const streams = new Map<EnsembleStack, Tensor>();
+    // Side by side along the first axis, in the order in which they leave the trunk.
+    const running: EnsembleStack[] = [];
+    let streams: Tensor | null = null;
     for (let layer = 0; layer <= top; layer++) {
-      const onlyClassToken = layer === top;
-      for (const stack of this.stacks) if (lowestLayer(stack) === layer) streams.set(stack, bare);
-      for (const [stack, x] of streams) {
-        const adapter = adapterAt(stack, layer);
-        streams.set(stack, encoderLayer(config, weights.layers[layer]!, x, { adapter, onlyClassToken }));
+      const leaving = this.stacks.filter((stack) => lowestLayer(stack) === layer);
+      running.push(...leaving);
+      const parts: Tensor[] = [...(streams ? [streams] : []), ...leaving.map(() => bare)];
+      if (parts.length > 0) {
+        const adapter = this.#adapterOf(layer, running);
+        const options = { adapter, onlyClassToken: layer === top };
+        const x = parts.length === 1 ? parts[0]! : concat(parts, 0);
+        streams = encoderLayer(config, weights.layers[layer]!, x, options);
       }
-      if (streams.size < this.stacks.length) bare = encoderLayer(config, weights.layers[layer]!, bare);
+      if (running.length < this.stacks.length) bare = encoderLayer(config, weights.layers[layer]!, bare);
     }
-    const logits = this.stacks.map((stack) =>
-      classify(config, weights, streams.get(stack)!, stack.stages.at(-1)!.stage.head),
-    );
+    const logits = this.stacks.map((stack) => {
+      const own = slice(streams!, 0, running.indexOf(stack) * batch, batch);
+      return classify(config, weights, own, stack.stages.at(-1)!.stage.head);
+    });
     return concat(logits, 0);
+  }
+
+  /** The adapters that some stacks have in a layer, side by side in their order. A single one stays as it is. */
+  #adapterOf(layer: number, stacks: readonly EnsembleStack[]): LayerAdapter {
+    const adapters = stacks.map((stack) => adapterAt(stack, layer));
+    if (adapters.length === 1) return adapters[0]!;
+    const known = this.#sideBySide.get(layer);
+    if (known) return known;
+    const { device } = this.#base;
+    const stacked = (parts: readonly Tensor[]): Tensor =>
+      device.outsideCapture(() => {
+        const result = scope(() =>
+          concat(
+            parts.map((part) => reshape(part, [1, ...part.shape])),
+            0,
+          ),
+        );
+        // It is never written again, so its texture form may be kept.
+        result.storage.constant = true;
+        return keep(result);
+      });
+    const pairs: Partial<Record<LoraTarget, LoraPair>> = {};
+    for (const target of VIT_TARGETS) {
+      const own = adapters.flatMap((adapter) => adapter.pairs[target] ?? []);
+      if (own.length === 0) continue;
+      pairs[target] = { down: stacked(own.map(({ down }) => down)), up: stacked(own.map(({ up }) => up)) };
+    }
+    const adapter = { pairs, scale: adapters[0]!.scale };
+    this.#sideBySide.set(layer, adapter);
+    return adapter;
   }
 }
 
@@ -110,6 +164,7 @@ function lowestLayer({ stages }: EnsembleStack): number {
   return Math.min(...stages.at(-1)!.layers);
 }
 
-function adapterAt({ stages }: EnsembleStack, layer: number) {
-  return stages.find(({ layers }) => layers.includes(layer))?.stage.adapters.get(layer);
+/** Between its lowest layer and the top a stack has an adapter in every layer. */
+function adapterAt({ stages }: EnsembleStack, layer: number): LayerAdapter {
+  return stages.find(({ layers }) => layers.includes(layer))!.stage.adapters.get(layer)!;
 }

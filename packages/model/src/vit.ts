@@ -8,6 +8,7 @@ import {
   type Device,
   expand,
   gelu,
+  groupedLoraLinear,
   layerNorm,
   linear,
   loraLinear,
@@ -59,7 +60,10 @@ export interface VitWeights {
   norm: LinearWeights;
 }
 
-/** The low-rank change of one linear layer: A, B, the factor, and dropout on what A sees while it is trained. */
+/**
+ * The low-rank change of one linear layer: A [rank, hidden] and B [hidden, rank]. Or those of several adapters, stacked along a
+ * first axis: then the batch consists of as many equal parts, side by side, one for each.
+ */
 export interface LoraPair {
   down: Tensor;
   up: Tensor;
@@ -242,8 +246,15 @@ export function encoderLayer(
 function adapted(base: LinearWeights, x: Tensor, target: LoraTarget, adapter?: LayerAdapter): Tensor {
   const pair = adapter?.pairs[target];
   if (!adapter || !pair) return linear(x, base.weight, base.bias);
+  const { scale } = adapter;
+  if (pair.down.shape.length === 3) {
+    const [groups, batch] = [pair.down.shape[0]!, x.shape[0]!];
+    const parts = reshape(x, [groups, batch / groups, ...x.shape.slice(1)]);
+    const y = groupedLoraLinear(parts, base.weight, base.bias, { ...pair, scale });
+    return reshape(y, [batch, ...y.shape.slice(2)]);
+  }
   const seen = adapter.dropout ? adapter.dropout(x, VIT_TARGETS.indexOf(target)) : x;
-  return loraLinear(x, base.weight, base.bias, { ...pair, scale: adapter.scale, adapted: seen });
+  return loraLinear(x, base.weight, base.bias, { ...pair, scale, adapted: seen });
 }
 
 /** The class token's row of the top layer's output [batch, 1, hidden] to logits [batch, labels]. */
