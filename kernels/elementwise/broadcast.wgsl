@@ -22,6 +22,8 @@ fn apply(a: f32, b: f32) -> f32 {
     case 1u: { return a - b; }
     case 2u: { return a * b; }
     case 3u: { return a / b; }
+    case 7u: { return max(a, b); }
+    case 8u: { return min(a, b); }
     default: { return a; }
   }
 }

@@ -13,6 +13,12 @@ fn erf(v: vec4f) -> vec4f {
   return sign(v) * (1.0 - p * exp(-v * v));
 }
 
+// e^-|v| never overflows, whatever v.
+fn sigmoid(v: vec4f) -> vec4f {
+  let e = exp(-abs(v));
+  return select(e, vec4f(1.0), v >= vec4f(0.0)) / (1.0 + e);
+}
+
 fn apply(v: vec4f) -> vec4f {
   switch operation {
     case 0u: { return -v; }
@@ -23,6 +29,13 @@ fn apply(v: vec4f) -> vec4f {
     case 5u: { return max(v, vec4f(0.0)); }
     case 6u: { return v * v; }
     case 7u: { return 0.5 * v * (1.0 + erf(v * 0.70710678118)); }
+    case 8u: { return sigmoid(v); }
+    case 9u: { return v * sigmoid(v); }
+    case 10u: { return abs(v); }
+    case 11u: {
+      let u = 0.7978845608 * (v + 0.044715 * v * v * v);
+      return 0.5 * v * (1.0 + tanh(clamp(u, vec4f(-15.0), vec4f(15.0))));
+    }
     default: { return v; }
   }
 }

@@ -15,6 +15,7 @@ export {
   operations,
   type ReferenceArray,
 } from './operation.ts';
+export { abs, geluTanh, sigmoid, silu, swiglu } from './operations/activations.ts';
 export { add, affine, divide, multiply, subtract } from './operations/arithmetic.ts';
 export { type AttentionOptions, attention } from './operations/attention.ts';
 export { exp, gelu, log, negate, relu, sqrt, square, tanh } from './operations/elementwise.ts';
@@ -36,6 +37,7 @@ export {
   ropeFrequencies,
   ropeTable,
 } from './operations/rope.ts';
+export { equal, less, lessOrEqual, maximum, minimum, where } from './operations/select.ts';
 export { vocabularyCrossEntropy } from './operations/vocabulary-loss.ts';
 export { AdamW, type AdamWOptions } from './optimiser.ts';
 export { philox, type RandomKey, uniformValues } from './philox.ts';

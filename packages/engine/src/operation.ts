@@ -48,6 +48,8 @@ export interface OperationDeclaration<A> {
   shape(shapes: readonly Shape[], attributes: A): Shape;
   /** What each input may hold. Default f32. */
   dtypes?: readonly (DataType | readonly DataType[])[];
+  /** What the output holds. Default f32. */
+  result?: DataType;
   /** Launches the kernels that write `output`; returns what the gradient rule wants kept. */
   // biome-ignore lint/suspicious/noConfusingVoidType: most operations keep nothing and return nothing
   forward(call: ForwardCall<A>): readonly Tensor[] | void;
@@ -82,7 +84,7 @@ export function operation<A>(declaration: OperationDeclaration<A>): Apply<A> {
       inputs.map((input) => input.shape),
       attributes,
     );
-    const output = empty(inputs[0]!.device, shape);
+    const output = empty(inputs[0]!.device, shape, declaration.result);
     const saved = scope(() => declaration.forward({ inputs, attributes, output }) ?? []);
     output.device.numerics?.watch(output, declaration.name);
     const { gradient: rule } = declaration;

@@ -4,8 +4,8 @@ import type { Shape, Tensor } from '../tensor.ts';
 import { expandReference, reshape } from './layout.ts';
 import { sum } from './reduce.ts';
 
-const BINARY = { add: 0, subtract: 1, multiply: 2, divide: 3 } as const;
-const MOST_AXES = 6;
+const BINARY = { add: 0, subtract: 1, multiply: 2, divide: 3, maximum: 7, minimum: 8 } as const;
+export const MOST_AXES = 6;
 
 /** The shape two operands broadcast to, by NumPy's rule. @throws ShapeError naming the axis */
 export function broadcastShape(name: string, a: Shape, b: Shape): Shape {
@@ -20,7 +20,7 @@ export function broadcastShape(name: string, a: Shape, b: Shape): Shape {
 }
 
 /** Sums a gradient over the axes along which its operand was repeated. */
-function reduceTo(gradient: Tensor, shape: Shape): Tensor {
+export function reduceTo(gradient: Tensor, shape: Shape): Tensor {
   let result = gradient;
   const extra = gradient.shape.length - shape.length;
   gradient.shape.forEach((extent, axis) => {
@@ -31,7 +31,7 @@ function reduceTo(gradient: Tensor, shape: Shape): Tensor {
 }
 
 /** Strides of an operand within the broadcast shape: 0 where it is repeated. */
-function stridesWithin(shape: Shape, target: Shape): number[] {
+export function stridesWithin(shape: Shape, target: Shape): number[] {
   let stride = 1;
   const strides = new Array<number>(target.length).fill(0);
   for (let axis = shape.length - 1; axis >= 0; axis--) {
@@ -61,7 +61,8 @@ function launch(kind: keyof typeof BINARY, x: Tensor, y: Tensor, output: Tensor)
   output.device.dispatch('elementwise/broadcast', { values, bindings, params, writes: [2], workgroups });
 }
 
-function define(
+/** Declares f of two broadcast operands; `gradient` gives their parts in the shape of the result. */
+export function define(
   name: keyof typeof BINARY,
   summary: string,
   f: (x: number, y: number) => number,

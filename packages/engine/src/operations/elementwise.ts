@@ -3,8 +3,21 @@ import type { Storage } from '../storage.ts';
 import { empty, type Shape, type Tensor } from '../tensor.ts';
 import { affine, divide, multiply } from './arithmetic.ts';
 
-const UNARY = { negate: 0, exp: 1, log: 2, sqrt: 3, tanh: 4, relu: 5, square: 6, gelu: 7 } as const;
-const SLOPE = { gelu: 4, relu: 5, tanh: 6 } as const;
+const UNARY = {
+  negate: 0,
+  exp: 1,
+  log: 2,
+  sqrt: 3,
+  tanh: 4,
+  relu: 5,
+  square: 6,
+  gelu: 7,
+  sigmoid: 8,
+  silu: 9,
+  abs: 10,
+  geluTanh: 11,
+} as const;
+const SLOPE = { gelu: 4, relu: 5, tanh: 6, sigmoid: 9, silu: 10, abs: 11, geluTanh: 12 } as const;
 
 function launch(kind: keyof typeof UNARY, x: Storage, y: Storage): void {
   x.device.dispatch('elementwise/unary', {
@@ -16,7 +29,7 @@ function launch(kind: keyof typeof UNARY, x: Storage, y: Storage): void {
 }
 
 /** The gradient through an elementwise function whose slope is a kernel of its own. */
-function slope(kind: keyof typeof SLOPE, at: Tensor, gradient: Tensor): Tensor {
+export function slope(kind: keyof typeof SLOPE, at: Tensor, gradient: Tensor): Tensor {
   const result = empty(at.device, at.shape);
   at.device.dispatch('elementwise/binary', {
     values: { operation: SLOPE[kind] },
@@ -27,7 +40,8 @@ function slope(kind: keyof typeof SLOPE, at: Tensor, gradient: Tensor): Tensor {
   return result;
 }
 
-function define(
+/** Declares an elementwise function with its gradient from input, output and the gradient of the output. */
+export function define(
   name: keyof typeof UNARY,
   summary: string,
   f: (x: number) => number,

@@ -104,8 +104,8 @@ export function trainingBlock(device: Device): TrainingBlock {
   };
 }
 
-/** The exact bits of float32 values, to compare and to print. */
-export function bitsOf(values: Float32Array<ArrayBuffer>): string {
+/** The exact bits of values, to compare and to print. */
+export function bitsOf(values: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): string {
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
@@ -113,7 +113,8 @@ export function bitsOf(values: Float32Array<ArrayBuffer>): string {
 /** The exact bits of tensors, in their order. */
 export async function bitsOfAll(tensors: readonly Tensor[]): Promise<string[]> {
   const bits: string[] = [];
-  for (const each of tensors) bits.push(bitsOf(await each.read()));
+  for (const each of tensors)
+    bits.push(bitsOf(each.dtype === 'u32' ? await each.readUint32() : await each.read()));
   return bits;
 }
 

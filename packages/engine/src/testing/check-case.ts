@@ -21,7 +21,7 @@ const MOST_CHECKED = 60;
 /** What an operation computed in one case, and how far it lies from its reference, relative to the largest value. */
 export interface CheckedCase {
   /** The output and the gradients of the differentiable inputs. */
-  values: Float32Array<ArrayBuffer>[];
+  values: (Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>)[];
   /** Of the output, and of the gradients. NaN where something is not finite. */
   errors: { forward: number; gradients: number[] };
   /** The largest error allowed in each. */
@@ -36,7 +36,7 @@ export async function checkCase(
 ): Promise<CheckedCase> {
   const made = inputs.map((input, i) => makeInput(input, i + 1));
   const arrays = made.map(({ array }) => array);
-  const tolerance = declaration.tolerance ?? 1e-5;
+  const tolerance = declaration.tolerance ?? (declaration.result === 'u32' ? 0 : 1e-5);
   const indices = inputs.flatMap((input, i) => (isDifferentiable(declaration, input, i) ? [i] : []));
   let weights = new Float32Array();
   const computed = scope((): Tensor[] => {
@@ -53,8 +53,9 @@ export async function checkCase(
       ),
     ];
   });
-  const values: Float32Array<ArrayBuffer>[] = [];
-  for (const each of computed) values.push(await each.read());
+  const values: CheckedCase['values'] = [];
+  for (const each of computed)
+    values.push(each.dtype === 'u32' ? await each.readUint32() : await each.read());
   for (const each of computed) each.dispose();
   const [output, ...found] = values;
   return {

@@ -1,0 +1,149 @@
+import { ShapeError } from '../errors.ts';
+import { gridOf, operation } from '../operation.ts';
+import type { Shape, Tensor } from '../tensor.ts';
+import { broadcastShape, define, MOST_AXES, reduceTo, stridesWithin } from './arithmetic.ts';
+import { expandReference, fill } from './layout.ts';
+
+/** The shape that all operands broadcast to. */
+function commonShape(name: string, shapes: readonly Shape[]): Shape {
+  const shape = shapes.reduce((all, next) => broadcastShape(name, all, next));
+  if (shape.length > MOST_AXES) throw new ShapeError(`${name}: more than ${MOST_AXES} axes in [${shape}]`);
+  return shape;
+}
+
+/** Count, rank, and per axis the extent and the strides of up to three operands. */
+function stridedParams(operands: readonly Tensor[], shape: Shape, size: number): Uint32Array<ArrayBuffer> {
+  // Operands that are whole or a single element need no walk over the axes.
+  const flat = operands.every((each) => each.size === size || each.size === 1);
+  const extents = flat ? [size] : shape;
+  const params = new Uint32Array(4 + 4 * MOST_AXES);
+  params.set([size, extents.length]);
+  const strides = operands.map((each) =>
+    flat ? [each.size === 1 ? 0 : 1] : stridesWithin(each.shape, shape),
+  );
+  extents.forEach((extent, axis) => {
+    params.set([extent, ...strides.map((own) => own[axis]!)], 4 + 4 * axis);
+  });
+  return params;
+}
+
+const COMPARISON = { less: 0, lessOrEqual: 1, equal: 2 } as const;
+
+function compare(
+  name: keyof typeof COMPARISON,
+  summary: string,
+  f: (x: number, y: number) => boolean,
+): (x: Tensor, y: Tensor) => Tensor {
+  const apply = operation<void>({
+    name,
+    summary,
+    result: 'u32',
+    shape: (shapes) => commonShape(name, shapes),
+    forward: ({ inputs, output }) => {
+      output.device.dispatch('elementwise/compare', {
+        values: { operation: COMPARISON[name] },
+        bindings: [...inputs, output].map((each) => each.storage),
+        params: stridedParams(inputs, output.shape, output.size),
+        writes: [2],
+        workgroups: gridOf(output.size),
+      });
+    },
+    reference: ([x, y]) => {
+      const shape = broadcastShape(name, x!.shape, y!.shape);
+      const right = expandReference(y!, shape);
+      return expandReference(x!, shape).map((value, i) => Number(f(value, right[i]!)));
+    },
+    cases: [
+      {
+        inputs: [
+          [3, 5],
+          [3, 5],
+        ],
+        attributes: undefined,
+      },
+      {
+        inputs: [
+          [4, 1, 3],
+          [2, 1],
+        ],
+        attributes: undefined,
+      },
+      { inputs: [[7], [1]], attributes: undefined },
+    ],
+  });
+  return (x, y) => apply([x, y], undefined);
+}
+
+export const less: (x: Tensor, y: Tensor) => Tensor = compare(
+  'less',
+  'u32 1 where x < y, else 0, broadcast; stops gradients',
+  (x, y) => x < y,
+);
+export const lessOrEqual: (x: Tensor, y: Tensor) => Tensor = compare(
+  'lessOrEqual',
+  'u32 1 where x <= y, else 0, broadcast; stops gradients',
+  (x, y) => x <= y,
+);
+export const equal: (x: Tensor, y: Tensor) => Tensor = compare(
+  'equal',
+  'u32 1 where x equals y, else 0, broadcast; stops gradients',
+  (x, y) => x === y,
+);
+
+const applyWhere = operation<void>({
+  name: 'where',
+  summary: 'a where the mask is not 0, else b, broadcast',
+  dtypes: ['u32', 'f32', 'f32'],
+  shape: (shapes) => commonShape('where', shapes),
+  forward: ({ inputs, output }) => {
+    output.device.dispatch('elementwise/where', {
+      bindings: [...inputs, output].map((each) => each.storage),
+      params: stridedParams(inputs, output.shape, output.size),
+      writes: [3],
+      workgroups: gridOf(output.size),
+    });
+  },
+  gradient: ({ inputs: [mask, a, b], gradient, wanted }) => {
+    const zero = fill(gradient.device, [1], 0);
+    return [
+      null,
+      wanted[1] ? reduceTo(where(mask!, gradient, zero), a!.shape) : null,
+      wanted[2] ? reduceTo(where(mask!, zero, gradient), b!.shape) : null,
+    ];
+  },
+  reference: ([mask, a, b]) => {
+    const shape = commonShape('where', [mask!.shape, a!.shape, b!.shape]);
+    const [left, right] = [expandReference(a!, shape), expandReference(b!, shape)];
+    return expandReference(mask!, shape).map((taken, i) => (taken !== 0 ? left[i]! : right[i]!));
+  },
+  cases: [
+    { inputs: [{ shape: [3, 5], below: 2 }, [3, 5], [3, 5]], attributes: undefined },
+    { inputs: [{ shape: [7], below: 3 }, [7], [1]], attributes: undefined },
+    { inputs: [{ shape: [2, 1, 5], below: 2 }, [3, 1], [4, 1, 1, 5]], attributes: undefined },
+    { inputs: [{ shape: [1], below: 2 }, [2, 3], [3]], attributes: undefined },
+  ],
+});
+
+/** `a` where `mask` (u32, such as a comparison's result) is not 0, else `b`; all three broadcast. */
+export function where(mask: Tensor, a: Tensor, b: Tensor): Tensor {
+  return applyWhere([mask, a, b], undefined);
+}
+
+/** The gradient goes to the operand that was taken: to the first one where both are equal. */
+function toTaken(firstTaken: Tensor, g: Tensor): readonly Tensor[] {
+  const zero = fill(g.device, [1], 0);
+  return [where(firstTaken, g, zero), where(firstTaken, zero, g)];
+}
+
+export const maximum: (x: Tensor, y: Tensor) => Tensor = define(
+  'maximum',
+  'the larger of x and y, broadcast; where they are equal the gradient is that of x',
+  Math.max,
+  (x, y, g) => toTaken(lessOrEqual(y, x), g),
+);
+export const minimum: (x: Tensor, y: Tensor) => Tensor = define(
+  'minimum',
+  'the smaller of x and y, broadcast; where they are equal the gradient is that of x',
+  Math.min,
+  (x, y, g) => toTaken(lessOrEqual(x, y), g),
+);
