@@ -18,6 +18,7 @@ export {
 export { abs, geluTanh, sigmoid, silu, swiglu } from './operations/activations.ts';
 export { add, affine, divide, multiply, subtract } from './operations/arithmetic.ts';
 export { type AttentionOptions, attention } from './operations/attention.ts';
+export { iota, normal, uniform } from './operations/draw.ts';
 export { exp, gelu, log, negate, relu, sqrt, square, tanh } from './operations/elementwise.ts';
 export { cachedAttention, cacheWrite } from './operations/kv-cache.ts';
 export { concat, expand, fill, gatherRows, pad, permute, reshape, slice } from './operations/layout.ts';
@@ -38,6 +39,8 @@ export {
   ropeTable,
 } from './operations/rope.ts';
 export { equal, less, lessOrEqual, maximum, minimum, where } from './operations/select.ts';
+export { meanSquaredError } from './operations/squared-error.ts';
+export { argmax, take, topK } from './operations/top.ts';
 export { vocabularyCrossEntropy } from './operations/vocabulary-loss.ts';
 export { AdamW, type AdamWOptions } from './optimiser.ts';
 export { philox, type RandomKey, uniformValues } from './philox.ts';
