@@ -1,3 +1,4 @@
+export { GradientAccumulator } from './accumulator.ts';
 export type { AdapterChoice, AdapterClass } from './adapter.ts';
 export { type Captured, capture } from './capture.ts';
 export { checkpoint } from './checkpoint.ts';
@@ -48,6 +49,7 @@ export { philox, type RandomKey, uniformValues } from './philox.ts';
 export type { MemoryReport } from './pool.ts';
 export { learningRateAt, type ScheduleName, type ScheduleOptions } from './schedule.ts';
 export { keep, scope } from './scope.ts';
+export { SGD, type SGDOptions } from './sgd.ts';
 export { withoutGradients } from './tape.ts';
 export {
   type DataType,

@@ -1,7 +1,7 @@
+import { clipFactor } from './clip.ts';
 import type { Device } from './device.ts';
 import { gridOf } from './operation.ts';
-import { concat, fill } from './operations/layout.ts';
-import { sumOfSquares } from './operations/reduce.ts';
+import { fill } from './operations/layout.ts';
 import { scope } from './scope.ts';
 import { withoutGradients } from './tape.ts';
 import { type Tensor, tensor, zeros } from './tensor.ts';
@@ -56,7 +56,8 @@ export class AdamW {
   apply(gradients: readonly Tensor[]): void {
     scope(() =>
       withoutGradients(() => {
-        const clip = this.#clipFactor(gradients);
+        const { clipNorm } = this.#options;
+        const clip = clipNorm === null ? this.#one : clipFactor(gradients, clipNorm);
         this.parameters.forEach((parameter, index) => {
           const { mean, square } = this.#moments[index]!;
           const tensors = [parameter, gradients[index]!, mean, square, this.#hyper, clip];
@@ -79,20 +80,5 @@ export class AdamW {
     }
     this.#hyper.dispose();
     this.#one.dispose();
-  }
-
-  #clipFactor(gradients: readonly Tensor[]): Tensor {
-    const { clipNorm } = this.#options;
-    if (clipNorm === null) return this.#one;
-    const sums = concat(gradients.map(sumOfSquares), 0);
-    const factor = fill(sums.device, [1], 1);
-    const limit = new Uint32Array(new Float32Array([clipNorm]).buffer)[0]!;
-    sums.device.dispatch('optimiser/clip_factor', {
-      bindings: [sums.storage, factor.storage],
-      params: Uint32Array.of(sums.size, limit, 0, 0),
-      writes: [1],
-      workgroups: [1, 1, 1],
-    });
-    return factor;
   }
 }

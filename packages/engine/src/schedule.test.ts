@@ -40,3 +40,13 @@ test('past the last step the rate stays where the schedule ends: never negative,
   expect(rounded(rates('cosine', 2, 0, 5))).toEqual([2, 1, 0, 0, 0]);
   expect(rates('constant', 2, 0, 4)).toEqual([2, 2, 2, 2]);
 });
+
+test('polynomial falls as a whole power of what is left of the way', () => {
+  expect(rates('polynomial', 4)).toEqual([2, 1.125, 0.5, 0.125]);
+  const cubed = { schedule: 'polynomial', learningRate: 2, steps: 4, power: 3 } as const;
+  expect(learningRateAt(2, cubed)).toBe(0.25);
+  expect(learningRateAt(1, { ...cubed, power: 1 })).toBe(1.5);
+  expect(() => learningRateAt(1, { ...cubed, power: 1.5 })).toThrow(
+    'learningRateAt: power 1.5 is not a whole number of 1 or more',
+  );
+});

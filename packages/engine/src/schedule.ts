@@ -1,5 +1,7 @@
+import { EngineError } from './errors.ts';
+
 /** How the learning rate goes from the warm-up's end to the last step. */
-export type ScheduleName = 'constant' | 'linear' | 'cosine';
+export type ScheduleName = 'constant' | 'linear' | 'cosine' | 'polynomial';
 
 export interface ScheduleOptions {
   schedule: ScheduleName;
@@ -8,6 +10,8 @@ export interface ScheduleOptions {
   steps: number;
   /** The part of the steps over which the rate rises from zero, 0 to 1. */
   warmup?: number;
+  /** The whole power of what is left of the way that the polynomial schedule follows, 1 or more. Default 2. */
+  power?: number;
 }
 
 /** The learning rate of a step, counted from 0. Past the last step it stays where the schedule ends. */
@@ -18,5 +22,15 @@ export function learningRateAt(step: number, options: ScheduleOptions): number {
   const progress = Math.min(1, (step - rising) / Math.max(1, steps - rising));
   if (schedule === 'constant') return learningRate;
   if (schedule === 'linear') return learningRate * (1 - progress);
+  if (schedule === 'polynomial') return learningRate * wholePower(1 - progress, options.power ?? 2);
   return learningRate * 0.5 * (1 + Math.cos(Math.PI * progress));
+}
+
+/** By repeated products, not Math.pow: every runtime rounds a product alike. */
+function wholePower(base: number, power: number): number {
+  if (!Number.isInteger(power) || power < 1)
+    throw new EngineError(`learningRateAt: power ${power} is not a whole number of 1 or more`);
+  let result = base;
+  for (let i = 1; i < power; i++) result *= base;
+  return result;
 }
