@@ -22,6 +22,7 @@ export { type AttentionOptions, attention } from './operations/attention.ts';
 export { iota, normal, uniform } from './operations/draw.ts';
 export { exp, gelu, log, negate, relu, sqrt, square, tanh } from './operations/elementwise.ts';
 export { embedding } from './operations/embedding.ts';
+export { byteHash, byteHashOf } from './operations/hash.ts';
 export { cachedAttention, cacheWrite } from './operations/kv-cache.ts';
 export { concat, expand, fill, gatherRows, pad, permute, reshape, slice } from './operations/layout.ts';
 export { type LinearOptions, linear } from './operations/linear.ts';
