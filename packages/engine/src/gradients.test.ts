@@ -216,8 +216,8 @@ describe('shapes that do not fit', () => {
     ['slice: 1..4 is outside axis 0 of [3,2]', () => slice(z(3, 2), 0, 1, 3)],
     ['slice: 0..1 is outside axis 2 of [3,2]', () => slice(z(3, 2), 2, 0, 1)],
     ['pad: [3,2] at 2 does not fit 4 in axis 0', () => pad(z(3, 2), 0, 2, 4)],
-    ['concat: shapes [2,3] and [3,2] differ outside axis 0', () => concat([z(2, 3), z(3, 2)], 0)],
-    ['expand: [2,3] does not repeat to [2,6]', () => expand(z(2, 3), [2, 6])],
+    ['concat: shapes [2,3] and [3,2] differ in axis 1, not 0 alone', () => concat([z(2, 3), z(3, 2)], 0)],
+    ['expand: [2,3] does not repeat to [2,6] in axis 1', () => expand(z(2, 3), [2, 6])],
     ['sum: axis 2 is not one of shape [2,3]', () => sum(z(2, 3), 2)],
     ['max: axis -3 is not one of shape [2,3]', () => max(z(2, 3), -3)],
     [
@@ -233,10 +233,13 @@ describe('shapes that do not fit', () => {
       () => attention(z(2, 3, 8), z(2, 3, 4), z(2, 3, 4), 1),
     ],
     [
-      'attention: width 8 is not 4 heads of a multiple of four',
+      'attention: axis 2 of q [2,3,8] is not 4 heads of a multiple of four',
       () => attention(z(2, 3, 8), z(2, 3, 8), z(2, 3, 8), 4),
     ],
-    ['crossEntropy: [3] does not fit the rows of logits [2,5]', () => crossEntropy(z(2, 5), u(3), z(2))],
+    [
+      'crossEntropy: [3] does not fit the rows, axis 0, of logits [2,5]',
+      () => crossEntropy(z(2, 5), u(3), z(2)),
+    ],
     ['crossEntropy: logits [2,5,1] must be [rows, classes]', () => crossEntropy(z(2, 5, 1), u(2), z(2))],
     ['gatherRows: rows of [5,6] are not a whole number of four elements', () => gatherRows(z(5, 6), u(2))],
     ['tensor: 3 values for shape [2,2]', () => tensor(device, [1, 2, 3], [2, 2])],

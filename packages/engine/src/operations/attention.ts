@@ -44,7 +44,9 @@ export function checkAttention(name: string, shapes: readonly Shape[], { heads, 
   const [q, k, v] = shapes as [Shape, Shape, Shape];
   if (q.length !== 3 || k.length !== 3)
     throw new ShapeError(`${name}: q [${q}] and k [${k}] must be [batch, token, width]`);
-  if (k.join() !== v.join()) throw new ShapeError(`${name}: k [${k}] and v [${v}] differ`);
+  const differing = k.findIndex((extent, axis) => extent !== v[axis]);
+  if (differing >= 0) throw new ShapeError(`${name}: k [${k}] and v [${v}] differ in axis ${differing}`);
+  if (v.length !== 3) throw new ShapeError(`${name}: k [${k}] and v [${v}] differ in rank`);
   if (q[0] !== k[0]) throw new ShapeError(`${name}: q [${q}] and k [${k}] differ in axis 0`);
   if (heads % keyHeads !== 0)
     throw new ShapeError(`${name}: ${heads} heads of q [${q}] cannot share ${keyHeads} heads of k [${k}]`);
@@ -55,7 +57,7 @@ export function checkAttention(name: string, shapes: readonly Shape[], { heads, 
         : `${name}: axis 2 of q [${q}] and k [${k}] is not ${heads} and ${keyHeads} heads of one width`,
     );
   if (q[2]! % (4 * heads) !== 0)
-    throw new ShapeError(`${name}: width ${q[2]} is not ${heads} heads of a multiple of four`);
+    throw new ShapeError(`${name}: axis 2 of q [${q}] is not ${heads} heads of a multiple of four`);
 }
 
 /** What a launch sees of the keys. */

@@ -184,7 +184,7 @@ const applyPad = operation<{ axis: number; before: number; extent: number }>({
   name: 'pad',
   summary: 'zeros before and after along one axis',
   shape: ([x], { axis, before, extent }) => {
-    if (before < 0 || before + (x![axis] ?? 0) > extent)
+    if (before < 0 || x![axis] === undefined || before + x![axis] > extent)
       throw new ShapeError(`pad: [${x}] at ${before} does not fit ${extent} in axis ${axis}`);
     return x!.with(axis, extent);
   },
@@ -217,9 +217,17 @@ const applyConcat = operation<{ axis: number }>({
   summary: 'tensors one after the other along one axis',
   shape: (shapes, { axis }) => {
     const first = shapes[0]!;
-    for (const shape of shapes)
-      if (shape.with(axis, 0).join() !== first.with(axis, 0).join())
-        throw new ShapeError(`concat: shapes [${first}] and [${shape}] differ outside axis ${axis}`);
+    if (first[axis] === undefined)
+      throw new ShapeError(`concat: axis ${axis} is not one of shapes [${shapes.join('], [')}]`);
+    for (const shape of shapes) {
+      if (shape.length !== first.length)
+        throw new ShapeError(`concat: shapes [${first}] and [${shape}] differ in rank`);
+      const differing = shape.findIndex((extent, at) => at !== axis && extent !== first[at]);
+      if (differing >= 0)
+        throw new ShapeError(
+          `concat: shapes [${first}] and [${shape}] differ in axis ${differing}, not ${axis} alone`,
+        );
+    }
     return first.with(
       axis,
       shapes.reduce((extent, shape) => extent + shape[axis]!, 0),
@@ -284,8 +292,10 @@ const applyExpand = operation<{ shape: Shape }>({
   summary: 'repeated along axes of extent 1, or new ones in front',
   shape: ([x], { shape }) => {
     const extra = shape.length - x!.length;
-    if (extra < 0 || x!.some((extent, axis) => extent !== 1 && extent !== shape[axis + extra]))
-      throw new ShapeError(`expand: [${x}] does not repeat to [${shape}]`);
+    const differing = x!.findIndex((extent, axis) => extent !== 1 && extent !== shape[axis + extra]);
+    if (extra < 0) throw new ShapeError(`expand: [${x}] does not repeat to [${shape}] of lower rank`);
+    if (differing >= 0)
+      throw new ShapeError(`expand: [${x}] does not repeat to [${shape}] in axis ${differing + extra}`);
     return shape;
   },
   forward: ({ inputs: [x], output }) => {

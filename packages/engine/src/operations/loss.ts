@@ -28,7 +28,7 @@ const applyCrossEntropy = operation<void>({
       throw new ShapeError(`crossEntropy: logits [${logits}] must be [rows, classes]`);
     for (const shape of [labels!, weights!])
       if (shape.join() !== `${logits![0]}`)
-        throw new ShapeError(`crossEntropy: [${shape}] does not fit the rows of logits [${logits}]`);
+        throw new ShapeError(`crossEntropy: [${shape}] does not fit the rows, axis 0, of logits [${logits}]`);
     return [1];
   },
   forward: ({ inputs: [logits, labels, weights], output }) => {

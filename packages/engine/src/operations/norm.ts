@@ -104,7 +104,10 @@ function layerNormBackward(x: Tensor, weight: Tensor, gradient: Tensor, epsilon:
 const applySoftmax = operation<void>({
   name: 'softmax',
   summary: 'exp(x) / sum exp(x) over the last axis',
-  shape: ([x]) => x!,
+  shape: ([x]) => {
+    if (x!.length === 0) throw new ShapeError(`softmax: [${x}] has no axis`);
+    return x!;
+  },
   forward: ({ inputs: [x], output }) => {
     output.device.dispatch('norm/softmax', {
       bindings: [x!.storage, output.storage],

@@ -52,7 +52,7 @@ function axisOf(name: string, shape: Shape, axis: number): number {
 const applySum = operation<{ axis: number }>({
   name: 'sum',
   summary: 'sum over one axis, which stays with extent 1',
-  shape: ([x], { axis }) => x!.with(axis, 1),
+  shape: ([x], { axis }) => x!.with(axisOf('sum', x!, axis), 1),
   forward: ({ inputs: [x], attributes: { axis }, output }) => reduceInto('sum', x!, axis, output.storage),
   gradient: ({ inputs: [x], gradient }) => [expand(gradient, x!.shape)],
   reference: ([x], { axis }) => {
@@ -99,7 +99,7 @@ export function max(x: Tensor, axis: number): Tensor {
 const applyMax = operation<{ axis: number }>({
   name: 'max',
   summary: 'largest element along one axis, which stays with extent 1; stops gradients',
-  shape: ([x], { axis }) => x!.with(axis, 1),
+  shape: ([x], { axis }) => x!.with(axisOf('max', x!, axis), 1),
   forward: ({ inputs: [x], attributes: { axis }, output }) => reduceInto('max', x!, axis, output.storage),
   reference: ([x], { axis }) => {
     const { outer, extent, inner } = split(x!.shape, axis);

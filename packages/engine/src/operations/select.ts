@@ -4,9 +4,19 @@ import type { Shape, Tensor } from '../tensor.ts';
 import { broadcastShape, define, MOST_AXES, reduceTo, stridesWithin } from './arithmetic.ts';
 import { expandReference, fill } from './layout.ts';
 
-/** The shape that all operands broadcast to. */
+const listed = (shapes: readonly Shape[]) =>
+  shapes.map((shape, i) => `${i === 0 ? '' : i === shapes.length - 1 ? ' and ' : ', '}[${shape}]`).join('');
+
+/** The shape that all operands broadcast to. @throws ShapeError naming the axis */
 function commonShape(name: string, shapes: readonly Shape[]): Shape {
-  const shape = shapes.reduce((all, next) => broadcastShape(name, all, next));
+  const rank = Math.max(...shapes.map((each) => each.length));
+  const shape = Array.from({ length: rank }, (_, axis) => {
+    const extents = shapes.map((each) => each[axis - rank + each.length] ?? 1);
+    const extent = Math.max(...extents);
+    if (extents.some((each) => each !== 1 && each !== extent))
+      throw new ShapeError(`${name}: shapes ${listed(shapes)} do not broadcast in axis ${axis}`);
+    return extent;
+  });
   if (shape.length > MOST_AXES) throw new ShapeError(`${name}: more than ${MOST_AXES} axes in [${shape}]`);
   return shape;
 }

@@ -70,7 +70,7 @@ const applyVocabularyCrossEntropy = operation<Chunked>({
     for (const shape of [labels!, weights!])
       if (shape.join() !== `${hidden![0]}`)
         throw new ShapeError(
-          `vocabularyCrossEntropy: [${shape}] does not fit the rows of hidden [${hidden}]`,
+          `vocabularyCrossEntropy: [${shape}] does not fit the rows, axis 0, of hidden [${hidden}]`,
         );
     if (!Number.isInteger(chunk) || chunk < 4 || chunk % 4 !== 0)
       throw new ShapeError(`vocabularyCrossEntropy: chunk ${chunk} is not a multiple of four`);
