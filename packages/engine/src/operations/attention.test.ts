@@ -1,0 +1,197 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type AttentionOptions,
+  attention,
+  type Device,
+  expand,
+  gradients,
+  multiply,
+  reshape,
+  ShapeError,
+  scope,
+  slice,
+  type Tensor,
+  tensor,
+  total,
+  uniformValues,
+} from '../index.ts';
+import { bitsOf } from '../testing/block.ts';
+import { openAs, TESTED_CLASSES } from '../testing/classes.ts';
+
+const [BATCH, HEADS, WIDTH] = [3, 2, 8];
+
+/** Values of [batch, tokens, HEADS * WIDTH]. */
+const values = (tokens: number, seed: number) =>
+  uniformValues(BATCH * tokens * HEADS * WIDTH, 2, [seed, 7], 0);
+
+/** Rows `from` to `to` of every batch row. */
+const cut = (data: Float32Array, tokens: number, to: number) =>
+  Float32Array.from(data.filter((_, i) => Math.floor(i / (HEADS * WIDTH)) % tokens < to));
+
+interface Inputs {
+  q: Float32Array<ArrayBuffer>;
+  k: Float32Array<ArrayBuffer>;
+  v: Float32Array<ArrayBuffer>;
+  dy: Float32Array<ArrayBuffer>;
+  mask?: Uint32Array<ArrayBuffer>;
+}
+
+describe.each(TESTED_CLASSES)('attention by %s kernels', (adapterClass) => {
+  let device: Device | null;
+  beforeAll(async () => {
+    device = await openAs(adapterClass);
+  });
+  afterAll(() => device?.close());
+
+  /** Output and gradients, [y, dq, dk, dv]. */
+  async function results(inputs: Inputs, batch: number, options: AttentionOptions = {}) {
+    const made = scope(() => {
+      const put = (data: Float32Array<ArrayBuffer>) =>
+        tensor(device!, data, [batch, data.length / (batch * HEADS * WIDTH), HEADS * WIDTH], {
+          trainable: true,
+        });
+      const { mask } = inputs;
+      const [q, k, v] = [put(inputs.q), put(inputs.k), put(inputs.v)];
+      const masked = mask ? { mask: tensor(device!, mask, [batch, mask.length / batch]) } : {};
+      const y = attention(q, k, v, HEADS, { ...options, ...masked });
+      return [y, ...gradients(total(multiply(y, put(inputs.dy))), [q, k, v])];
+    });
+    const found: Float32Array<ArrayBuffer>[] = [];
+    for (const each of made) {
+      found.push(await each.read());
+      each.dispose();
+    }
+    return found as [y: Float32Array<ArrayBuffer>, ...typeof found];
+  }
+
+  test('keys masked at the end give the bits of leaving them out, and get no gradient', async (context) => {
+    if (!device) return context.skip();
+    const [tokens, real] = [13, 9];
+    const inputs = { q: values(11, 1), k: values(tokens, 2), v: values(tokens, 3), dy: values(11, 4) };
+    const mask = Uint32Array.from({ length: BATCH * tokens }, (_, i) => (i % tokens < real ? 1 : 0));
+    const short = { ...inputs, k: cut(inputs.k, tokens, real), v: cut(inputs.v, tokens, real) };
+    const expected = await results(short, BATCH);
+    const found = await results({ ...inputs, mask }, BATCH);
+    const visible = [found[0], found[1]!, cut(found[2]!, tokens, real), cut(found[3]!, tokens, real)];
+    expect(visible.map(bitsOf)).toEqual(expected.map(bitsOf));
+    for (const gradient of found.slice(2)) {
+      const past = gradient!.filter((_, i) => Math.floor(i / (HEADS * WIDTH)) % tokens >= real);
+      expect(past.every((value) => Object.is(value, 0))).toBe(true);
+    }
+  });
+
+  test('the first tokens of a causal sequence have the bits they have without the others', async (context) => {
+    if (!device) return context.skip();
+    const [tokens, first] = [19, 10];
+    const inputs = {
+      q: values(tokens, 1),
+      k: values(tokens, 2),
+      v: values(tokens, 3),
+      dy: values(tokens, 4),
+    };
+    // Nothing comes back from the later queries, so that the gradients of the first tokens are theirs alone.
+    inputs.dy.forEach((_, i) => {
+      if (Math.floor(i / (HEADS * WIDTH)) % tokens >= first) inputs.dy[i] = 0;
+    });
+    const short = Object.fromEntries(
+      Object.entries(inputs).map(([name, data]) => [name, cut(data, tokens, first)]),
+    ) as unknown as Inputs;
+    const expected = await results(short, BATCH, { causal: true });
+    const found = await results(inputs, BATCH, { causal: true });
+    expect(found.map((data) => bitsOf(cut(data, tokens, first)))).toEqual(expected.map(bitsOf));
+  });
+
+  test('the bits of a batch row do not depend on its neighbours', async (context) => {
+    if (!device) return context.skip();
+    const tokens = 13;
+    const inputs = {
+      q: values(tokens, 1),
+      k: values(tokens, 2),
+      v: values(tokens, 3),
+      dy: values(tokens, 4),
+    };
+    const mask = Uint32Array.from({ length: BATCH * tokens }, (_, i) => (i % 5 === 2 ? 0 : 1));
+    const together = await results({ ...inputs, mask }, BATCH, { causal: true });
+    const size = tokens * HEADS * WIDTH;
+    for (let row = 0; row < BATCH; row++) {
+      const own = Object.fromEntries(
+        Object.entries(inputs).map(([name, data]) => [name, data.slice(row * size, (row + 1) * size)]),
+      ) as unknown as Inputs;
+      const alone = await results({ ...own, mask: mask.slice(row * tokens, (row + 1) * tokens) }, 1, {
+        causal: true,
+      });
+      const same = together.map((data) => bitsOf(data.slice(row * size, (row + 1) * size)));
+      expect(alone.map(bitsOf), `row ${row}`).toEqual(same);
+    }
+  });
+
+  test('queries that see no key give zeros, and zeros as gradients', async (context) => {
+    if (!device) return context.skip();
+    const tokens = 13;
+    const inputs = {
+      q: values(tokens, 1),
+      k: values(tokens, 2),
+      v: values(tokens, 3),
+      dy: values(tokens, 4),
+    };
+    // Of the first batch row every key is masked; of the second the first two.
+    const mask = Uint32Array.from({ length: BATCH * tokens }, (_, i) => (i < tokens + 2 ? 0 : 1));
+    const found = await results({ ...inputs, mask }, BATCH, { causal: true });
+    const row = HEADS * WIDTH;
+    const dark = [(tokens + 2) * row, (tokens + 2) * row, (tokens + 2) * row, (tokens + 2) * row];
+    found.forEach((data, i) => {
+      expect(data.slice(0, dark[i]).every((value) => value === 0)).toBe(true);
+      expect(data.slice(dark[i]).every((value) => Number.isFinite(value))).toBe(true);
+      expect(data.slice(dark[i]).some((value) => value !== 0)).toBe(true);
+    });
+  });
+
+  test('a head of keys that serves several of queries is as good as copies of it', async (context) => {
+    if (!device) return context.skip();
+    const [tokens, keyHeads] = [11, 1];
+    const [shared, copied] = scope(() => {
+      const wide = (seed: number) => tensor(device!, values(tokens, seed), [BATCH, tokens, HEADS * WIDTH]);
+      const narrow = (seed: number) => slice(wide(seed), 2, 0, WIDTH);
+      const copies = (x: Tensor) =>
+        reshape(expand(reshape(x, [BATCH, tokens, 1, WIDTH]), [BATCH, tokens, HEADS, WIDTH]), [
+          BATCH,
+          tokens,
+          HEADS * WIDTH,
+        ]);
+      const [q, k, v] = [wide(1), narrow(2), narrow(3)];
+      return [
+        attention(q, k, v, HEADS, { causal: true, keyValueHeads: keyHeads }),
+        attention(q, copies(k), copies(v), HEADS, { causal: true }),
+      ];
+    });
+    expect(bitsOf(await shared!.read())).toBe(bitsOf(await copied!.read()));
+    shared!.dispose();
+    copied!.dispose();
+  });
+});
+
+test('what does not fit is named', async () => {
+  const device = (await openAs('portable'))!;
+  const x = (...shape: number[]) => tensor(device, new Float32Array(shape.reduce((a, b) => a * b)), shape);
+  const [q, k] = [x(2, 3, 16), x(2, 5, 8)];
+  expect(() => attention(q, k, k, 4, { keyValueHeads: 3 })).toThrow(
+    new ShapeError('attention: 4 heads of q [2,3,16] cannot share 3 heads of k [2,5,8]'),
+  );
+  expect(() => attention(q, k, k, 4, { keyValueHeads: 4 })).toThrow(
+    new ShapeError('attention: q [2,3,16] and k [2,5,8] differ in axis 2'),
+  );
+  expect(() => attention(q, k, k, 4, { keyValueHeads: 1 })).toThrow(
+    new ShapeError('attention: axis 2 of q [2,3,16] and k [2,5,8] is not 4 and 1 heads of one width'),
+  );
+  const mask = tensor(device, new Uint32Array(6), [2, 3]);
+  expect(() => attention(q, k, k, 4, { keyValueHeads: 2, mask })).toThrow(
+    new ShapeError('attention: mask [2,3] is not [batch, keys] of k [2,5,8]'),
+  );
+  expect(() => attention(q, k, k, 4, { keyValueHeads: 2, mask: x(2, 5) })).toThrow(
+    /input 3 holds f32, not u32/,
+  );
+  expect(() => attention(q, k, k, 4, { keyValueHeads: 2, causal: true, offset: -1 })).toThrow(
+    new ShapeError('attention: offset -1 is not a number of keys'),
+  );
+  device.close();
+});

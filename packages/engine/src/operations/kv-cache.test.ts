@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  attention,
+  cachedAttention,
+  cacheWrite,
+  capture,
+  type Device,
+  rope,
+  ropeTable,
+  ShapeError,
+  scope,
+  slice,
+  type Tensor,
+  tensor,
+  uniformValues,
+} from '../index.ts';
+import { bitsOf } from '../testing/block.ts';
+import { openAs, TESTED_CLASSES } from '../testing/classes.ts';
+
+const [BATCH, TOKENS, CAPACITY, HEADS, KEY_HEADS, WIDTH] = [2, 21, 24, 4, 2, 8];
+
+describe.each(TESTED_CLASSES)('a key-value cache on %s kernels', (adapterClass) => {
+  let device: Device | null;
+  beforeAll(async () => {
+    device = await openAs(adapterClass);
+  });
+  afterAll(() => device?.close());
+
+  const values = (tokens: number, heads: number, seed: number) =>
+    uniformValues(BATCH * tokens * heads * WIDTH, 2, [seed, 7], 0);
+  /** A cache full of NaN: what was not written must not matter. */
+  const emptyCache = () => {
+    const size = BATCH * CAPACITY * KEY_HEADS * WIDTH;
+    const make = () =>
+      tensor(device!, new Float32Array(size).fill(Number.NaN), [BATCH, CAPACITY, KEY_HEADS * WIDTH]);
+    return { keys: make(), values: make() };
+  };
+
+  test('decoding token by token, captured, has the bits of the whole sequence', async (context) => {
+    if (!device) return context.skip();
+    const table = ropeTable(device, { headWidth: WIDTH, positions: CAPACITY });
+    const put = (heads: number, seed: number) =>
+      tensor(device!, values(TOKENS, heads, seed), [BATCH, TOKENS, heads * WIDTH]);
+    const [q, k, v] = [put(HEADS, 1), put(KEY_HEADS, 2), put(KEY_HEADS, 3)];
+    const whole = scope(() =>
+      attention(rope(q, table), rope(k, table), v, HEADS, { keyValueHeads: KEY_HEADS, causal: true }),
+    );
+    const expected = await whole.read();
+    const width = HEADS * WIDTH;
+    const rowOf = (data: Float32Array<ArrayBuffer>, tokens: number, batch: number, token: number) =>
+      bitsOf(data.slice((batch * tokens + token) * width, (batch * tokens + token + 1) * width));
+
+    const cache = emptyCache();
+    const start = tensor(device, new Uint32Array(BATCH));
+    const decode = (from: { q: Tensor; k: Tensor; v: Tensor }) => {
+      cacheWrite(cache.keys, rope(from.k, table, start), start);
+      cacheWrite(cache.values, from.v, start);
+      return cachedAttention(rope(from.q, table, start), cache, start, HEADS, KEY_HEADS);
+    };
+    // Eleven tokens at once, of which the second batch row keeps only the first seven.
+    const prompt = 11;
+    const kept = [prompt, 7] as const;
+    const first = scope(() =>
+      decode({ q: slice(q, 1, 0, prompt), k: slice(k, 1, 0, prompt), v: slice(v, 1, 0, prompt) }),
+    );
+    const begun = await first.read();
+    for (const batch of [0, 1])
+      for (let token = 0; token < prompt; token++)
+        expect(rowOf(begun, prompt, batch, token)).toBe(rowOf(expected, TOKENS, batch, token));
+
+    // Then one at a time, each batch row at its own position, by one captured step.
+    const next = {
+      q: tensor(device, new Float32Array(BATCH * width), [BATCH, 1, width]),
+      k: tensor(device, new Float32Array(BATCH * KEY_HEADS * WIDTH), [BATCH, 1, KEY_HEADS * WIDTH]),
+      v: tensor(device, new Float32Array(BATCH * KEY_HEADS * WIDTH), [BATCH, 1, KEY_HEADS * WIDTH]),
+    };
+    const step = capture(device, () => decode(next));
+    const sources = {
+      q: values(TOKENS, HEADS, 1),
+      k: values(TOKENS, KEY_HEADS, 2),
+      v: values(TOKENS, KEY_HEADS, 3),
+    };
+    for (let at = 0; at + prompt < TOKENS; at++) {
+      const positions = kept.map((tokens) => tokens + at);
+      start.write(Uint32Array.from(positions));
+      for (const name of ['q', 'k', 'v'] as const) {
+        const size = next[name].size / BATCH;
+        const rows = positions.map((position, batch) => {
+          const from = (batch * TOKENS + position) * size;
+          return [...sources[name].slice(from, from + size)];
+        });
+        next[name].write(Float32Array.from(rows.flat()));
+      }
+      step.replay();
+      const found = await step.outputs.read();
+      positions.forEach((position, batch) => {
+        expect(rowOf(found, 1, batch, 0), `row ${batch}, token ${position}`).toBe(
+          rowOf(expected, TOKENS, batch, position),
+        );
+      });
+    }
+    for (const each of [step, first, whole, table, q, k, v, start, cache.keys, cache.values]) each.dispose();
+    for (const each of Object.values(next)) each.dispose();
+  });
+
+  test('what would lie past the capacity is dropped', async (context) => {
+    if (!device) return context.skip();
+    const { keys } = emptyCache();
+    const x = tensor(device, new Float32Array(BATCH * 3 * KEY_HEADS * WIDTH).fill(1), [
+      BATCH,
+      3,
+      KEY_HEADS * WIDTH,
+    ]);
+    const start = tensor(device, Uint32Array.of(CAPACITY - 2, 0xffffffff));
+    cacheWrite(keys, x, start);
+    const written = (await keys.read()).map((value, i) => (value === 1 ? i : -1)).filter((i) => i >= 0);
+    const width = KEY_HEADS * WIDTH;
+    expect([...written]).toEqual(Array.from({ length: 2 * width }, (_, i) => (CAPACITY - 2) * width + i));
+    for (const each of [keys, x, start]) each.dispose();
+  });
+});
+
+test('what does not fit is named', async () => {
+  const device = (await openAs('portable'))!;
+  const x = (...shape: number[]) => tensor(device, new Float32Array(shape.reduce((a, b) => a * b)), shape);
+  const start = tensor(device, new Uint32Array(2));
+  const cache = x(2, 9, 8);
+  expect(() => cacheWrite(cache, x(2, 3, 4), start)).toThrow(
+    new ShapeError('cacheWrite: x [2,3,4] and cache [2,9,8] differ in axis 2'),
+  );
+  expect(() => cacheWrite(cache, x(1, 3, 8), start)).toThrow(
+    new ShapeError('cacheWrite: x [1,3,8] and cache [2,9,8] differ in axis 0'),
+  );
+  expect(() => cacheWrite(cache, x(2, 3, 8), x(2))).toThrow(
+    new ShapeError('cacheWrite: start, f32 [2], is not u32 [batch] of cache [2,9,8]'),
+  );
+  expect(() => cacheWrite(x(2, 9, 6), x(2, 3, 6), start)).toThrow(/cache \[2,9,6\] must be/);
+  const long = tensor(device, new Uint32Array(3));
+  expect(() => cachedAttention(x(2, 1, 8), { keys: cache, values: cache }, long, 2)).toThrow(
+    new ShapeError('cachedAttention: start [3] is not [batch] of q [2,1,8]'),
+  );
+  device.close();
+});
