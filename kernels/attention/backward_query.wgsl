@@ -5,8 +5,9 @@ const head_width4: u32 = 4u; // head width / 4
 const heads_per_key: u32 = 1u; // query heads that share the keys and values of one head
 const CAUSAL: bool = false; // query i sees the keys up to i + offset
 const MASKED: bool = false; // a key whose mask is 0 is seen by no query
+const LANES: u32 = 8u;
 
-struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32 }
+struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32, key_heads: u32 }
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
@@ -19,20 +20,19 @@ struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32 }
 @group(0) @binding(7) var<storage, read_write> rows: array<vec2f>;
 @group(0) @binding(8) var<uniform> params: Params;
 
-@compute @workgroup_size(8u)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
-  let query = min(group.x * 8u + lane.x, params.queries - 1u);
+  let query = min(group.x * LANES + lane.x, params.queries - 1u);
   let head = group.y;
   let batch = group.z;
   let scale = bitcast<f32>(params.scale);
   let row = ((batch * params.queries + query) * params.heads + head) * head_width4;
   let at_query = (batch * params.heads + head) * params.queries + query;
-  let key_heads = params.heads / heads_per_key;
   var seen = params.keys;
   var end = params.keys;
   if (CAUSAL) {
     seen = min(query + params.offset + 1u, params.keys);
-    end = min(min((group.x + 1u) * 8u, params.queries) + params.offset, params.keys);
+    end = min(min((group.x + 1u) * LANES, params.queries) + params.offset, params.keys);
   }
 
   var mine: array<vec4f, head_width4>;
@@ -49,7 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
   let own = (products.x + products.y) + (products.z + products.w);
   let normaliser = rows[at_query].x;
   for (var key = 0u; key < end; key++) {
-    let at = ((batch * params.keys + key) * key_heads + head / heads_per_key) * head_width4;
+    let at = ((batch * params.keys + key) * params.key_heads + head / heads_per_key) * head_width4;
     let visible = (!CAUSAL || key < seen) && (!MASKED || mask[batch * params.keys + key] != 0u);
     var scores = vec4f(0.0);
     var reach = vec4f(0.0);
@@ -66,7 +66,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
       sum[i] += slope * k[at + i];
     }
   }
-  if (group.x * 8u + lane.x < params.queries) {
+  if (group.x * LANES + lane.x < params.queries) {
     // @unroll
     for (var i = 0u; i < head_width4; i++) {
       dq[row + i] = sum[i] * scale;

@@ -7,7 +7,7 @@ const CAUSAL: bool = false; // query i sees the keys up to i + offset
 const MASKED: bool = false; // a key whose mask is 0 is seen by no query
 const LANES: u32 = 8u;
 
-struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32 }
+struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32, key_heads: u32 }
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
@@ -28,7 +28,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let scale = bitcast<f32>(params.scale);
   let row = ((batch * params.queries + query) * params.heads + head) * head_width4;
   let at_query = (batch * params.heads + head) * params.queries + query;
-  let key_heads = params.heads / heads_per_key;
   var seen = params.keys;
   var end = params.keys;
   if (CAUSAL) {
@@ -51,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let normaliser = rows[at_query].x;
   for (var first = 0u; first < end; first += LANES) {
     let key = min(first + lane, end - 1u);
-    let at = ((batch * params.keys + key) * key_heads + head / heads_per_key) * head_width4;
+    let at = ((batch * params.keys + key) * params.key_heads + head / heads_per_key) * head_width4;
     var open = 1u;
     if (MASKED) { open = mask[batch * params.keys + key]; }
     var keys: array<vec4f, head_width4>;

@@ -1,6 +1,6 @@
 // Softmax attention without its score matrix: one invocation a query, one pass over the keys with a running maximum
 // and sum (Milakov and Gimelshein 2018). The lanes of a workgroup are queries of one head, so every load of a key or
-// value is the same for all of them. Rows are [batch, token, head, head_width]; workgroups are [queries / 8, head, batch].
+// value is the same for all of them. Rows are [batch, token, head, head_width]; workgroups are [queries / LANES, head, batch].
 // Besides the output it writes log(sum exp(scores)) per query, from which the backward pass makes the weights again.
 // A key that is not seen has weight zero, to the bit as if it were not there; a query that sees none gets zeros.
 
@@ -9,8 +9,9 @@ const heads_per_key: u32 = 1u; // query heads that share the keys and values of 
 const CAUSAL: bool = false; // query i sees the keys up to i + offset
 const MASKED: bool = false; // a key whose mask is 0 is seen by no query
 const CACHED: bool = false; // the offset of a batch row is start[batch]: causal attention over a cache
+const LANES: u32 = 8u;
 
-struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32 }
+struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32, key_heads: u32 }
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
@@ -21,14 +22,13 @@ struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32 }
 @group(0) @binding(6) var<storage, read_write> rows: array<vec2f>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-@compute @workgroup_size(8u)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
-  let query = group.x * 8u + lane.x;
+  let query = group.x * LANES + lane.x;
   let head = group.y;
   let batch = group.z;
   // Lanes past the end repeat the last query and store nothing: all lanes stay together in the loop.
   let row = ((batch * params.queries + min(query, params.queries - 1u)) * params.heads + head) * head_width4;
-  let key_heads = params.heads / heads_per_key;
 
   // The keys this query sees, and those that the last query of the workgroup sees: the loop ends there.
   var seen = params.keys;
@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
     var offset = params.offset;
     if (CACHED) { offset = min(start[batch], params.keys); }
     seen = min(query + offset + 1u, params.keys);
-    end = min(min((group.x + 1u) * 8u, params.queries) + offset, params.keys);
+    end = min(min((group.x + 1u) * LANES, params.queries) + offset, params.keys);
   }
 
   var mine: array<vec4f, head_width4>;
@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
   var largest = -3.0e38;
   var total = 0.0;
   for (var key = 0u; key < end; key++) {
-    let at = ((batch * params.keys + key) * key_heads + head / heads_per_key) * head_width4;
+    let at = ((batch * params.keys + key) * params.key_heads + head / heads_per_key) * head_width4;
     let visible = (!CAUSAL || key < seen) && (!MASKED || mask[batch * params.keys + key] != 0u);
     var products = vec4f(0.0);
     // @unroll

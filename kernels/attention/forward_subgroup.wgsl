@@ -10,7 +10,7 @@ const MASKED: bool = false; // a key whose mask is 0 is seen by no query
 const CACHED: bool = false; // the offset of a batch row is start[batch]: causal attention over a cache
 const LANES: u32 = 8u;
 
-struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32 }
+struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32, key_heads: u32 }
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
@@ -27,7 +27,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let head = group.y;
   let batch = group.z;
   let row = ((batch * params.queries + min(query, params.queries - 1u)) * params.heads + head) * head_width4;
-  let key_heads = params.heads / heads_per_key;
 
   // The keys this query sees, and those that the last query of the workgroup sees: the loop ends there.
   var seen = params.keys;
@@ -50,7 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   var total = 0.0;
   for (var first = 0u; first < end; first += LANES) {
     let key = min(first + lane, end - 1u);
-    let at = ((batch * params.keys + key) * key_heads + head / heads_per_key) * head_width4;
+    let at = ((batch * params.keys + key) * params.key_heads + head / heads_per_key) * head_width4;
     var open = 1u;
     if (MASKED) { open = mask[batch * params.keys + key]; }
     var keys: array<vec4f, head_width4>;

@@ -1,8 +1,12 @@
+import type { AdapterClass } from '../adapter.ts';
 import { ShapeError } from '../errors.ts';
 import { operation, type ReferenceArray } from '../operation.ts';
+import type { KernelValues } from '../pipeline.ts';
 import { empty, type Shape, type Tensor } from '../tensor.ts';
 
 const LANES = 8;
+/** Invocations that a GPU runs in step, at least. */
+const WAVE = 32;
 const WIDEST_IN_SUBGROUP = 64;
 
 export interface AttentionOptions {
@@ -67,30 +71,43 @@ interface Sight {
   mask?: Tensor | undefined;
 }
 
+/** The variant of a kernel for a class of adapters and a width of heads, and how many rows its workgroups take. */
+function variantOf(
+  adapterClass: AdapterClass,
+  kernel: string,
+  headWidth: number,
+): { name: string; lanes: number; values: KernelValues } {
+  // The subgroup forms keep two heads' rows in registers; wide heads would not fit.
+  if (adapterClass === 'software' && headWidth <= WIDEST_IN_SUBGROUP)
+    return { name: `${kernel}_subgroup`, lanes: LANES, values: {} };
+  if (adapterClass !== 'gpu') return { name: kernel, lanes: LANES, values: {} };
+  // Both tiles are within 16 KiB, what every adapter has. Four invocations share the width of a head.
+  if (kernel === 'forward' && headWidth <= 128 && headWidth % 16 === 0)
+    return { name: 'forward_tiled', lanes: 16, values: { LANES: 16, TILE: headWidth <= 64 ? 16 : 8 } };
+  return { name: kernel, lanes: WAVE, values: { LANES: WAVE } };
+}
+
+/** Launches a kernel on workgroups that each take some of `rows` tokens, of one of `heads` heads. */
 function launch(
   kernel: string,
-  { queries, keys, heads, keyHeads, headWidth }: Geometry,
+  { batch, queries, keys, heads, keyHeads, headWidth }: Geometry,
   { causal = false, offset = 0, mask }: Sight,
-  call: { tensors: readonly Tensor[]; writes: readonly number[]; workgroups: [number, number, number] },
-  values: { CACHED?: boolean } = {},
+  grid: { rows: number; heads: number },
+  tensors: readonly Tensor[],
+  writes: readonly number[],
+  extra: KernelValues = {},
 ): void {
-  const { device } = call.tensors[0]!;
+  const { device } = tensors[0]!;
   const scale = new Uint32Array(new Float32Array([1 / Math.sqrt(headWidth)]).buffer)[0]!;
-  // The subgroup forms keep two heads' rows in registers; wide heads would not fit.
-  const bySubgroup = device.adapterClass === 'software' && headWidth <= WIDEST_IN_SUBGROUP;
-  device.dispatch(`attention/${kernel}${bySubgroup ? '_subgroup' : ''}`, {
-    values: {
-      head_width4: headWidth / 4,
-      heads_per_key: heads / keyHeads,
-      CAUSAL: causal,
-      MASKED: mask !== undefined,
-      ...values,
-    },
+  const { name, lanes, values } = variantOf(device.adapterClass, kernel, headWidth);
+  const sight = { CAUSAL: causal, MASKED: mask !== undefined };
+  device.dispatch(`attention/${name}`, {
+    values: { head_width4: headWidth / 4, heads_per_key: heads / keyHeads, ...sight, ...values, ...extra },
     unroll: true,
-    bindings: call.tensors.map((tensor) => tensor.storage),
-    params: Uint32Array.of(queries, keys, heads, scale, offset),
-    writes: call.writes,
-    workgroups: call.workgroups,
+    bindings: tensors.map((tensor) => tensor.storage),
+    params: Uint32Array.of(queries, keys, heads, scale, offset, keyHeads),
+    writes,
+    workgroups: [Math.ceil(grid.rows / lanes), grid.heads, batch],
   });
 }
 
@@ -100,27 +117,18 @@ function launch(
  * @returns [batch, heads, queries, 2]
  */
 export function attend(
-  tensors: readonly [q: Tensor, k: Tensor, v: Tensor],
+  [q, k, v]: readonly [q: Tensor, k: Tensor, v: Tensor],
   y: Tensor,
   heads: Heads,
   sight: Sight,
   start?: Tensor,
 ): Tensor {
-  const [q, k, v] = tensors;
   const g = geometry(q.shape, k.shape, heads);
   const rows = empty(q.device, [g.batch, g.heads, g.queries, 2]);
-  launch(
-    'forward',
-    g,
-    sight,
-    {
-      // What a specialisation does not read must be bound all the same.
-      tensors: [q, k, v, sight.mask ?? q, start ?? q, y, rows],
-      writes: [5, 6],
-      workgroups: [Math.ceil(g.queries / LANES), g.heads, g.batch],
-    },
-    { CACHED: start !== undefined },
-  );
+  // What a specialisation does not read must be bound all the same.
+  const tensors = [q, k, v, sight.mask ?? q, start ?? q, y, rows];
+  const grid = { rows: g.queries, heads: g.heads };
+  launch('forward', g, sight, grid, tensors, [5, 6], { CACHED: start !== undefined });
   return rows;
 }
 
@@ -148,16 +156,10 @@ const applyAttention = operation<Attention>({
     const dq = empty(device, q!.shape);
     const dk = empty(device, k!.shape);
     const dv = empty(device, k!.shape);
-    launch('backward_query', g, sight, {
-      tensors: [q!, k!, v!, mask ?? q!, y, dy, dq, rows!],
-      writes: [6, 7],
-      workgroups: [Math.ceil(g.queries / LANES), g.heads, g.batch],
-    });
-    launch('backward_key', g, sight, {
-      tensors: [q!, k!, v!, mask ?? q!, rows!, dy, dk, dv],
-      writes: [6, 7],
-      workgroups: [Math.ceil(g.keys / LANES), g.keyHeads, g.batch],
-    });
+    const perQuery = [q!, k!, v!, mask ?? q!, y, dy, dq, rows!];
+    launch('backward_query', g, sight, { rows: g.queries, heads: g.heads }, perQuery, [6, 7]);
+    const perKey = [q!, k!, v!, mask ?? q!, rows!, dy, dk, dv];
+    launch('backward_key', g, sight, { rows: g.keys, heads: g.keyHeads }, perKey, [6, 7]);
     return [dq, dk, dv, null];
   },
   reference: ([q, k, v, mask], { causal = false, offset = 0, ...heads }) =>

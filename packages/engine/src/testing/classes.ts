@@ -1,10 +1,7 @@
-import { Device } from '../index.ts';
+import { type AdapterClass, Device } from '../index.ts';
 
-/** The classes whose kernels this adapter runs: `software` is tried first, any adapter runs what is `portable`. */
-export const TESTED_CLASSES = ['software', 'portable'] as const;
-
-/** A device that chooses the kernels of a class; null if the adapter cannot run them. */
-export async function openAs(adapterClass: (typeof TESTED_CLASSES)[number]): Promise<Device | null> {
+/** A device that chooses the kernels of a class; null if the adapter lacks the subgroups that those of `software` need. */
+export async function openAs(adapterClass: AdapterClass): Promise<Device | null> {
   const device = await Device.open();
   if (adapterClass === 'software' && device.adapterClass !== 'software') {
     device.close();
