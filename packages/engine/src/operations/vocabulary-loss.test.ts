@@ -137,7 +137,7 @@ test('what does not fit is named', () => {
     new ShapeError('vocabularyCrossEntropy: hidden [5,8] and weight [2,10] differ in axis 1'),
   );
   expect(() => vocabularyCrossEntropy(hidden, weight, words, tensor(device, [1, 2]))).toThrow(
-    new ShapeError('vocabularyCrossEntropy: [2] does not fit the rows of hidden [5,8]'),
+    new ShapeError('vocabularyCrossEntropy: [2] does not fit the rows, axis 0, of hidden [5,8]'),
   );
   expect(() => vocabularyCrossEntropy(hidden, weight, words, weights, 10)).toThrow(
     new ShapeError('vocabularyCrossEntropy: chunk 10 is not a multiple of four'),
