@@ -205,7 +205,7 @@ describe('shapes that do not fit', () => {
       () => matmul(z(4), z(4, 4)),
     ],
     ['linear: the last axis of [2,4] is not the last of weight [3,5]', () => linear(z(2, 4), z(3, 5), z(3))],
-    ['linear: bias [4] does not fit weight [3,5]', () => linear(z(2, 5), z(3, 5), z(4))],
+    ['linear: bias [4] does not fit axis 0 of weight [3,5]', () => linear(z(2, 5), z(3, 5), z(4))],
     [
       'loraLinear: bias [3], A [2,4] and B [3,2] do not fit weight [3,5]',
       () => loraLinear(z(2, 5), z(3, 5), z(3), adapter(z(2, 4), z(3, 2))),

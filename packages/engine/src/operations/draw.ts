@@ -2,7 +2,7 @@ import type { Device } from '../device.ts';
 import { ShapeError } from '../errors.ts';
 import { type Apply, gridOf, operation, type ReferenceArray } from '../operation.ts';
 import { philox } from '../philox.ts';
-import { type DataType, empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
+import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
 import type { RandomState } from './random.ts';
 
 interface Draw {
@@ -91,7 +91,7 @@ export function normal(random: RandomState, shape: Shape, stream: number): Tenso
 }
 
 /** 0, 1, 2, ... as f32 (exact up to 2^24) or u32, in row-major order. */
-export function iota(device: Device, shape: Shape, dtype: DataType = 'f32'): Tensor {
+export function iota(device: Device, shape: Shape, dtype: 'f32' | 'u32' = 'f32'): Tensor {
   const result = empty(device, shape, dtype);
   device.dispatch('elementwise/iota', {
     values: { Element: dtype },

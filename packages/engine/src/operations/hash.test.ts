@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { byteHash, byteHashOf, Device, tensor, uniformValues } from '../index.ts';
+import { byteHash, byteHashOf, Device, quantise, tensor, uniformValues } from '../index.ts';
 
 let device: Device;
 beforeAll(async () => {
@@ -55,6 +55,11 @@ test('a flip of one bit anywhere in a large tensor is seen on the device', async
     expect(hash).not.toBe(clean);
     expect(hash).toBe(byteHashOf(bytesOf(changed)));
   }
+});
+
+test('a frozen weight is hashed as it is packed', async () => {
+  using weight = quantise(device, uniformValues(3 * 64, 1, [1, 1], 0), [3, 64], 'int8');
+  expect(await byteHash(weight)).toBe(byteHashOf(bytesOf(await weight.readUint32())));
 });
 
 test('zeros of different numbers differ', async () => {

@@ -1,3 +1,4 @@
+import { bytesOf, WEIGHT_TYPES } from '../data-type.ts';
 import { type Apply, gridOf, operation } from '../operation.ts';
 import { empty, type Tensor } from '../tensor.ts';
 
@@ -30,21 +31,22 @@ function toHex(words: Iterable<number>): string {
 const applyHash: Apply<void> = operation<void>({
   name: 'byteHash',
   summary: 'four u32 words, a hash of the bytes and their places; not cryptographic',
-  dtypes: [['f32', 'u32']],
+  dtypes: [['u32', ...WEIGHT_TYPES]],
   result: 'u32',
   shape: () => [4],
   forward: ({ inputs: [x], output }) => {
-    const stride = Math.min(x!.size, MOST_SUMS);
+    const bytes = bytesOf(x!.dtype, x!.shape);
+    const stride = Math.min(bytes / 4, MOST_SUMS);
     const sums = empty(x!.device, [stride, 4], 'u32');
     x!.device.dispatch('hash/words', {
       bindings: [x!.storage, sums.storage],
-      params: Uint32Array.of(x!.size, stride, 0, 0),
+      params: Uint32Array.of(bytes / 4, stride, 0, 0),
       writes: [1],
       workgroups: gridOf(stride),
     });
     x!.device.dispatch('hash/finish', {
       bindings: [sums.storage, output.storage],
-      params: Uint32Array.of(stride, 4 * x!.size, 0, 0),
+      params: Uint32Array.of(stride, bytes, 0, 0),
       writes: [1],
       workgroups: [1, 1, 1],
     });
@@ -58,7 +60,7 @@ const applyHash: Apply<void> = operation<void>({
 });
 
 /**
- * A hash of a tensor's bytes as 32 hexadecimal digits, computed where they lie: equal for equal bytes on every adapter, different
+ * A hash of a tensor's bytes (of a frozen weight: its packed words and scales) as 32 hexadecimal digits, computed where they lie: equal for equal bytes on every adapter, different
  * after any change of a single word, and by chance of about 2^-128 equal after others. It finds faults, not forgeries: it is
  * not cryptographic, and whoever wants two tensors of one hash can make them.
  */

@@ -1,7 +1,7 @@
 import { WEIGHT_TYPES } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { type Activation, activationNumber } from '../matmul-variants.ts';
-import { assertSameShape, gridOf, operation } from '../operation.ts';
+import { gridOf, operation } from '../operation.ts';
 import { launchProduct } from '../product.ts';
 import { empty, sizeOf, type Tensor } from '../tensor.ts';
 import { add } from './arithmetic.ts';
@@ -22,9 +22,13 @@ const applyLinear = operation<LinearAttributes>({
     if (weight!.length !== 2 || x!.at(-1) !== weight![1])
       throw new ShapeError(`linear: the last axis of [${x}] is not the last of weight [${weight}]`);
     if (bias!.join() !== `${weight![0]}`)
-      throw new ShapeError(`linear: bias [${bias}] does not fit weight [${weight}]`);
+      throw new ShapeError(`linear: bias [${bias}] does not fit axis 0 of weight [${weight}]`);
     const shape = [...x!.slice(0, -1), weight![0]!];
-    if (residual) assertSameShape('linear', shape, residual);
+    const differing = residual ? shape.findIndex((extent, axis) => extent !== residual[axis]) : -1;
+    if (residual && (differing >= 0 || residual.length !== shape.length))
+      throw new ShapeError(
+        `linear: the result [${shape}] of x [${x}] and residual [${residual}] differ in ${differing >= 0 ? `axis ${differing}` : 'rank'}`,
+      );
     return shape;
   },
   // The same kernel with and without a tape, so that a value has the same bits either way: it always writes what was before
