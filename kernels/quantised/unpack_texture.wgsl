@@ -1,17 +1,18 @@
 // The texture form of a packed weight: its values as f32, rows padded with zeros to whole texels. See quantised/unpack for how it
-// is packed, and matmul/panel for what texture forms are. A word is loaded once a texel where rows fill whole texels.
+// is packed, and matmul/panel for what texture forms are. A word is loaded once a texel where rows fill whole texels. What is divided
+// by is constant: rasterisers on a CPU divide lane by lane.
 //
 // 0: the packed words    1: texture form, 2^FORM_BITS texels a row    2: params
 const BITS: u32 = 8u;
-const FORM_BITS: u32 = 10u;
+const COLUMNS: u32 = 64u;
+/** How many elements share a scale. */
 const GROUP: u32 = 64u;
+const FORM_BITS: u32 = 10u;
 
 struct Params {
   rows: u32,
-  columns: u32,
   /** The word of the first scale. */
   scales: u32,
-  group: u32,
 }
 
 @group(0) @binding(0) var<storage, read> packed: array<u32>;
@@ -24,7 +25,7 @@ fn element(i: u32) -> f32 {
     return unpack2x16float(word)[i % 2u];
   }
   let level = extractBits(bitcast<i32>(word), i % (32u / BITS) * BITS, BITS);
-  return f32(level) * bitcast<f32>(packed[params.scales + i / params.group]);
+  return f32(level) * bitcast<f32>(packed[params.scales + i / GROUP]);
 }
 
 /** Four elements of one row, the first a multiple of four: they share a scale, and a word if there are 8 or fewer bits. */
@@ -41,25 +42,25 @@ fn four(i: u32) -> vec4f {
     extractBits(word, shift + 2u * BITS, BITS),
     extractBits(word, shift + 3u * BITS, BITS),
   );
-  return vec4f(levels) * bitcast<f32>(packed[params.scales + i / params.group]);
+  return vec4f(levels) * bitcast<f32>(packed[params.scales + i / GROUP]);
 }
 
 /** A workgroup row of the grid writes one row of the texture. */
-@compute @workgroup_size(GROUP)
+@compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let width = (params.columns + 3u) / 4u;
+  let width = (COLUMNS + 3u) / 4u;
   let texel = (id.y << FORM_BITS) + id.x;
   let row = texel / width;
   if (row >= params.rows) {
     return;
   }
   let column = texel % width * 4u;
-  let first = row * params.columns + column;
+  let first = row * COLUMNS + column;
   var value = vec4f();
-  if (params.columns % 4u == 0u) {
+  if (COLUMNS % 4u == 0u) {
     value = four(first);
   } else {
-    for (var j = 0u; j < min(4u, params.columns - column); j++) {
+    for (var j = 0u; j < min(4u, COLUMNS - column); j++) {
       value[j] = element(first + j);
     }
   }

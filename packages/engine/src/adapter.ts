@@ -12,6 +12,11 @@ export interface AdapterChoice {
   /** A WebGPU entry point to use instead of `navigator.gpu` or Dawn. */
   gpu?: GPU;
   powerPreference?: GPUPowerPreference;
+  /**
+   * On `gpu` adapters that offer Dawn's experimental subgroup matrices (tensor cores): products round both operands to f16 and
+   * sum in f32. Off by default. Its kernel is validated by Dawn, but has not run on hardware yet: keep the self-check on.
+   */
+  subgroupMatrix?: boolean;
 }
 
 /** An adapter, and the object that must outlive everything made from it. */
@@ -26,7 +31,7 @@ const EMULATED_NAMES = /swiftshader|basic render|llvmpipe|lavapipe/i;
 
 /** Finds the WebGPU adapter of this process. @throws AdapterError when there is none, saying what to install. */
 export async function findAdapter(choice: AdapterChoice = {}): Promise<FoundAdapter> {
-  const gpu = choice.gpu ?? (await openGpu());
+  const gpu = choice.gpu ?? (await openGpu(choice.subgroupMatrix ?? false));
   const adapter = await gpu.requestAdapter({ powerPreference: choice.powerPreference });
   if (!adapter) {
     throw new AdapterError(
@@ -46,16 +51,45 @@ function classify(adapter: GPUAdapter): AdapterClass {
   return EMULATED_NAMES.test(name) || adapter.info.isFallbackAdapter ? 'portable' : 'gpu';
 }
 
+/** What Dawn says of one kind of matrix that an adapter multiplies. */
+interface SubgroupMatrixConfig {
+  componentType: string;
+  resultComponentType: string;
+  M: number;
+  N: number;
+  K: number;
+}
+
+/** Whether an adapter has what matmul/subgroup_matrix is written for: 16 x 16 x 16, f16 to f32, in subgroups of 32. */
+export function hasSubgroupMatrix({ features, info }: Pick<GPUAdapter, 'features' | 'info'>): boolean {
+  const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: Iterable<SubgroupMatrixConfig> };
+  const { subgroupMinSize, subgroupMaxSize } = info;
+  return (
+    ['subgroups', 'shader-f16', SUBGROUP_MATRIX].every((name) => features.has(name as GPUFeatureName)) &&
+    subgroupMinSize === 32 &&
+    subgroupMaxSize === 32 &&
+    [...subgroupMatrixConfigs].some(
+      ({ componentType, resultComponentType, M, N, K }) =>
+        componentType === 'f16' && resultComponentType === 'f32' && M === 16 && N === 16 && K === 16,
+    )
+  );
+}
+
+/** The name of Dawn's feature. */
+export const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix';
+
 /**
- * Dawn's entry point, one for the process and never let go: once it is collected the process crashes if anything made from it
+ * Dawn's entry points by their features, never let go: once one is collected the process crashes if anything made from it
  * is still referenced, a destroyed device included.
  */
-let dawnEntry: GPU | null = null;
+const dawnEntries: Map<string, GPU> = new Map();
 
-async function openGpu(): Promise<GPU> {
+async function openGpu(experimental: boolean): Promise<GPU> {
   const native = (globalThis.navigator as Navigator | undefined)?.gpu;
   if (native) return native;
-  if (dawnEntry) return dawnEntry;
+  const features = `vulkan_enable_f16_on_nvidia${experimental ? ',allow_unsafe_apis' : ''}`;
+  const known = dawnEntries.get(features);
+  if (known) return known;
   let dawn: typeof import('webgpu');
   try {
     dawn = await import('webgpu');
@@ -63,6 +97,7 @@ async function openGpu(): Promise<GPU> {
     throw new AdapterError('no WebGPU in this runtime: install the npm package `webgpu` (Dawn)', { cause });
   }
   Object.assign(globalThis, dawn.globals);
-  dawnEntry = dawn.create(['enable-dawn-features=vulkan_enable_f16_on_nvidia']);
-  return dawnEntry;
+  const entry = dawn.create([`enable-dawn-features=${features}`]);
+  dawnEntries.set(features, entry);
+  return entry;
 }

@@ -125,6 +125,7 @@ function halfOf(value: number): number {
 function valueOfHalf(half: number): number {
   const exponent = (half >>> 10) & 31;
   const mantissa = half & 1023;
+  if (exponent === 31) return mantissa ? Number.NaN : half & 0x8000 ? -Infinity : Infinity;
   const magnitude = exponent === 0 ? mantissa * 2 ** -24 : (1024 + mantissa) * 2 ** (exponent - 25);
   return half & 0x8000 ? -magnitude : magnitude;
 }

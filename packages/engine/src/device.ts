@@ -1,4 +1,10 @@
-import { type AdapterChoice, type AdapterClass, findAdapter } from './adapter.ts';
+import {
+  type AdapterChoice,
+  type AdapterClass,
+  findAdapter,
+  hasSubgroupMatrix,
+  SUBGROUP_MATRIX,
+} from './adapter.ts';
 import { bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
 import { EngineError } from './errors.ts';
 import { NumericsCheck } from './numerics.ts';
@@ -56,6 +62,8 @@ const MOST_UNIFORMS = 4096;
 export class Device {
   readonly gpu: GPUDevice;
   readonly adapterClass: AdapterClass;
+  /** Whether products use subgroup matrices: see `DeviceOptions`. */
+  readonly subgroupMatrix: boolean;
   /** What the adapter calls itself. */
   readonly adapterName: string;
   readonly pipelines: PipelineCache;
@@ -77,6 +85,7 @@ export class Device {
     this.gpu = gpu;
     this.entry = entry;
     this.adapterClass = adapterClass;
+    this.subgroupMatrix = adapterClass === 'gpu' && gpu.features.has(SUBGROUP_MATRIX as GPUFeatureName);
     const { vendor, architecture, device, description } = gpu.adapterInfo;
     this.adapterName = description || device || `${vendor} ${architecture}`.trim();
     const poolLimitBytes = options.poolLimitBytes ?? 2 ** 30;
@@ -101,7 +110,12 @@ export class Device {
    */
   static async open(options: DeviceOptions = {}): Promise<Device> {
     const { gpu, adapter, adapterClass } = await findAdapter(options);
+    const { onWarning = console.warn } = options;
     const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
+    if (options.subgroupMatrix) {
+      if (hasSubgroupMatrix(adapter)) requiredFeatures.push(SUBGROUP_MATRIX as GPUFeatureName);
+      else onWarning(`${adapter.info.description}: no subgroup matrices of 16 x 16 f16; using f32 products`);
+    }
     const requiredLimits: Record<string, number> = {};
     for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
     const opened = await adapter.requestDevice({ requiredFeatures, requiredLimits });
@@ -117,15 +131,17 @@ export class Device {
     return checkKernels(this);
   }
 
-  /** This device if its kernels are right, else one with portable kernels. */
+  /** This device if its kernels are right, else one with the next safer kernels. */
   async #checked({ onWarning = console.warn, ...options }: DeviceOptions): Promise<Device> {
     const wrong = await this.selfCheck();
     if (wrong.length === 0) return this;
     this.close();
-    const finding = `${this.adapterName}: the ${this.adapterClass} kernels are wrong (${wrong.join('; ')})`;
+    const kernels = this.subgroupMatrix ? 'subgroup matrix' : this.adapterClass;
+    const finding = `${this.adapterName}: the ${kernels} kernels are wrong (${wrong.join('; ')})`;
     if (this.adapterClass === 'portable') throw new EngineError(finding);
-    onWarning(`${finding}; using the portable ones, which are slower`);
-    return Device.open({ ...options, onWarning, adapterClass: 'portable', selfCheck: true });
+    const adapterClass = this.subgroupMatrix ? this.adapterClass : 'portable';
+    onWarning(`${finding}; using the ${adapterClass} ones, which are slower`);
+    return Device.open({ ...options, onWarning, adapterClass, subgroupMatrix: false, selfCheck: true });
   }
 
   /** Reserves memory for `bytes` bytes, rounded up so that kernels may read four elements at a time. */

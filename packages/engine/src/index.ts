@@ -30,7 +30,7 @@ export { groupedLoraLinear, loraLinear, mergeLora } from './operations/lora.ts';
 export { crossEntropy } from './operations/loss.ts';
 export { type MatmulOptions, matmul } from './operations/matmul.ts';
 export { layerNorm, softmax } from './operations/norm.ts';
-export { dequantise, quantise } from './operations/quantised.ts';
+export { cast, dequantise, quantise } from './operations/quantised.ts';
 export { dropout, type RandomState, randomState } from './operations/random.ts';
 export { max, mean, sum, sumOfSquares, total } from './operations/reduce.ts';
 export { rmsNorm } from './operations/rms-norm.ts';

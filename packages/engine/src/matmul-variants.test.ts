@@ -1,8 +1,9 @@
 import { sources } from '@s3t/kernels';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AdapterClass, findAdapter } from './adapter.ts';
-import { chooseMatmul, type MatmulProblem, type OperandForm, textureForm } from './matmul-variants.ts';
+import { chooseMatmul, type MatmulProblem, type OperandForm } from './matmul-variants.ts';
 import { specialise } from './specialise.ts';
+import { textureForm } from './texture-form.ts';
 
 let gpu: GPU;
 let device: GPUDevice;

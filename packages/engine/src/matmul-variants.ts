@@ -30,6 +30,8 @@ export interface MatmulProblem {
   activation?: Activation;
   /** How B is packed, where a kernel reads its buffer. Default f32. */
   packingB?: Packing;
+  /** On `gpu`: round A and B to f16 and use subgroup matrices. Default false. */
+  subgroupMatrix?: boolean;
 }
 
 export type Activation = 'gelu' | 'silu';
@@ -96,7 +98,7 @@ function planOf(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan 
     case 'software':
       return problem.n % 4 === 0 ? panelPlan(problem) : broadcastPlan(problem);
     case 'gpu':
-      return tiledPlan(problem);
+      return problem.subgroupMatrix ? matrixPlan(problem) : tiledPlan(problem);
     case 'portable':
       return registersPlan(problem);
   }
@@ -197,6 +199,25 @@ function tiledPlan(problem: MatmulProblem): MatmulPlan {
   };
 }
 
+/** Four subgroups of 32 invocations, each with 16 rows of a tile of 64 x 64. */
+function matrixPlan(problem: MatmulProblem): MatmulPlan {
+  const { m, n, transposeA, transposeB, batch, packingB } = problem;
+  return {
+    kernel: 'matmul/subgroup_matrix',
+    constants: {
+      TRANSPOSE_A: transposeA,
+      TRANSPOSE_B: transposeB,
+      ...epilogue(problem),
+      B_BITS: packingB?.bits ?? 32,
+    },
+    unroll: false,
+    operands: { a: 'buffer', b: 'buffer' },
+    workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), batch],
+    params: params(problem, 1),
+    combine: null,
+  };
+}
+
 /** The least depth of a part, a whole number of the kernel's rounds. */
 const LEAST_PART = 256;
 /** Parts cost their size in memory traffic. */
@@ -283,65 +304,4 @@ function params(
 function checkExtents({ m, n, k, batch }: MatmulProblem): void {
   if ([m, n, k, batch].some((extent) => !Number.isInteger(extent) || extent < 1))
     throw new EngineError(`matmul: no product of [${batch}, ${m}, ${k}] and [${batch}, ${k}, ${n}]`);
-}
-
-/** Texels in a row of a texture form: FORM_BITS of the kernels. */
-const FORM_WIDTH = 1024;
-/** The tallest texture of lavapipe: 256 MiB, twice the largest storage binding. */
-const FORM_HEIGHT = 16_384;
-const TEXEL_BYTES = 16;
-
-/** One `copyBufferToTexture`: `bytesPerRow` is always `FORM_WIDTH` texels. */
-export interface FormCopy {
-  /** Byte offset in the buffer. */
-  offset: number;
-  /** Row of the texture where the copy starts. */
-  y: number;
-  width: number;
-  height: number;
-}
-
-/** The texture form of a tensor that kernels with texture operands read. */
-export interface FormLayout {
-  /** Size of the rgba32float texture. */
-  width: number;
-  height: number;
-  bytesPerRow: number;
-  /** How to fill it: copies of the buffer's bytes (at most two; 20-40 GB/s on lavapipe) ... */
-  copies: FormCopy[];
-  /** ... or, when rows do not fill whole texels, this kernel: bind the tensor, the texture and `params` as 0, 1 and 2. */
-  pad: {
-    kernel: 'matmul/pad';
-    workgroups: [number, number, number];
-    params: Uint32Array<ArrayBuffer>;
-  } | null;
-}
-
-/**
- * The layout of the texture form of a tensor of `rows` rows (batches included) and `columns` columns.
- * @throws EngineError when it would be taller than a texture may be.
- */
-export function textureForm(rows: number, columns: number): FormLayout {
-  const texels = rows * Math.ceil(columns / 4);
-  const height = Math.ceil(texels / FORM_WIDTH);
-  if (height > FORM_HEIGHT)
-    throw new EngineError(
-      `matmul: [${rows}, ${columns}] has no texture form: its padded rows take more than 256 MiB`,
-    );
-  const bytesPerRow = FORM_WIDTH * TEXEL_BYTES;
-  const layout = { width: FORM_WIDTH, height, bytesPerRow };
-  if (columns % 4 !== 0) {
-    const workgroups: [number, number, number] = [Math.ceil(Math.min(texels, FORM_WIDTH) / 64), height, 1];
-    return {
-      ...layout,
-      copies: [],
-      pad: { kernel: 'matmul/pad', workgroups, params: new Uint32Array([rows, columns]) },
-    };
-  }
-  const whole = Math.floor(texels / FORM_WIDTH);
-  const rest = texels % FORM_WIDTH;
-  const copies: FormCopy[] = [];
-  if (whole > 0) copies.push({ offset: 0, y: 0, width: FORM_WIDTH, height: whole });
-  if (rest > 0) copies.push({ offset: whole * bytesPerRow, y: whole, width: rest, height: 1 });
-  return { ...layout, copies, pad: null };
 }

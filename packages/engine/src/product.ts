@@ -1,8 +1,9 @@
 import { packingOf } from './data-type.ts';
-import { type Activation, chooseMatmul, type OperandForm, textureForm } from './matmul-variants.ts';
+import { type Activation, chooseMatmul, type OperandForm } from './matmul-variants.ts';
 import { permute } from './operations/layout.ts';
 import type { Storage, TextureForm } from './storage.ts';
 import { empty, type Tensor } from './tensor.ts';
+import { textureForm } from './texture-form.ts';
 
 /** The extents of C [batch, m, n] = op(A) [batch, m, k] op(B) [batch, k, n]. */
 export interface ProductShape {
@@ -55,6 +56,7 @@ export function launchProduct(
     residual: residual !== undefined,
     activation: activation?.kind,
     packingB,
+    subgroupMatrix: device.subgroupMatrix,
   });
   const unpacked =
     plan.operands.b === 'texture' && packingB.bits < 32
@@ -102,9 +104,9 @@ function unpackedForm(b: Tensor, rows: number, columns: number): TextureForm {
   const form = device.texture(b.storage, width, height);
   const texels = rows * Math.ceil(columns / 4);
   device.dispatch('quantised/unpack_texture', {
-    values: { BITS: bits },
+    values: { BITS: bits, COLUMNS: columns, GROUP: group },
     bindings: [b.storage, form],
-    params: new Uint32Array([rows, columns, scales, group]),
+    params: new Uint32Array([rows, scales]),
     writes: [1],
     workgroups: [Math.ceil(Math.min(texels, width) / 64), height, 1],
   });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   type AdapterClass,
+  cast,
   Device,
   dequantise,
   type FrozenType,
@@ -113,6 +114,22 @@ describe('packing', () => {
     expect([...(await weight.read())]).toEqual(expected);
     using unpacked = dequantise(weight);
     expect([...(await unpacked.read())]).toEqual(expected);
+  });
+
+  test('casting to f16 on the device rounds as the host does, and back is exact', async () => {
+    // Every exponent of f16 and beyond, and every way of rounding.
+    const list = Array.from(values(4001), (value, i) => value * 2 ** ((i % 45) - 29));
+    for (let i = 0; i < 4000; i += 3) list[i] = (Math.round(list[i]! * 2 ** 26) + 0.5) * 2 ** -26;
+    using x = tensor(device, Float32Array.from(list));
+    using half = cast(x, 'f16');
+    using packed = quantised(list, 'f16');
+    expect([half.dtype, half.size]).toEqual(['f16', 4001]);
+    expect(await half.readUint32()).toEqual(await packed.readUint32());
+    using back = cast(half, 'f32');
+    expect(bitsOf(await back.read())).toBe(bitsOf(await packed.read()));
+    using extreme = scope(() => cast(tensor(device, [65519, 65520, -1e30, Number.NaN]), 'f16'));
+    expect([...(await extreme.readUint32())]).toEqual([0x7c007bff, 0x7e00fc00]);
+    expect(() => cast(quantised([1, 2], 'int8'), 'f16')).toThrow('cast: [2] holds int8, not f32');
   });
 
   test('int8 keeps what are levels of its row, and every value within half a level', async () => {

@@ -2,7 +2,7 @@ import { checkPackable, type FrozenType, pack, packingOf, WEIGHT_TYPES } from '.
 import type { Device } from '../device.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
-import { type Shape, sizeOf, Tensor } from '../tensor.ts';
+import { empty, type Shape, sizeOf, Tensor } from '../tensor.ts';
 
 /**
  * A frozen weight in fewer bits, for `linear`, `loraLinear` and `groupedLoraLinear`. Rounded on the host, because division is
@@ -54,4 +54,23 @@ const applyDequantise = operation<void>({
 /** The values of a frozen weight as f32, exactly those that products compute with. */
 export function dequantise(x: Tensor): Tensor {
   return applyDequantise([x], undefined);
+}
+
+/**
+ * `x` in another type, on the device: f32 to f16 is rounded to the nearest, ties to even (beyond 65,504 to infinity); every
+ * frozen type to f32 is exact. Stops gradients.
+ */
+export function cast(x: Tensor, dtype: 'f16' | 'f32'): Tensor {
+  x.assertAlive();
+  if (x.dtype === dtype) return x.detach();
+  if (dtype === 'f32') return dequantise(x);
+  if (x.dtype !== 'f32') throw new ShapeError(`cast: [${x.shape}] holds ${x.dtype}, not f32`);
+  const result = empty(x.device, x.shape, 'f16');
+  x.device.dispatch('quantised/to_half', {
+    bindings: [x.storage, result.storage],
+    params: new Uint32Array([x.size]),
+    writes: [1],
+    workgroups: gridOf(Math.ceil(x.size / 2)),
+  });
+  return result;
 }
