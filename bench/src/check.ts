@@ -50,7 +50,7 @@ export function faultOf(work: Work, result: ArrayLike<number>): string | null {
   );
   const expected =
     work.kind === 'attention'
-      ? referenceOf('attention', inputs.slice(0, 3), { heads: work.heads })
+      ? referenceOf('attention', inputs.slice(0, 3), { heads: work.heads, keyHeads: work.heads })
       : referenceOf(
           work.operation,
           inputs,

@@ -1,9 +1,12 @@
 import {
   AdamW,
   add,
+  affine,
   attention,
   crossEntropy,
   type Device,
+  divide,
+  exp,
   gelu,
   gradients,
   layerNorm,
@@ -11,12 +14,16 @@ import {
   loraLinear,
   matmul,
   mean,
+  multiply,
+  negate,
   reshape,
+  rmsNorm,
+  rope,
+  ropeTable,
   type Tensor,
   tensor,
 } from '@s3t/engine';
-import { batchOf, llama, type NetName, rotations, vit, weightsOf } from '../nets.ts';
-import { causalAttention, rmsNorm, swiglu } from './s3t-llama-operations.ts';
+import { batchOf, llama, type NetName, vit, weightsOf } from '../nets.ts';
 
 /** A training step: forward, backward, and the update if an optimiser was asked for. */
 export interface TrainingStep {
@@ -83,44 +90,37 @@ function vitForward(find: Find): (x: Tensor) => Tensor {
 
 function llamaForward(device: Device, find: Find): (x: Tensor) => Tensor {
   const { blocks, heads, keyHeads, scale, epsilon, tokens, width } = llama;
-  const { cos, sin } = rotations();
-  const turned = { constant: true } as const;
-  const table = [tokens, width / heads] as const;
-  const hidden = Float32Array.from({ length: tokens * tokens }, (_, i) =>
-    i % tokens > Math.floor(i / tokens) ? -1e9 : 0,
-  );
-  const options = {
-    heads,
-    keyHeads,
-    cos: tensor(device, cos, table, turned),
-    sin: tensor(device, sin, table, turned),
-    mask: tensor(device, hidden, [tokens, tokens], turned),
-  };
+  const table = ropeTable(device, { headWidth: width / heads, positions: tokens });
   const rows = (x: Tensor) => reshape(x, [-1, x.shape.at(-1)!]);
   const dense = (x: Tensor, name: string) => {
     const y = matmul(rows(x), find(`${name}.weight`), { transposeB: true });
     return reshape(y, [...x.shape.slice(0, -1), -1]);
   };
   // Llama has no biases, loraLinear takes one.
-  const nothing = {
-    query: tensor(device, new Float32Array(width), [width], turned),
-    value: tensor(device, new Float32Array((width / heads) * keyHeads), undefined, turned),
-  };
-  const adapted = (x: Tensor, block: number, name: keyof typeof nothing) =>
-    loraLinear(x, find(`${block}.${name}.weight`), nothing[name], {
+  const zeroBias = (length: number) => tensor(device, new Float32Array(length), [length], { constant: true });
+  const bias = { query: zeroBias(width), value: zeroBias((width / heads) * keyHeads) };
+  const adapted = (x: Tensor, block: number, name: keyof typeof bias) =>
+    loraLinear(x, find(`${block}.${name}.weight`), bias[name], {
       down: find(`${block}.${name}.down`),
       up: find(`${block}.${name}.up`),
       scale,
     });
+  const attend = (q: Tensor, k: Tensor, v: Tensor) =>
+    attention(rope(q, table), rope(k, table), v, heads, { keyValueHeads: keyHeads, causal: true });
   return (input) => {
     let x = input;
     for (let i = 0; i < blocks; i++) {
       const h = rmsNorm(x, find(`${i}.norm1.weight`), epsilon);
       const [q, k, v] = [adapted(h, i, 'query'), dense(h, `${i}.key`), adapted(h, i, 'value')];
-      x = add(x, dense(causalAttention(q, k, v, options), `${i}.output`));
+      x = add(x, dense(attend(q, k, v), `${i}.output`));
       const y = rmsNorm(x, find(`${i}.norm2.weight`), epsilon);
       x = add(x, dense(swiglu(dense(y, `${i}.gate`), dense(y, `${i}.up`)), `${i}.down`));
     }
     return rows(dense(rmsNorm(x, find('norm.weight'), epsilon), 'head'));
   };
+}
+
+/** silu(gate) * up. */
+function swiglu(gate: Tensor, up: Tensor): Tensor {
+  return multiply(divide(gate, affine(exp(negate(gate)), 1, 1)), up);
 }
