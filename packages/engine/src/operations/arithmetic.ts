@@ -1,6 +1,7 @@
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation, type ReferenceArray } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
+import { axesWords, mergedAxes, wideWalk } from './axes.ts';
 import { expandReference, reshape } from './layout.ts';
 import { sum } from './reduce.ts';
 
@@ -50,15 +51,20 @@ function launch(kind: keyof typeof BINARY, x: Tensor, y: Tensor, output: Tensor)
     output.device.dispatch('elementwise/binary', { values, bindings, writes: [2], workgroups });
     return;
   }
-  const rank = output.shape.length;
-  const [atX, atY] = [stridesWithin(x.shape, output.shape), stridesWithin(y.shape, output.shape)];
+  const strides = [stridesWithin(x.shape, output.shape), stridesWithin(y.shape, output.shape)];
+  const walk = mergedAxes(output.shape, strides);
+  const wide = wideWalk(walk);
+  const { extents } = wide ?? walk;
+  const count = wide ? output.size / 4 : output.size;
   const params = new Uint32Array(4 + 4 * MOST_AXES);
-  params.set([output.size, rank]);
-  output.shape.forEach((extent, axis) => {
-    params.set([extent, atX[axis]!, atY[axis]!], 4 + 4 * axis);
-  });
-  const workgroups = gridOf(output.size);
-  output.device.dispatch('elementwise/broadcast', { values, bindings, params, writes: [2], workgroups });
+  params.set([count, extents.length, 0, 0, ...axesWords(wide ?? walk)]);
+  const workgroups = gridOf(count);
+  const call = { bindings, params, writes: [2], workgroups };
+  if (wide) {
+    const [repeatX, repeatY] = wide.repeated as [boolean, boolean];
+    const wideValues = { ...values, REPEAT_X: repeatX, REPEAT_Y: repeatY };
+    output.device.dispatch('elementwise/broadcast_wide', { ...call, values: wideValues });
+  } else output.device.dispatch('elementwise/broadcast', { ...call, values });
 }
 
 /** Declares f of two broadcast operands; `gradient` gives their parts in the shape of the result. */
@@ -96,6 +102,9 @@ export function define(
       { inputs: [[4, 1, 3], second([2, 1])], attributes: undefined },
       { inputs: [[1], second([1])], attributes: undefined },
       { inputs: [[7], second([2, 7])], attributes: undefined },
+      { inputs: [[3, 1, 8], second([5, 8])], attributes: undefined },
+      { inputs: [[2, 3, 12], second([2, 3, 1])], attributes: undefined },
+      { inputs: [[1], second([2, 6])], attributes: undefined },
     ],
   });
   return (x, y) => apply([x, y], undefined);

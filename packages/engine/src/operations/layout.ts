@@ -4,6 +4,7 @@ import { ShapeError } from '../errors.ts';
 import { gridOf, operation, type ReferenceArray } from '../operation.ts';
 import { isRecording, nextOrder } from '../tape.ts';
 import { empty, type Shape, sizeOf, Tensor } from '../tensor.ts';
+import { axesWords, mergedAxes, type Walk, wideWalk } from './axes.ts';
 import { sum } from './reduce.ts';
 
 const MOST_AXES = 6;
@@ -26,17 +27,30 @@ export function stridesOf(shape: Shape): number[] {
 }
 
 function copyBlock(source: Tensor, from: Placement, target: Tensor, to: Placement, block: Shape): void {
+  const walk = mergedAxes(block, [from.strides, to.strides]);
+  const wide = wideCopy(walk, from.offset, to.offset);
+  const { extents } = wide?.walk ?? walk;
+  const count = sizeOf(extents);
+  const offsets = wide?.offsets ?? [from.offset, to.offset];
   const params = new Uint32Array(4 + 4 * MOST_AXES);
-  params.set([sizeOf(block), block.length, from.offset, to.offset]);
-  block.forEach((extent, axis) => {
-    params.set([extent, from.strides[axis]!, to.strides[axis]!], 4 + 4 * axis);
-  });
-  target.device.dispatch('layout/copy', {
-    bindings: [source.storage, target.storage],
-    params,
-    writes: [1],
-    workgroups: gridOf(sizeOf(block)),
-  });
+  params.set([count, extents.length, ...offsets, ...axesWords(wide?.walk ?? walk)]);
+  const bindings = [source.storage, target.storage];
+  const call = { bindings, params, writes: [1], workgroups: gridOf(count) };
+  if (wide) target.device.dispatch('layout/copy_wide', { ...call, values: { REPEAT: wide.repeat } });
+  else target.device.dispatch('layout/copy', call);
+}
+
+/** The same copy by whole vec4, where that is possible. */
+function wideCopy(
+  walk: Walk,
+  from: number,
+  to: number,
+): { walk: Walk; offsets: [number, number]; repeat: boolean } | null {
+  const wide = wideWalk(walk);
+  if (!wide) return null;
+  const [repeat, isPoint] = wide.repeated as [boolean, boolean];
+  if (isPoint || to % 4 !== 0 || (!repeat && from % 4 !== 0)) return null;
+  return { walk: wide, offsets: [repeat ? from : from / 4, to / 4], repeat };
 }
 
 /** The reference of everything that moves elements: walks a block between two placements. */

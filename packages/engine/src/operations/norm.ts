@@ -101,6 +101,11 @@ function layerNormBackward(x: Tensor, weight: Tensor, gradient: Tensor, epsilon:
   return dx;
 }
 
+/** The kernel for rows of whole vec4, or for any. */
+function softmaxKernel(name: string, shape: Shape): string {
+  return shape.at(-1)! % 4 === 0 ? `${name}_wide` : name;
+}
+
 const applySoftmax = operation<void>({
   name: 'softmax',
   summary: 'exp(x) / sum exp(x) over the last axis',
@@ -109,7 +114,7 @@ const applySoftmax = operation<void>({
     return x!;
   },
   forward: ({ inputs: [x], output }) => {
-    output.device.dispatch('norm/softmax', {
+    output.device.dispatch(softmaxKernel('norm/softmax', x!.shape), {
       bindings: [x!.storage, output.storage],
       params: rowParams(x!.shape),
       writes: [1],
@@ -118,7 +123,7 @@ const applySoftmax = operation<void>({
   },
   gradient: ({ output: y, gradient }) => {
     const dx = empty(y.device, y.shape);
-    y.device.dispatch('norm/softmax_backward', {
+    y.device.dispatch(softmaxKernel('norm/softmax_backward', y.shape), {
       bindings: [y.storage, gradient.storage, dx.storage],
       params: rowParams(y.shape),
       writes: [2],
@@ -143,6 +148,7 @@ const applySoftmax = operation<void>({
     { inputs: [[4, 7]], attributes: undefined },
     { inputs: [[1, 1]], attributes: undefined },
     { inputs: [[3, 2, 130]], attributes: undefined },
+    { inputs: [[9, 132]], attributes: undefined },
   ],
 });
 
