@@ -53,3 +53,6 @@ process.on('message', (request: Request) => {
     .catch((error): Answer => ({ error: error instanceof Error ? error.message : String(error) }))
     .then((result) => process.send!(result));
 });
+
+// A parent that was killed asks no more.
+process.on('disconnect', () => process.exit());
