@@ -1,12 +1,9 @@
 import {
   AdamW,
   add,
-  affine,
   attention,
   crossEntropy,
   type Device,
-  divide,
-  exp,
   gelu,
   gradients,
   layerNorm,
@@ -14,12 +11,11 @@ import {
   loraLinear,
   matmul,
   mean,
-  multiply,
-  negate,
   reshape,
   rmsNorm,
   rope,
   ropeTable,
+  swiglu,
   type Tensor,
   tensor,
 } from '@s3t/engine';
@@ -118,9 +114,4 @@ function llamaForward(device: Device, find: Find): (x: Tensor) => Tensor {
     }
     return rows(dense(rmsNorm(x, find('norm.weight'), epsilon), 'head'));
   };
-}
-
-/** silu(gate) * up. */
-function swiglu(gate: Tensor, up: Tensor): Tensor {
-  return multiply(divide(gate, affine(exp(negate(gate)), 1, 1)), up);
 }
