@@ -5,10 +5,12 @@ const operation: u32 = 0u;
 struct Params {
   count: u32,
   rank: u32,
-  pad0: u32,
-  pad1: u32,
-  // Per axis: extent, stride of x, stride of y.
+  // Where the operands begin, in elements.
+  x_offset: u32,
+  y_offset: u32,
+  // Per axis: extent, stride of x, stride of y, stride of z.
   axes: array<vec4u, 6>,
+  z_offset: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -35,14 +37,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     return;
   }
   var rest = i;
-  var at_x = 0u;
-  var at_y = 0u;
+  var at_x = params.x_offset;
+  var at_y = params.y_offset;
+  var at_z = params.z_offset;
   for (var axis = params.rank; axis > 0u; axis--) {
     let extent = params.axes[axis - 1u].x;
     let index = rest % extent;
     rest /= extent;
     at_x += index * params.axes[axis - 1u].y;
     at_y += index * params.axes[axis - 1u].z;
+    at_z += index * params.axes[axis - 1u].w;
   }
-  z[i] = apply(x[at_x], y[at_y]);
+  z[at_z] = apply(x[at_x], y[at_y]);
 }

@@ -1,7 +1,8 @@
 // y = x * keep / (1 - rate), with keep drawn by Philox-4x32-10: the four words of one counter serve four elements.
 // The key and the step come from a buffer, so a replayed step draws anew; `stream` tells uses within a step apart.
+// What is bound may be a stretch of the whole from its four elements number `first` on: counters go on from there.
 
-struct Params { count: u32, stream: u32, threshold: u32, scale: u32 }
+struct Params { first: u32, stream: u32, threshold: u32, scale: u32 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read> state: array<u32>; // key low, key high, step
@@ -35,8 +36,8 @@ fn philox(counter: vec4u, seed: vec2u) -> vec4u {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
-    let words = philox(vec4u(i, state[2], params.stream, 0u), vec2u(state[0], state[1]));
+  if (i < arrayLength(&y)) {
+    let words = philox(vec4u(params.first + i, state[2], params.stream, 0u), vec2u(state[0], state[1]));
     let keep = words >= vec4u(params.threshold);
     y[i] = select(vec4f(0.0), x[i] * bitcast<f32>(params.scale), keep);
   }

@@ -4,7 +4,15 @@
 
 const operation: u32 = 0u;
 
-struct Params { outer: u32, axis: u32, inner: u32, part: u32 }
+struct Params {
+  outer: u32,
+  axis: u32,
+  inner: u32,
+  part: u32,
+  // Where the operands begin, in elements.
+  x_offset: u32,
+  y_offset: u32,
+}
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
@@ -22,7 +30,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let outer = i / (params.inner * parts);
   let first = part * params.part;
   let last = min(first + params.part, params.axis);
-  let base = outer * params.axis * params.inner + inner;
+  let base = params.x_offset + outer * params.axis * params.inner + inner;
   var total = select(0.0, x[base + first * params.inner], operation == 1u);
   for (var j = first; j < last; j++) {
     let v = x[base + j * params.inner];
@@ -30,5 +38,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     else if (operation == 1u) { total = max(total, v); }
     else { total += v * v; }
   }
-  y[i] = total;
+  y[params.y_offset + i] = total;
 }

@@ -1,8 +1,15 @@
 import type { Pipeline } from './pipeline.ts';
 import type { Storage, TextureForm } from './storage.ts';
 
+/** A stretch of a storage that is bound by itself: see parts.ts. The offset is a multiple of 256. */
+export interface Window {
+  whole: Storage;
+  offset: number;
+  bytes: number;
+}
+
 /** What a kernel binds, in the order of its bindings. */
-export type Binding = Storage | TextureForm | { uniform: GPUBuffer };
+export type Binding = Storage | Window | TextureForm | { uniform: GPUBuffer };
 
 /** One kernel launch. */
 export interface Dispatch {
@@ -42,6 +49,7 @@ export interface CopyToTexture {
 export type Command = Dispatch | Clear | Copy | CopyToTexture;
 
 const isTexture = (binding: Binding): binding is TextureForm => 'texture' in binding;
+const isWindow = (binding: Binding): binding is Window => 'whole' in binding;
 const isUniform = (binding: Binding): binding is { uniform: GPUBuffer } => 'uniform' in binding;
 
 /** The storages a command reads or writes. */
@@ -49,7 +57,14 @@ export function storagesOf(command: Command): Storage[] {
   if (command.kind === 'clear') return [command.target];
   if (command.kind === 'copy') return [command.source, command.target];
   if (command.kind === 'copy-to-texture') return [command.source];
-  return command.bindings.filter((b): b is Storage => !isTexture(b) && !isUniform(b));
+  return storagesAmong(command.bindings);
+}
+
+function storagesAmong(bindings: readonly Binding[]): Storage[] {
+  return bindings.flatMap((binding) => {
+    if (isTexture(binding) || isUniform(binding)) return [];
+    return isWindow(binding) ? binding.whole : binding;
+  });
 }
 
 /** The texture forms a command reads or writes. */
@@ -62,8 +77,7 @@ export function texturesOf(command: Command): TextureForm[] {
 export function writtenBy(command: Command): Storage[] {
   if (command.kind === 'clear' || command.kind === 'copy') return [command.target];
   if (command.kind === 'copy-to-texture') return [];
-  const written = command.writes.map((index) => command.bindings[index]!);
-  return written.filter((b): b is Storage => !isTexture(b) && !isUniform(b));
+  return storagesAmong(command.writes.map((index) => command.bindings[index]!));
 }
 
 /** @param planned prepare it before the values of a captured step exist */
@@ -75,10 +89,9 @@ export function bindGroupOf(
   const entries = bindings.map((binding, index): GPUBindGroupEntry => {
     if (isUniform(binding)) return { binding: index, resource: { buffer: binding.uniform } };
     if (isTexture(binding)) return { binding: index, resource: binding.texture!.createView() };
-    return {
-      binding: index,
-      resource: { buffer: planned ? binding.plannedBuffer : binding.buffer, size: binding.bytes },
-    };
+    const [storage, offset] = isWindow(binding) ? [binding.whole, binding.offset] : [binding, 0];
+    const buffer = planned ? storage.plannedBuffer : storage.buffer;
+    return { binding: index, resource: { buffer, offset, size: binding.bytes } };
   });
   return device.createBindGroup({ layout: pipeline.layout, entries });
 }

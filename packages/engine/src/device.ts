@@ -8,6 +8,7 @@ import {
 import { bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
 import { EngineError } from './errors.ts';
 import { NumericsCheck } from './numerics.ts';
+import { inParts } from './parts.ts';
 import { Patience, type Recurring } from './patience.ts';
 import { type KernelValues, type Pipeline, PipelineCache } from './pipeline.ts';
 import { BufferPool, type MemoryReport, TexturePool } from './pool.ts';
@@ -31,6 +32,8 @@ export interface DeviceOptions extends AdapterChoice {
    * operation that made a NaN or an infinity. For finding it; costs a kernel an operation. Default false.
    */
   checkNumerics?: boolean;
+  /** Bind no more than this at once, less than the adapter can, rounded down to 256 bytes: to test with small tensors. */
+  bindingLimitBytes?: number;
 }
 
 /** Where commands go instead of the queue while a step is captured. */
@@ -64,6 +67,8 @@ export class Device {
   readonly adapterClass: AdapterClass;
   /** Whether products use subgroup matrices: see `DeviceOptions`. */
   readonly subgroupMatrix: boolean;
+  /** The most bytes of a tensor that a kernel sees at once. Larger tensors are computed in parts. */
+  readonly bindingLimit: number;
   /** What the adapter calls itself. */
   readonly adapterName: string;
   readonly pipelines: PipelineCache;
@@ -86,6 +91,8 @@ export class Device {
     this.entry = entry;
     this.adapterClass = adapterClass;
     this.subgroupMatrix = adapterClass === 'gpu' && gpu.features.has(SUBGROUP_MATRIX as GPUFeatureName);
+    const limit = Math.min(options.bindingLimitBytes ?? Infinity, gpu.limits.maxStorageBufferBindingSize);
+    this.bindingLimit = Math.floor(limit / 256) * 256;
     const { vendor, architecture, device, description } = gpu.adapterInfo;
     this.adapterName = description || device || `${vendor} ${architecture}`.trim();
     const poolLimitBytes = options.poolLimitBytes ?? 2 ** 30;
@@ -148,9 +155,9 @@ export class Device {
   allocate(bytes: number): Storage {
     this.#assertUsable();
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
-    const limit = this.gpu.limits.maxStorageBufferBindingSize;
+    const limit = this.gpu.limits.maxBufferSize;
     if (size > limit)
-      throw new EngineError(`a tensor of ${size} bytes is over this adapter's binding limit of ${limit}`);
+      throw new EngineError(`a tensor of ${size} bytes is over this adapter's buffer limit of ${limit}`);
     if (this.#recorder) {
       const storage = new Storage(this, size, null, null);
       this.#recorder.storages.add(storage);
@@ -222,9 +229,22 @@ export class Device {
     },
   ): void {
     const pipeline: Pipeline = this.pipelines.get(kernel, call.values, call.unroll);
-    const uniform = call.params ? [{ uniform: this.uniform(call.params) }] : [];
-    const bindings = [...call.bindings, ...uniform];
-    this.run({ kind: 'dispatch', pipeline, bindings, writes: call.writes, workgroups: call.workgroups });
+    const limit = this.bindingLimit;
+    for (const { bindings, params, workgroups } of this.bindsWhole(call.bindings) ? [call] : inParts(kernel, call, limit)) {
+      const uniform = params ? [{ uniform: this.uniform(params) }] : [];
+      this.run({
+        kind: 'dispatch',
+        pipeline,
+        bindings: [...bindings, ...uniform],
+        writes: call.writes,
+        workgroups,
+      });
+    }
+  }
+
+  /** Whether each of the bindings fits the binding limit. */
+  bindsWhole(bindings: readonly (Storage | TextureForm)[]): boolean {
+    return bindings.every((binding) => !('bytes' in binding) || binding.bytes <= this.bindingLimit);
   }
 
   run(command: Command): void {

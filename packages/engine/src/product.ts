@@ -1,6 +1,7 @@
 import { packingOf } from './data-type.ts';
 import { type Activation, chooseMatmul, type OperandForm } from './matmul-variants.ts';
 import { permute } from './operations/layout.ts';
+import { launchProductInParts } from './product-parts.ts';
 import type { Storage, TextureForm } from './storage.ts';
 import { empty, type Tensor } from './tensor.ts';
 import { textureForm } from './texture-form.ts';
@@ -39,6 +40,10 @@ export function launchProduct(
   epilogue: ProductEpilogue = {},
 ): void {
   const { device } = c;
+  if ([a, b, c].some(({ storage }) => storage.bytes > device.bindingLimit)) {
+    launchProductInParts(shape, a, b, c, alpha, epilogue);
+    return;
+  }
   const { accumulate = false, bias, residual, activation } = epilogue;
   if (shape.transposeA && shape.transposeB) {
     const plain = permute(a, a.shape.length === 3 ? [0, 2, 1] : [1, 0]);

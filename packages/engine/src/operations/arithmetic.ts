@@ -2,7 +2,7 @@ import { ShapeError } from '../errors.ts';
 import { gridOf, operation, type ReferenceArray } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
 import { axesWords, mergedAxes, wideWalk } from './axes.ts';
-import { expandReference, reshape } from './layout.ts';
+import { expandReference, reshape, stridesOf } from './layout.ts';
 import { sum } from './reduce.ts';
 
 const BINARY = { add: 0, subtract: 1, multiply: 2, divide: 3, maximum: 7, minimum: 8 } as const;
@@ -53,11 +53,15 @@ function launch(kind: keyof typeof BINARY, x: Tensor, y: Tensor, output: Tensor)
   }
   const strides = [stridesWithin(x.shape, output.shape), stridesWithin(y.shape, output.shape)];
   const walk = mergedAxes(output.shape, strides);
-  const wide = wideWalk(walk);
+  // What is computed in parts goes element by element: parts begin anywhere.
+  const wide = output.device.bindsWhole(bindings) ? wideWalk(walk) : null;
   const { extents } = wide ?? walk;
   const count = wide ? output.size / 4 : output.size;
-  const params = new Uint32Array(4 + 4 * MOST_AXES);
+  const params = new Uint32Array(8 + 4 * MOST_AXES);
   params.set([count, extents.length, 0, 0, ...axesWords(wide ?? walk)]);
+  stridesOf(extents).forEach((stride, axis) => {
+    params[4 + 4 * axis + 3] = stride;
+  });
   const workgroups = gridOf(count);
   const call = { bindings, params, writes: [2], workgroups };
   if (wide) {

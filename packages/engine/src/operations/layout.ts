@@ -10,7 +10,7 @@ import { sum } from './reduce.ts';
 const MOST_AXES = 6;
 
 /** Where an element of a block lies: offset plus index times stride, per axis. */
-interface Placement {
+export interface Placement {
   offset: number;
   strides: readonly number[];
 }
@@ -26,15 +26,17 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
-function copyBlock(source: Tensor, from: Placement, target: Tensor, to: Placement, block: Shape): void {
+/** Copies a block of elements from where it lies in one tensor to its place in another. */
+export function copyBlock(source: Tensor, from: Placement, target: Tensor, to: Placement, block: Shape): void {
   const walk = mergedAxes(block, [from.strides, to.strides]);
-  const wide = wideCopy(walk, from.offset, to.offset);
+  const bindings = [source.storage, target.storage];
+  // What is copied in parts goes element by element: parts begin anywhere.
+  const wide = target.device.bindsWhole(bindings) ? wideCopy(walk, from.offset, to.offset) : null;
   const { extents } = wide?.walk ?? walk;
   const count = sizeOf(extents);
   const offsets = wide?.offsets ?? [from.offset, to.offset];
   const params = new Uint32Array(4 + 4 * MOST_AXES);
   params.set([count, extents.length, ...offsets, ...axesWords(wide?.walk ?? walk)]);
-  const bindings = [source.storage, target.storage];
   const call = { bindings, params, writes: [1], workgroups: gridOf(count) };
   if (wide) target.device.dispatch('layout/copy_wide', { ...call, values: { REPEAT: wide.repeat } });
   else target.device.dispatch('layout/copy', call);

@@ -43,7 +43,7 @@ const applyDropout: Apply<Dropout> = operation<Dropout>({
     const count = output.storage.bytes / 16;
     output.device.dispatch('random/dropout', {
       bindings: [x!.storage, state!.storage, output.storage],
-      params: Uint32Array.of(count, stream, thresholdOf(rate), scale),
+      params: Uint32Array.of(0, stream, thresholdOf(rate), scale),
       writes: [2],
       workgroups: gridOf(count),
     });

@@ -31,7 +31,7 @@ function reduceInto(kind: keyof typeof KIND, x: Tensor, axis: number, output: St
     device.dispatch('reduce/axis', {
       values: { operation: KIND[step] },
       bindings: [source, target],
-      params: Uint32Array.of(outer, extent, inner, PART),
+      params: Uint32Array.of(outer, extent, inner, PART, 0, 0),
       writes: [1],
       workgroups: gridOf(outer * parts * inner),
     });

@@ -1,0 +1,286 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  AdamW,
+  add,
+  affine,
+  capture,
+  concat,
+  crossEntropy,
+  Device,
+  divide,
+  dropout,
+  EngineError,
+  expand,
+  fill,
+  gatherRows,
+  gelu,
+  gradients,
+  layerNorm,
+  linear,
+  loraLinear,
+  matmul,
+  max,
+  multiply,
+  operations,
+  pad,
+  permute,
+  philox,
+  randomState,
+  type Shape,
+  scope,
+  sizeOf,
+  slice,
+  softmax,
+  sum,
+  type Tensor,
+  tensor,
+  total,
+  uniformValues,
+  zeros,
+} from './index.ts';
+import { bitsOf, bitsOfAll } from './testing/block.ts';
+import { checkCase } from './testing/check-case.ts';
+
+const LIMIT = 65_536;
+
+let whole: Device;
+let cut: Device;
+beforeAll(async () => {
+  whole = await Device.open();
+  cut = await Device.open({ bindingLimitBytes: LIMIT });
+});
+afterAll(() => {
+  whole.close();
+  cut.close();
+});
+
+const values = (device: Device, shape: Shape, seed: number) =>
+  tensor(device, uniformValues(sizeOf(shape), 2, [seed, 7], 0), shape, { trainable: true });
+const words = (device: Device, count: number, below: number) =>
+  tensor(
+    device,
+    Uint32Array.from({ length: count }, (_, i) => philox([i, 0, 0, 0], [3, 7])[0] % below),
+  );
+
+/** The bits of a result and of the gradients of `shapes`, some of which are over the limit. */
+async function bits(device: Device, shapes: readonly Shape[], run: (...x: Tensor[]) => Tensor) {
+  const computed = scope(() => {
+    const inputs = shapes.map((shape, i) => values(device, shape, i + 1));
+    const y = run(...inputs);
+    if (!y.isTracked) return [y];
+    const weights = values(device, y.shape, 99).detach();
+    return [y, ...gradients(total(multiply(y, weights)), inputs)];
+  });
+  const found = await bitsOfAll(computed);
+  for (const each of computed) each.dispose();
+  return found;
+}
+
+const ROWS = 600;
+const WIDE: Shape = [ROWS, 64]; // 153,600 bytes: three windows
+
+describe('tensors over the binding limit give the bits of the whole', () => {
+  test.each<[string, readonly Shape[], (...x: Tensor[]) => Tensor]>([
+    ['unary', [WIDE], (x) => gelu(x)],
+    ['affine', [[30_001]], (x) => affine(x, 2, 1)],
+    ['binary', [WIDE, WIDE], (x, y) => divide(x, y)],
+    ['broadcast along rows', [WIDE, [64]], (x, y) => multiply(x, y)],
+    [
+      'broadcast along columns',
+      [
+        [ROWS, 63],
+        [ROWS, 1],
+      ],
+      (x, y) => add(x, y),
+    ],
+    [
+      'broadcast of two small ones',
+      [
+        [300, 1],
+        [1, 101],
+      ],
+      (x, y) => multiply(x, y),
+    ],
+    ['broadcast by long rows', [[3, 20_000]], (x) => multiply(x, values(x.device, [20_000], 8).detach())],
+    ['fill', [WIDE], (x) => add(x, fill(x.device, WIDE, 3))],
+    ['softmax', [[ROWS, 101]], (x) => softmax(x)],
+    ['layerNorm, narrow', [WIDE, [64], [64]], (x, w, b) => layerNorm(x, w, b, 1e-6)],
+    [
+      'layerNorm, wide',
+      [[80, 260]],
+      (x) => layerNorm(x, fill(x.device, [260], 2), fill(x.device, [260], 1), 1e-6),
+    ],
+    ['sum over the last axis', [[ROWS, 101]], (x) => sum(x, 1)],
+    ['sum over the first axis', [[1000, 33]], (x) => sum(x, 0)],
+    ['sum over an axis between', [[3, 1000, 33]], (x) => sum(x, 1)],
+    ['total', [[60_001]], (x) => total(x)],
+    ['max', [[ROWS, 101]], (x) => max(x, 1)],
+    ['permute', [[101, 203]], (x) => permute(x, [1, 0])],
+    ['permute of four axes', [[5, 41, 3, 32]], (x) => permute(x, [0, 2, 1, 3])],
+    ['slice and pad', [[ROWS, 101]], (x) => pad(slice(x, 1, 3, 90), 0, 5, ROWS + 10)],
+    [
+      'concat',
+      [
+        [100, 101],
+        [170, 101],
+        [1, 101],
+      ],
+      (x, y, z) => concat([x, y, z], 0),
+    ],
+    [
+      'concat of columns',
+      [
+        [300, 33],
+        [300, 50],
+      ],
+      (x, y) => concat([x, y], 1),
+    ],
+    ['expand', [[1, 101]], (x) => expand(x, [200, 101])],
+    ['dropout', [WIDE], (x) => dropout(x, randomState(x.device, [1, 2], 3), 0.3, 5)],
+    [
+      'crossEntropy',
+      [[200, 101]],
+      (x) => crossEntropy(x, words(x.device, 200, 101), fill(x.device, [200], 1)),
+    ],
+    ['gatherRows of a large table', [WIDE], (x) => gatherRows(x.detach(), words(x.device, 50, ROWS))],
+    ['gatherRows of many rows', [[10, 64]], (x) => gatherRows(x.detach(), words(x.device, 1000, 10))],
+  ])('%s', async (_title, shapes, run) => {
+    expect(await bits(cut, shapes, run)).toEqual(await bits(whole, shapes, run));
+  });
+
+  // Forward only: their gradients are products again. All with a k of 64, to share kernels.
+  test.each<[string, readonly Shape[], (...x: Tensor[]) => Tensor]>([
+    [
+      'matmul by rows',
+      [
+        [ROWS, 64],
+        [64, 20],
+      ],
+      (a, b) => matmul(a, b),
+    ],
+    [
+      'matmul by columns',
+      [
+        [7, 64],
+        [64, 603],
+      ],
+      (a, b) => matmul(a, b),
+    ],
+    [
+      'matmul, all over the limit',
+      [
+        [270, 64],
+        [280, 64],
+      ],
+      (a, b) => matmul(a, b, { transposeB: true }),
+    ],
+    [
+      'matmul, odd',
+      [
+        [260, 64],
+        [261, 64],
+      ],
+      (a, b) => matmul(a, b, { transposeB: true, alpha: 0.5 }),
+    ],
+    [
+      'matmul, transposed',
+      [
+        [64, 270],
+        [64, 280],
+      ],
+      (a, b) => matmul(a, b, { transposeA: true }),
+    ],
+    [
+      'matmul, both transposed',
+      [
+        [64, 270],
+        [280, 64],
+      ],
+      (a, b) => matmul(a, b, { transposeA: true, transposeB: true }),
+    ],
+    [
+      'matmul in batches',
+      [
+        [9, 40, 64],
+        [9, 64, 36],
+      ],
+      (a, b) => matmul(a, b),
+    ],
+    [
+      'matmul in batches over the limit each',
+      [
+        [2, 270, 64],
+        [2, 64, 260],
+      ],
+      (a, b) => matmul(a, b),
+    ],
+    ['linear, rows of x', [[5, 120, 64], [20, 64], [20]], (x, w, b) => linear(x, w, b)],
+    ['linear, rows of the weight', [[9, 64], [600, 64], [600]], (x, w, b) => linear(x, w, b)],
+    [
+      'loraLinear',
+      [WIDE, [136, 64], [136], [64, 64], [136, 64]],
+      (x, w, b, down, up) => loraLinear(x, w, b, { down, up, scale: 2 }),
+    ],
+  ])('%s', async (_title, shapes, run) => {
+    const forward = (...x: Tensor[]) => run(...x.map((each) => each.detach()));
+    expect(await bits(cut, shapes, forward)).toEqual(await bits(whole, shapes, forward));
+  });
+
+  test('AdamW with clipping, eager and captured', async () => {
+    const trained = async (device: Device, captured: boolean) => {
+      const weight = values(device, WIDE, 1);
+      const optimiser = new AdamW(device, [weight], { clipNorm: 1, weightDecay: 0.1 });
+      const step = () => {
+        const loss = total(multiply(gelu(weight), weight));
+        optimiser.apply(gradients(loss, [weight]));
+        return loss;
+      };
+      const replayed = captured ? capture(device, step) : null;
+      for (let at = 0; at < 3; at++) {
+        optimiser.begin(0.1);
+        if (replayed) replayed.replay();
+        else scope(step).dispose();
+      }
+      const found = bitsOf(await weight.read());
+      replayed?.dispose();
+      optimiser.dispose();
+      weight.dispose();
+      return found;
+    };
+    const expected = await trained(whole, false);
+    expect(await trained(cut, false)).toBe(expected);
+    expect(await trained(cut, true)).toBe(expected);
+  });
+});
+
+test('every case of the table agrees with the whole, or says what is over the limit', async () => {
+  using small = await Device.open({ bindingLimitBytes: 1024 });
+  const refused = new Set<string>();
+  for (const [name, operation] of operations) {
+    for (const testCase of operation.declaration.cases) {
+      const before = small.memory().liveBytes;
+      try {
+        const { values: found } = await checkCase(small, operation, testCase);
+        const { values: expected } = await checkCase(whole, operation, testCase);
+        expect(found.map(bitsOf), `${name} ${JSON.stringify(testCase)}`).toEqual(expected.map(bitsOf));
+      } catch (error) {
+        if (!(error instanceof EngineError)) throw error;
+        expect(error.message).toMatch(/^[\w/]+: .* over this adapter's binding limit of 1024\b/);
+        refused.add(name);
+      }
+      expect(small.memory().liveBytes, name).toBe(before);
+    }
+  }
+  expect(refused.size).toBeLessThan(operations.size / 2);
+});
+
+test('a kernel that cannot be cut is refused by name, and the device goes on', async () => {
+  const q = zeros(cut, [1, ROWS, 64]);
+  expect(() =>
+    cut.dispatch('attention/forward', { bindings: [q.storage], writes: [0], workgroups: [1, 1, 1] }),
+  ).toThrow(
+    `attention/forward: a tensor of ${ROWS * 256} bytes is over this adapter's binding limit of ${LIMIT}`,
+  );
+  expect((await q.read()).every((value) => value === 0)).toBe(true);
+  q.dispose();
+});

@@ -1,0 +1,278 @@
+import type { Window } from './commands.ts';
+import { EngineError } from './errors.ts';
+import { gridOf } from './operation.ts';
+import type { Storage, TextureForm } from './storage.ts';
+
+/** A kernel's bindings, parameters and grid: what changes from part to part. */
+export interface Launch {
+  bindings: readonly (Storage | Window | TextureForm)[];
+  params?: Uint32Array<ArrayBuffer>;
+  workgroups: readonly [number, number, number];
+}
+
+/** Binding offsets are multiples of this (WebGPU's default `minStorageBufferOffsetAlignment`). */
+const ALIGNMENT = 256;
+
+/**
+ * Cuts the launch of a kernel some of whose tensors are over the binding limit into launches that bind windows of them. A part
+ * computes its share exactly as the whole would: no bit differs. How each kernel is cut is written down below; one
+ * that is not listed, or whose single rows are over the limit, is refused.
+ * @throws EngineError naming the kernel and the limit
+ */
+export function inParts(kernel: string, launch: Launch, limit: number): Launch[] {
+  const parts = KERNELS[kernel]?.(launch, limit);
+  if (parts) return parts;
+  const largest = Math.max(...launch.bindings.map((binding) => ('bytes' in binding ? binding.bytes : 0)));
+  throw new EngineError(
+    `${kernel}: a tensor of ${largest} bytes is over this adapter's binding limit of ${limit}, and this cannot be computed in parts`,
+  );
+}
+
+type Cutter = (launch: Launch, limit: number) => Launch[] | null;
+
+/** What is cut: rows, how many bytes of each cut binding belong to one (by its index), and the parameters of a part. */
+interface Rows {
+  count: number;
+  bytes: Record<number, number>;
+  params?: (params: Uint32Array<ArrayBuffer>, first: number, rows: number) => void;
+  /** Where the first row lies in each cut binding, in bytes. Default 0. */
+  starts?: Record<number, number>;
+  /** The parameter that says where a cut binding begins, in elements. Without them a window can only begin on a row. */
+  offsets?: Record<number, number>;
+  /** The grid of a part. Default: its share of the whole grid, which counts invocations in a line. */
+  workgroups?: (rows: number) => [number, number, number];
+}
+
+/** Cuts by rows. Null where that is impossible. */
+function byRows(launch: Launch, limit: number, { count, bytes, ...how }: Rows): Launch[] | null {
+  const { params, starts = {}, offsets } = how;
+  const widths = Object.values(bytes);
+  const widest = Math.max(...widths);
+  // The fewest rows after which every cut binding is at a place where a window may begin.
+  const step = offsets
+    ? 1
+    : Math.max(...widths.map((width) => ALIGNMENT / greatestCommonDivisor(width, ALIGNMENT)));
+  const most = offsets ? limit - ALIGNMENT : limit;
+  const rows = count * widest <= most ? count : Math.floor(most / widest / step) * step;
+  const isCut = (index: number) => bytes[index] !== undefined;
+  if (rows <= 0 || launch.bindings.some((b, index) => !isCut(index) && 'bytes' in b && b.bytes > limit))
+    return null;
+  const groups = launch.workgroups[0] * launch.workgroups[1];
+  const { workgroups = (share: number) => gridOf(Math.ceil((groups * share) / count), 1) } = how;
+  return Array.from({ length: Math.ceil(count / rows) }, (_, part) => {
+    const first = part * rows;
+    const share = Math.min(rows, count - first);
+    const own = launch.params?.slice();
+    if (own) params?.(own, first, share);
+    const bindings = launch.bindings.map((binding, index) => {
+      if (!isCut(index)) return binding;
+      const start = (starts[index] ?? 0) + first * bytes[index]!;
+      const from = Math.floor(start / ALIGNMENT) * ALIGNMENT;
+      if (offsets) own![offsets[index]!] = (start - from) / 4;
+      return windowOf(binding, from, start - from + share * bytes[index]!);
+    });
+    return { bindings, params: own, workgroups: workgroups(share) };
+  });
+}
+
+/** Elementwise, 16 bytes an element of four: all bindings named are cut alike. */
+const flat =
+  (cut: readonly number[], params?: Rows['params']): Cutter =>
+  (launch, limit) => {
+    const { bytes } = launch.bindings[cut[0]!] as Storage;
+    return byRows(launch, limit, {
+      count: bytes / 16,
+      bytes: Object.fromEntries(cut.map((index) => [index, 16])),
+      params,
+    });
+  };
+
+/** Rows of `params[1]` elements, `params[0]` of them; bindings in `single` have one element a row. */
+const rowwise =
+  (cut: readonly number[], single: readonly number[] = []): Cutter =>
+  (launch, limit) => {
+    const [count, width] = launch.params as unknown as [number, number];
+    return byRows(launch, limit, {
+      count,
+      bytes: Object.fromEntries([
+        ...cut.map((index) => [index, 4 * width]),
+        ...single.map((index) => [index, 4]),
+      ]),
+      params: (params, _first, rows) => {
+        params[0] = rows;
+      },
+    });
+  };
+
+/** x [outer, axis, inner] to y [outer, parts, inner]: by outer rows, or, if one is over the limit, each by its parts. */
+const reduceAxis: Cutter = (launch, limit) => {
+  const [outer, axis, inner, part] = launch.params as unknown as [number, number, number, number];
+  const parts = Math.ceil(axis / part);
+  const [from, to] = [4 * axis * inner, 4 * parts * inner];
+  const offsets = { 0: 4, 1: 5 };
+  const whole = byRows(launch, limit, {
+    count: outer,
+    bytes: { 0: from, 1: to },
+    offsets,
+    params: (params, _first, rows) => params.set([rows]),
+    workgroups: (rows) => gridOf(rows * parts * inner),
+  });
+  if (whole) return whole;
+  const found = Array.from({ length: outer }, (_, row) =>
+    byRows(launch, limit, {
+      count: parts,
+      bytes: { 0: 4 * part * inner, 1: 4 * inner },
+      offsets,
+      starts: { 0: row * from, 1: row * to },
+      params: (params, first, rows) => params.set([1, Math.min(rows * part, axis - first * part)]),
+      workgroups: (rows) => gridOf(rows * inner),
+    }),
+  );
+  return found.every((each) => each !== null) ? found.flat() : null;
+};
+
+/** Rows of a table by index: by what is gathered and, for each, by rows of the table. */
+const gather: Cutter = (launch, limit) => {
+  const [count, width4, tableRows] = launch.params as unknown as [number, number, number];
+  const byTable = byRows({ ...launch, bindings: [launch.bindings[0]!] }, limit, {
+    count: tableRows,
+    bytes: { 0: 16 * width4 },
+    params: (params, first) => params.set([first], 3),
+  });
+  return (
+    byTable?.flatMap(({ bindings: [table], params }) => {
+      const whole = { ...launch, bindings: [table!, ...launch.bindings.slice(1)], params };
+      return (
+        byRows(whole, limit, {
+          count,
+          bytes: { 1: 4, 2: 16 * width4 },
+          params: (own, _first, rows) => own.set([rows]),
+        }) ?? []
+      );
+    }) ?? null
+  );
+};
+
+/** A block of up to six axes, each with an extent and a stride per operand, walked by the kernels that move or broadcast. */
+interface Block {
+  extents: number[];
+  /** Where each operand's share begins, in elements. */
+  starts: number[];
+}
+
+/** Halves a block until what each operand touches fits a binding; null where a single element does not. */
+function blocksWithin(block: Block, strides: readonly (readonly number[])[], limit: number): Block[] | null {
+  const span = (operand: number, axis: number) => (block.extents[axis]! - 1) * strides[operand]![axis]!;
+  const axes = block.extents.map((_, axis) => axis);
+  const over = strides.findIndex((_, operand) => {
+    const [from, to] = reach(
+      block.starts[operand]!,
+      axes.reduce((sum, axis) => sum + span(operand, axis), 1),
+    );
+    return to - from > limit;
+  });
+  if (over < 0) return [block];
+  // The axis along which the operand that does not fit reaches farthest.
+  const axis = axes.reduce((best, each) => (span(over, each) > span(over, best) ? each : best), 0);
+  const extent = block.extents[axis]!;
+  if (extent < 2) return null;
+  const half = extent >> 1;
+  const halves: Block[] = [
+    { ...block, extents: block.extents.with(axis, half) },
+    {
+      extents: block.extents.with(axis, extent - half),
+      starts: block.starts.map((start, operand) => start + half * strides[operand]![axis]!),
+    },
+  ];
+  const found = halves.map((each) => blocksWithin(each, strides, limit));
+  return found[0] && found[1] ? [...found[0], ...found[1]] : null;
+}
+
+/** The bytes from where a window may begin to the end of what is touched, in whole elements of four. */
+function reach(start: number, elements: number): [from: number, to: number] {
+  return [Math.floor((4 * start) / ALIGNMENT) * ALIGNMENT, Math.ceil((start + elements) / 4) * 16];
+}
+
+/**
+ * A kernel whose parameters are [count, rank, ..., per axis: extent and strides]; `operands` says at which words the offset
+ * and, from axis to axis, the stride of each binding lie.
+ */
+const strided =
+  (operands: readonly { offset: number; stride: number }[]): Cutter =>
+  (launch, limit) => {
+    const params = launch.params!;
+    const axes = Array.from({ length: params[1]! }, (_, axis) => 4 + 4 * axis);
+    const strides = operands.map(({ stride }) => axes.map((at) => params[at + stride]!));
+    const whole = {
+      extents: axes.map((at) => params[at]!),
+      starts: operands.map(({ offset }) => params[offset]!),
+    };
+    const blocks = blocksWithin(whole, strides, limit);
+    return (
+      blocks?.map(({ extents, starts }) => {
+        const own = params.slice();
+        const count = extents.reduce((product, extent) => product * extent, 1);
+        own[0] = count;
+        axes.forEach((at, axis) => {
+          own[at] = extents[axis]!;
+        });
+        const bindings = operands.map(({ offset }, index) => {
+          const elements = extents.reduce((sum, n, axis) => sum + (n - 1) * strides[index]![axis]!, 1);
+          const [from, to] = reach(starts[index]!, elements);
+          own[offset] = starts[index]! - from / 4;
+          return windowOf(launch.bindings[index]!, from, to - from);
+        });
+        return { bindings, params: own, workgroups: gridOf(count) };
+      }) ?? null
+    );
+  };
+
+function windowOf(binding: Storage | Window | TextureForm, offset: number, bytes: number): Window {
+  if ('texture' in binding) throw new EngineError('a texture form has no windows');
+  const [whole, start] = 'whole' in binding ? [binding.whole, binding.offset] : [binding, 0];
+  return { whole, offset: start + offset, bytes: Math.min(bytes, binding.bytes - offset) };
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
+
+const KERNELS: Record<string, Cutter> = {
+  'elementwise/affine': flat([0, 1]),
+  'elementwise/binary': flat([0, 1, 2]),
+  'elementwise/broadcast': strided([
+    { offset: 2, stride: 1 },
+    { offset: 3, stride: 2 },
+    { offset: 28, stride: 3 },
+  ]),
+  'elementwise/fill': flat([0]),
+  'elementwise/unary': flat([0, 1]),
+  'layout/copy': strided([
+    { offset: 2, stride: 1 },
+    { offset: 3, stride: 2 },
+  ]),
+  'layout/gather': gather,
+  'loss/cross_entropy': rowwise([0], [1, 2, 3]),
+  'loss/cross_entropy_backward': rowwise([0, 5], [1, 2]),
+  'norm/layer_norm': rowwise([0, 3]),
+  'norm/layer_norm_narrow': rowwise([0, 3]),
+  'norm/layer_norm_backward': rowwise([0, 2, 3]),
+  'norm/layer_norm_backward_narrow': rowwise([0, 2, 3]),
+  'norm/softmax': rowwise([0, 1]),
+  'norm/softmax_wide': rowwise([0, 1]),
+  'norm/softmax_backward_wide': rowwise([0, 1, 2]),
+  'norm/softmax_backward': rowwise([0, 1, 2]),
+  'optimiser/adamw': flat([0, 1, 2, 3]),
+  'random/dropout': flat([0, 2], (params, first) => {
+    params[0] = first;
+  }),
+  'reduce/axis': reduceAxis,
+  'check/finite': (launch, limit) =>
+    byRows(launch, limit, {
+      count: launch.params![0]!,
+      bytes: { 0: 4 },
+      params: (params, _first, rows) => {
+        params[0] = rows;
+      },
+    }),
+};

@@ -1,0 +1,95 @@
+import { EngineError } from './errors.ts';
+import { copyBlock, stridesOf } from './operations/layout.ts';
+import { launchProduct, type ProductEpilogue, type ProductShape } from './product.ts';
+import { scope } from './scope.ts';
+import { empty, type Tensor } from './tensor.ts';
+
+/** A block of a batch of matrices: from where on, and how many, in each axis. */
+interface Block {
+  first: readonly [batch: number, row: number, column: number];
+  extents: readonly [batch: number, rows: number, columns: number];
+}
+
+/**
+ * A product of which an operand or the result is over the binding limit: by blocks of the batch, of rows of op(A) and of
+ * columns of op(B), each copied to a tensor of its own. k is never cut, so every element is the chain of multiply-adds that it
+ * is in one piece. Copying is little beside multiplying.
+ * @throws EngineError when a single row of op(A) or column of op(B) is over the limit, or a frozen weight as it is packed
+ */
+export function launchProductInParts(
+  shape: ProductShape,
+  a: Tensor,
+  b: Tensor,
+  c: Tensor,
+  alpha: number,
+  { accumulate = false, bias, residual, activation }: ProductEpilogue,
+): void {
+  const { batch, m, n, k, transposeA, transposeB } = shape;
+  const most = c.device.bindingLimit / 4;
+  const isPacked = b.dtype !== 'f32';
+  if (isPacked && b.storage.bytes > 4 * most)
+    throw new EngineError(
+      `matmul: ${b.storage.bytes} bytes of ${b.dtype} weight [${b.shape}] are over this adapter's binding limit of ${4 * most} bytes`,
+    );
+  // Columns first: a weight that fits is not cut at all. Kernels write four columns at a time.
+  const columns = isPacked || (n * k <= most && n <= most) ? n : Math.floor(Math.min(most / k, n) / 4) * 4;
+  const rows = Math.min(m, Math.floor(most / Math.max(k, columns)));
+  const whole = rows === m && columns === n;
+  const together = whole ? Math.min(batch, Math.floor(most / Math.max(m * k, k * n, m * n))) : 1;
+  if (columns === 0 || rows === 0)
+    throw new EngineError(
+      `matmul: rows of ${k} elements of [${a.shape}] and [${b.shape}] are over this adapter's binding limit of ${4 * most} bytes`,
+    );
+  for (let s = 0; s < batch; s += together) {
+    const count = Math.min(together, batch - s);
+    for (let j = 0; j < n; j += columns) {
+      const width = Math.min(columns, n - j);
+      scope(() => {
+        const partB = isPacked
+          ? b
+          : take(b, [batch, k, n], transposeB, { first: [s, 0, j], extents: [count, k, width] });
+        const partBias = bias && take(bias, [1, 1, n], false, { first: [0, 0, j], extents: [1, 1, width] });
+        for (let i = 0; i < m; i += rows) {
+          const height = Math.min(rows, m - i);
+          const block: Block = { first: [s, i, j], extents: [count, height, width] };
+          scope(() => {
+            const partA = take(a, [batch, m, k], transposeA, {
+              first: [s, i, 0],
+              extents: [count, height, k],
+            });
+            const partC = accumulate
+              ? take(c, [batch, m, n], false, block)
+              : empty(c.device, [count, height, width]);
+            const part = { ...shape, batch: count, m: height, n: width };
+            const before = activation && empty(c.device, [count, height, width]);
+            launchProduct(part, partA, partB, partC, alpha, {
+              accumulate,
+              bias: partBias,
+              residual: residual && take(residual, [batch, m, n], false, block),
+              activation: activation && before && { kind: activation.kind, before },
+            });
+            put(partC, c, [batch, m, n], block);
+            if (activation && before) put(before, activation.before, [batch, m, n], block);
+          });
+        }
+      });
+    }
+  }
+}
+
+/** A block of op(x), copied as x stores it: transposed, rows and columns change places. */
+function take(x: Tensor, shape: readonly number[], transposed: boolean, { first, extents }: Block): Tensor {
+  const stored = <T>([batch, row, column]: readonly T[]): T[] =>
+    transposed ? [batch!, column!, row!] : [batch!, row!, column!];
+  const part = empty(x.device, stored(extents));
+  const strides = stridesOf(stored(shape));
+  const offset = stored(first).reduce((sum, at, axis) => sum + at * strides[axis]!, 0);
+  copyBlock(x, { offset, strides }, part, { offset: 0, strides: stridesOf(part.shape) }, part.shape);
+  return part;
+}
+
+function put(part: Tensor, x: Tensor, shape: readonly number[], { first, extents }: Block): void {
+  const strides = stridesOf(shape);
+  const offset = first.reduce((sum, at, axis) => sum + at * strides[axis]!, 0);
+  copyBlock(part, { offset: 0, strides: stridesOf(extents) }, x, { offset, strides }, extents);
+}
