@@ -5,6 +5,7 @@ import {
   hasSubgroupMatrix,
   SUBGROUP_MATRIX,
 } from './adapter.ts';
+import { Allocations } from './allocations.ts';
 import { bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
 import { EngineError } from './errors.ts';
 import { NumericsCheck } from './numerics.ts';
@@ -75,6 +76,7 @@ export class Device {
   /** Looks for results that are not finite; null unless asked for. */
   readonly numerics: NumericsCheck | null;
   readonly #pool: BufferPool;
+  readonly #allocations: Allocations = new Allocations();
   readonly #uniforms: Map<string, GPUBuffer> = new Map();
   readonly #textures: TexturePool;
   /** Where the adapter came from. It must live as long as anything made from it: see adapter.ts. */
@@ -83,6 +85,8 @@ export class Device {
   #pending = 0;
   #recorder: Recorder | null = null;
   #failure: EngineError | null = null;
+  /** Resolves when what was submitted before memory was refused is done with. */
+  #recovering: Promise<unknown> | null = null;
   #closed = false;
   readonly #patience: Patience = new Patience();
 
@@ -96,17 +100,16 @@ export class Device {
     const { vendor, architecture, device, description } = gpu.adapterInfo;
     this.adapterName = description || device || `${vendor} ${architecture}`.trim();
     const poolLimitBytes = options.poolLimitBytes ?? 2 ** 30;
-    this.#pool = new BufferPool(gpu, poolLimitBytes);
+    this.#pool = new BufferPool(gpu, poolLimitBytes, (buffer) => this.#allocations.isRefused(buffer));
     this.#textures = new TexturePool(gpu, poolLimitBytes);
     this.pipelines = new PipelineCache(gpu, (error) => this.#fail(error));
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       const error = new EngineError(`WebGPU: ${event.error.message.split('\n')[0]}`);
-      // A kernel that does not compile makes everything around it invalid; what is wrong with it must come first.
-      this.pipelines.checked().then(() => this.#fail(error));
+      this.#explain(error);
     });
-    gpu.lost.then(({ reason, message }) => {
-      if (reason !== 'destroyed') this.#fail(new EngineError(`the device was lost: ${message}`));
+    gpu.lost.then(({ message }) => {
+      this.#fail(new EngineError(`the device was lost: ${message.split('\n')[0]}; open another`));
     });
     this.numerics = options.checkNumerics ? new NumericsCheck(this) : null;
   }
@@ -152,23 +155,25 @@ export class Device {
   }
 
   /** Reserves memory for `bytes` bytes, rounded up so that kernels may read four elements at a time. */
-  allocate(bytes: number): Storage {
+  allocate(bytes: number, what = 'a tensor'): Storage {
     this.#assertUsable();
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
     const limit = this.gpu.limits.maxBufferSize;
     if (size > limit)
-      throw new EngineError(`a tensor of ${size} bytes is over this adapter's buffer limit of ${limit}`);
+      throw new EngineError(`${what} of ${size} bytes is over this adapter's buffer limit of ${limit}`);
     if (this.#recorder) {
       const storage = new Storage(this, size, null, null);
       this.#recorder.storages.add(storage);
       return storage;
     }
-    return new Storage(this, size, this.#pool.take(size), (buffer) => this.#giveBack(buffer));
+    const storage = new Storage(this, size, this.#take(size, what), (buffer) => this.#giveBack(buffer));
+    this.#allocations.touch(storage);
+    return storage;
   }
 
   /** A buffer that stays until `freeBuffer`: the memory of a captured step. */
   allocateBuffer(bytes: number): GPUBuffer {
-    return this.#pool.take(bytes);
+    return this.#take(bytes, 'memory of a captured step');
   }
 
   /** Zeroes a buffer and gives it back: a step may have held copies of what must not be found again. */
@@ -201,6 +206,8 @@ export class Device {
     const size = Math.ceil(bytes / 4) * 4;
     const staging = this.gpu.createBuffer({ size, usage: 0x0001 | 0x0008 }); // MAP_READ | COPY_DST
     try {
+      // While it is not sure that all memory was granted, what is queued may not run: by itself, the copy will.
+      if (this.#allocations.areUnsure) this.flush();
       this.#open().read(storage.buffer, staging, size);
       this.flush();
       await this.#patience.sleep();
@@ -208,9 +215,12 @@ export class Device {
       this.#patience.finished();
       const failure = await this.#firstFailure();
       if (failure) throw failure;
+      storage.assertSound();
       return staging.getMappedRange().slice(0, bytes);
     } catch (error) {
-      throw (await this.#firstFailure()) ?? error;
+      const failure = await this.#firstFailure();
+      storage.assertSound();
+      throw failure ?? error;
     } finally {
       staging.destroy();
     }
@@ -254,6 +264,7 @@ export class Device {
       this.#recorder.commands.push(command);
       return;
     }
+    for (const storage of writtenBy(command)) this.#allocations.touch(storage);
     this.runNow(command, command.kind === 'dispatch' ? bindGroupOf(this.gpu, command) : null);
   }
 
@@ -282,6 +293,8 @@ export class Device {
   ): void {
     this.#assertUsable();
     this.flush();
+    if (this.#allocations.areUnsure)
+      for (const storage of commands.flatMap(writtenBy)) this.#allocations.touch(storage);
     const writer = new CommandWriter(this.gpu);
     for (let i = 0; i < commands.length; i++) writer.write(commands[i]!, bindGroups[i]!);
     this.gpu.queue.submit([writer.finish()]);
@@ -296,6 +309,8 @@ export class Device {
     this.#patience.finished();
     await this.#firstFailure();
     this.#assertUsable();
+    const shortage = this.#allocations.takeShortage();
+    if (shortage) throw shortage;
     await this.numerics?.assertFinite((flag, size) => this.#readBack(flag, size));
   }
 
@@ -402,6 +417,38 @@ export class Device {
     return this.#writer;
   }
 
+  /** A buffer of the pool, or a new one: whether there was memory for it is known later. */
+  #take(bytes: number, what: string): GPUBuffer {
+    return this.#pool.take(bytes, (buffer, outcome) => {
+      // What is queued before does not depend on the answer.
+      if (!this.#allocations.areUnsure) this.flush();
+      const explain = () =>
+        new EngineError(
+          `out of memory: ${what}, ${bytes} bytes; tensors hold ${this.memory().liveBytes} with it`,
+        );
+      this.#allocations.watch(buffer, outcome, explain, () => {
+        // Nothing of what is being written down could run. The next attempt shall find all the room there is.
+        this.#writer = null;
+        this.#pending = 0;
+        this.#pool.trim(true);
+        this.#textures.trim(true);
+        this.#recovering = this.gpu.queue.onSubmittedWorkDone().finally(() => {
+          this.#recovering = null;
+        });
+      });
+    });
+  }
+
+  /** Takes an error of WebGPU for what it says, unless it follows from another. */
+  async #explain(error: EngineError): Promise<void> {
+    // A kernel that does not compile makes everything around it invalid; what is wrong with it must come first. So does memory
+    // that was refused, but only until what used it is done with.
+    await this.#allocations.settled();
+    if (this.#recovering) return;
+    await this.pipelines.checked();
+    this.#fail(error);
+  }
+
   #giveBack(buffer: GPUBuffer): void {
     if (!this.#closed) this.#pool.give(buffer);
   }
@@ -412,6 +459,7 @@ export class Device {
 
   /** What went wrong first, once the kernels that are being compiled are known to be right or wrong. */
   async #firstFailure(): Promise<EngineError | null> {
+    await this.#allocations.settled();
     await this.pipelines.checked();
     return this.#failure;
   }

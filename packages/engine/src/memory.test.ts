@@ -320,13 +320,17 @@ describe('the pool', () => {
     expect(textureBytes).toBeLessThanOrEqual(MIB + 1024 * 16);
   });
 
-  test('a tensor over the binding limit is refused, with its size', () => {
-    const limit = device.gpu.limits.maxStorageBufferBindingSize;
-    const refused = () => zeros(device, [limit / 4 + 4]);
+  test('a tensor over the buffer limit is refused, with its shape, size and maker', () => {
+    const limit = device.gpu.limits.maxBufferSize;
+    const rows = Math.ceil(limit / 4096) + 1;
+    const refused = () => zeros(device, [rows, 1024]);
     expect(refused).toThrow(EngineError);
-    expect(refused).toThrow(
-      `a tensor of ${limit + 16} bytes is over this adapter's binding limit of ${limit}`,
-    );
+    const over = `of ${rows * 4096} bytes is over this adapter's buffer limit of ${limit}`;
+    expect(refused).toThrow(`a tensor of shape [${rows},1024] ${over}`);
+    const [x, y] = [zeros(device, [rows, 1]), zeros(device, [1, 1024])];
+    expect(() => add(x, y)).toThrow(`the result of add of shape [${rows},1024] ${over}`);
+    x.dispose();
+    y.dispose();
   });
 
   test('a closed device refuses work, and what lived on it may still be disposed', async () => {

@@ -84,8 +84,14 @@ export function operation<A>(declaration: OperationDeclaration<A>): Apply<A> {
       inputs.map((input) => input.shape),
       attributes,
     );
-    const output = empty(inputs[0]!.device, shape, declaration.result);
-    const saved = scope(() => declaration.forward({ inputs, attributes, output }) ?? []);
+    const output = empty(inputs[0]!.device, shape, declaration.result, `the result of ${declaration.name}`);
+    let saved: readonly Tensor[];
+    try {
+      saved = scope(() => declaration.forward({ inputs, attributes, output }) ?? []);
+    } catch (error) {
+      output.dispose();
+      throw error;
+    }
     output.device.numerics?.watch(output, declaration.name);
     const { gradient: rule } = declaration;
     if (rule && isRecording() && inputs.some((input) => input.isTracked)) {

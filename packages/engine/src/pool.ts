@@ -10,6 +10,9 @@ export interface MemoryReport {
 
 const USAGE = 0x0004 | 0x0008 | 0x0080; // COPY_SRC | COPY_DST | STORAGE
 
+/** Whether there is memory is asked from this size on: smaller buffers fail long after larger ones, and are many. */
+const CHECKED_FROM = 2 ** 20;
+
 /**
  * Buffers by size class. A returned buffer is handed out again at once: WebGPU orders the commands that use it.
  * What is destroyed is destroyed only after the commands that may use it were submitted (`trim` is called then).
@@ -18,24 +21,33 @@ export class BufferPool {
   readonly #device: GPUDevice;
   readonly #free: Map<number, GPUBuffer[]> = new Map();
   readonly #limit: number;
+  readonly #isRefused: (buffer: GPUBuffer) => boolean;
+  readonly #largest: number;
   #live = 0;
   #pooled = 0;
   #peak = 0;
   #count = 0;
 
-  constructor(device: GPUDevice, poolLimitBytes: number) {
+  /** @param isRefused whether a buffer turned out to have no memory: it is not handed out again */
+  constructor(device: GPUDevice, poolLimitBytes: number, isRefused: (buffer: GPUBuffer) => boolean) {
     this.#device = device;
     this.#limit = poolLimitBytes;
+    this.#isRefused = isRefused;
+    this.#largest = Math.floor(device.limits.maxBufferSize / 16) * 16;
   }
 
-  take(bytes: number): GPUBuffer {
-    const size = sizeClass(bytes);
+  /** @param onCreate gets a buffer that is new, and large enough to be refused, with what will be known of that */
+  take(bytes: number, onCreate: (buffer: GPUBuffer, outcome: Promise<GPUError | null>) => void): GPUBuffer {
+    // A class never goes past what the device grants a buffer.
+    const size = Math.max(bytes, Math.min(sizeClass(bytes), this.#largest));
     const free = this.#free.get(size);
     let buffer = free?.pop();
     if (buffer) {
       this.#pooled -= size;
     } else {
+      if (size >= CHECKED_FROM) this.#device.pushErrorScope('out-of-memory');
       buffer = this.#device.createBuffer({ size, usage: USAGE });
+      if (size >= CHECKED_FROM) onCreate(buffer, this.#device.popErrorScope());
       this.#count++;
     }
     this.#live += size;
@@ -45,6 +57,11 @@ export class BufferPool {
 
   give(buffer: GPUBuffer): void {
     this.#live -= buffer.size;
+    if (this.#isRefused(buffer)) {
+      this.#count--;
+      buffer.destroy();
+      return;
+    }
     this.#pooled += buffer.size;
     const free = this.#free.get(buffer.size);
     if (free) free.push(buffer);

@@ -29,6 +29,8 @@ export class Storage {
   #owners = 1;
   /** Where a value of a captured step stands; null for every other storage. */
   #captured: 'waiting' | 'ready' | 'gone' | null;
+  /** Why its value is lost, if it is. */
+  #spoilt: EngineError | null = null;
   /** What takes the buffer back when the last tensor lets go; null while captured. */
   #release: ((buffer: GPUBuffer) => void) | null;
 
@@ -57,6 +59,7 @@ export class Storage {
     if (this.#captured === 'waiting' && this.#owners > 0)
       throw new EngineError('a value of a captured step has no memory before the first replay');
     if (this.#buffer === null) throw new EngineError('use of a disposed tensor');
+    this.assertSound();
     return this.#buffer;
   }
 
@@ -75,6 +78,16 @@ export class Storage {
     this.#release = null;
   }
 
+  /** @throws EngineError that says why its value is lost, if it is */
+  assertSound(): void {
+    if (this.#spoilt) throw this.#spoilt;
+  }
+
+  /** Says that its value is lost: commands that wrote it did not run. */
+  spoil(why: EngineError): void {
+    this.#spoilt ??= why;
+  }
+
   /** Says that the step has run, or that it and its memory are gone. */
   settle(state: 'ready' | 'gone'): void {
     this.#captured = state;
@@ -91,7 +104,7 @@ export class Storage {
   destroy(): void {
     if (this.#owners === 0) return;
     // Now, even while a step is captured: the step must not zero whatever the memory holds next.
-    if (this.#buffer && !this.device.isClosed)
+    if (this.#buffer && !this.#spoilt && !this.device.isClosed)
       this.device.outsideCapture(() => this.device.run({ kind: 'clear', target: this }));
     this.device.destroyTextures([...this.textures.values()].flatMap(({ texture }) => texture ?? []));
     this.textures.clear();

@@ -132,7 +132,7 @@ export function tensor(
   const values = data instanceof Float32Array || data instanceof Uint32Array ? data : Float32Array.from(data);
   if (values.length !== sizeOf(shape))
     throw new ShapeError(`tensor: ${values.length} values for shape [${shape}]`);
-  const storage = device.allocate(values.byteLength);
+  const storage = device.allocate(values.byteLength, `a tensor of shape [${shape}]`);
   device.upload(storage, values);
   storage.constant = options.constant ?? false;
   return new Tensor(
@@ -149,13 +149,13 @@ export function zeros(
   shape: Shape,
   options: TensorOptions & { dtype?: DataType } = {},
 ): Tensor {
-  const storage = device.allocate(sizeOf(shape) * 4);
+  const storage = device.allocate(sizeOf(shape) * 4, `a tensor of shape [${shape}]`);
   device.run({ kind: 'clear', target: storage });
   storage.constant = options.constant ?? false;
   return new Tensor(storage, shape, options.dtype ?? 'f32', options.trainable ?? false);
 }
 
-/** A tensor whose values are not set: the output of a kernel. */
-export function empty(device: Device, shape: Shape, dtype: DataType = 'f32'): Tensor {
-  return new Tensor(device.allocate(bytesOf(dtype, shape)), shape, dtype);
+/** A tensor whose values are not set: the output of a kernel. @param maker what to call it where there is no memory for it */
+export function empty(device: Device, shape: Shape, dtype: DataType = 'f32', maker = 'a tensor'): Tensor {
+  return new Tensor(device.allocate(bytesOf(dtype, shape), `${maker} of shape [${shape}]`), shape, dtype);
 }
