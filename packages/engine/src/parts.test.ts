@@ -26,6 +26,7 @@ import {
   permute,
   philox,
   randomState,
+  rmsNorm,
   type Shape,
   scope,
   sizeOf,
@@ -36,6 +37,7 @@ import {
   tensor,
   total,
   uniformValues,
+  vocabularyCrossEntropy,
   zeros,
 } from './index.ts';
 import { bitsOf, bitsOfAll } from './testing/block.ts';
@@ -136,6 +138,15 @@ describe('tensors over the binding limit give the bits of the whole', () => {
       (x, y) => concat([x, y], 1),
     ],
     ['expand', [[1, 101]], (x) => expand(x, [200, 101])],
+    ['rmsNorm', [[80, 260]], (x) => rmsNorm(x, fill(x.device, [260], 2), 1e-6)],
+    [
+      'vocabularyCrossEntropy',
+      [[70, 64]],
+      (x) => {
+        const weight = values(x.device, [512, 64], 8).detach();
+        return vocabularyCrossEntropy(x, weight, words(x.device, 70, 512), fill(x.device, [70], 1), 256);
+      },
+    ],
     ['dropout', [WIDE], (x) => dropout(x, randomState(x.device, [1, 2], 3), 0.3, 5)],
     [
       'crossEntropy',

@@ -104,6 +104,20 @@ const rowwise =
     });
   };
 
+/** By rows of unlike widths: `widths` tells, from the parameters, the bytes of a row in each cut binding, and how many there are. */
+const byWidths =
+  (
+    widths: (params: Uint32Array) => { rows: number; perRow?: number; bytes: Record<number, number> },
+  ): Cutter =>
+  (launch, limit) => {
+    const { rows, perRow = 1, bytes } = widths(launch.params!);
+    return byRows(launch, limit, {
+      count: rows,
+      bytes,
+      params: (params, _first, share) => params.set([share * perRow]),
+    });
+  };
+
 /** x [outer, axis, inner] to y [outer, parts, inner]: by outer rows, or, if one is over the limit, each by its parts. */
 const reduceAxis: Cutter = (launch, limit) => {
   const [outer, axis, inner, part] = launch.params as unknown as [number, number, number, number];
@@ -254,10 +268,27 @@ const KERNELS: Record<string, Cutter> = {
   'layout/gather': gather,
   'loss/cross_entropy': rowwise([0], [1, 2, 3]),
   'loss/cross_entropy_backward': rowwise([0, 5], [1, 2]),
+  'loss/vocabulary_backward': byWidths(([count, width4]) => ({
+    rows: count! / width4!,
+    perRow: width4,
+    bytes: { 0: 16 * width4!, 1: 4, 2: 4, 5: 4 },
+  })),
+  'loss/vocabulary_parts': byWidths(([rows, width4, , , , , parts]) => ({
+    rows: rows!,
+    bytes: { 0: 16 * width4!, 1: 4, 2: 8 * parts!, 3: 4 },
+  })),
+  'loss/vocabulary_rows': byWidths(([rows, parts]) => ({
+    rows: rows!,
+    bytes: { 0: 8 * parts!, 1: 4, 2: 4, 3: 4, 4: 4 },
+  })),
   'norm/layer_norm': rowwise([0, 3]),
   'norm/layer_norm_narrow': rowwise([0, 3]),
   'norm/layer_norm_backward': rowwise([0, 2, 3]),
   'norm/layer_norm_backward_narrow': rowwise([0, 2, 3]),
+  'norm/rms_norm': rowwise([0, 2]),
+  'norm/rms_norm_narrow': rowwise([0, 2]),
+  'norm/rms_norm_backward': rowwise([0, 2, 3]),
+  'norm/rms_norm_backward_narrow': rowwise([0, 2, 3]),
   'norm/softmax': rowwise([0, 1]),
   'norm/softmax_wide': rowwise([0, 1]),
   'norm/softmax_backward_wide': rowwise([0, 1, 2]),
