@@ -281,6 +281,7 @@ const KERNELS: Record<string, Cutter> = {
     rows: rows!,
     bytes: { 0: 8 * parts!, 1: 4, 2: 4, 3: 4, 4: 4 },
   })),
+  'matmul/activation_backward': flat([0, 1, 2]),
   'norm/layer_norm': rowwise([0, 3]),
   'norm/layer_norm_narrow': rowwise([0, 3]),
   'norm/layer_norm_backward': rowwise([0, 2, 3]),
