@@ -240,7 +240,9 @@ export class Device {
   ): void {
     const pipeline: Pipeline = this.pipelines.get(kernel, call.values, call.unroll);
     const limit = this.bindingLimit;
-    for (const { bindings, params, workgroups } of this.bindsWhole(call.bindings) ? [call] : inParts(kernel, call, limit)) {
+    for (const { bindings, params, workgroups } of this.bindsWhole(call.bindings)
+      ? [call]
+      : inParts(kernel, call, limit)) {
       const uniform = params ? [{ uniform: this.uniform(params) }] : [];
       this.run({
         kind: 'dispatch',

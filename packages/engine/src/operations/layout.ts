@@ -27,7 +27,13 @@ export function stridesOf(shape: Shape): number[] {
 }
 
 /** Copies a block of elements from where it lies in one tensor to its place in another. */
-export function copyBlock(source: Tensor, from: Placement, target: Tensor, to: Placement, block: Shape): void {
+export function copyBlock(
+  source: Tensor,
+  from: Placement,
+  target: Tensor,
+  to: Placement,
+  block: Shape,
+): void {
   const walk = mergedAxes(block, [from.strides, to.strides]);
   const bindings = [source.storage, target.storage];
   // What is copied in parts goes element by element: parts begin anywhere.
