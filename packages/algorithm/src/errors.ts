@@ -15,3 +15,15 @@ export function requireInteger(
     maximum === Number.MAX_SAFE_INTEGER ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
   throw new AlgorithmError(`${name} must be an integer ${range}, got ${value}`);
 }
+
+/** Throws an AlgorithmError naming `name` unless `value` is a finite number of at least `minimum` and at most `maximum`. */
+export function requireNumber(
+  name: string,
+  value: number,
+  minimum: number,
+  maximum: number = Infinity,
+): void {
+  if (Number.isFinite(value) && value >= minimum && value <= maximum) return;
+  const range = maximum === Infinity ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
+  throw new AlgorithmError(`${name} must be a number ${range}, got ${value}`);
+}

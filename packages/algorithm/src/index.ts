@@ -1,3 +1,4 @@
+export { ActiveStages, type TrieNode } from './active-stages.ts';
 export {
   type CanonicalValue,
   canonicalJson,
@@ -26,13 +27,48 @@ export {
 export { type PartitionOptions, type Placement, place, placer, recordKey } from './partition.ts';
 export { keyFromName, keyFromSeed, type PhiloxKey, PhiloxStream, philox } from './philox.ts';
 export {
+  interpolate,
+  type Plan,
+  PlanError,
+  type PlanLimits,
+  type PlanOptions,
+  plan,
+  type Shape,
+  type StageCosts,
+  stageSecondsOf,
+} from './plan.ts';
+export {
   averageEditDistance,
+  LOOKAHEAD,
   SequenceError,
   type SequenceOptions,
   type SequenceStrategy,
   score,
   selectSequences,
   sequenceStrategies,
+  uniformPrior,
 } from './sequences/index.ts';
-export { type SimulationOptions, simulateDeletionRate, simulateRetention } from './simulate.ts';
-export { deletionRate, harmonic, retention, storageBytes } from './theory.ts';
+export {
+  type SimulationOptions,
+  simulateDeletionRate,
+  simulateDiversity,
+  simulateRetention,
+  simulateRetrainings,
+} from './simulate.ts';
+export {
+  type RepairOptions,
+  type RepairOutcome,
+  type RepairPolicy,
+  simulateRepair,
+} from './simulate-repair.ts';
+export type { Summary } from './summary.ts';
+export {
+  deletionRate,
+  deletionTime,
+  expectedRetrainings,
+  greatestEditDistance,
+  harmonic,
+  randomEditDistance,
+  retention,
+  storageBytes,
+} from './theory.ts';

@@ -1,8 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import { AlgorithmError } from './errors.ts';
-import { selectSequences, survivingDepth } from './index.ts';
-import { simulateDeletionRate, simulateRetention } from './simulate.ts';
-import { deletionRate, retention } from './theory.ts';
+import { ActiveStages, keyFromSeed, PhiloxStream, selectSequences, survivingDepth } from './index.ts';
+import {
+  simulateDeletionRate,
+  simulateDiversity,
+  simulateRetention,
+  simulateRetrainings,
+} from './simulate.ts';
+import {
+  deletionRate,
+  expectedRetrainings,
+  greatestEditDistance,
+  randomEditDistance,
+  retention,
+} from './theory.ts';
 
 describe('simulateDeletionRate', () => {
   const rate = (budget: number, more: { trials?: number; seed?: number; prior?: number[] } = {}) =>
@@ -40,6 +51,28 @@ describe('simulateDeletionRate', () => {
     expect(Math.abs(std / Math.sqrt(30) - 1)).toBeLessThan(0.04);
     const once = { shards: 1, slices: 1, budget: 1, strategy: 'cyclic', trials: 3, seed: 3 };
     expect(simulateDeletionRate(once)).toEqual({ mean: 1, std: 0, trials: 3 });
+  });
+
+  it('gives S3T at least 1.55 times what SISA has', () => {
+    expect(rate(4).mean / rate(1).mean).toBeGreaterThan(1.55);
+  });
+
+  it('counts what the stages themselves say, deletion by deletion', () => {
+    for (const strategy of ['cyclic', 'bms', 'conditional', 'random']) {
+      const options = { shards: 3, slices: 4, budget: 3, strategy, trials: 400, seed: 2 };
+      const sequences = selectSequences(strategy, options);
+      let sum = 0;
+      for (let trial = 0; trial < options.trials; trial++) {
+        const random = new PhiloxStream(keyFromSeed(2), [trial, 1]);
+        const stages = new ActiveStages(3, sequences);
+        while (stages.exhausted < 3) {
+          const cell = random.below(12);
+          stages.erase(Math.floor(cell / 4), cell % 4);
+          sum++;
+        }
+      }
+      expect(simulateDeletionRate(options).mean).toBeCloseTo(sum / options.trials, 9);
+    }
   });
 
   it('follows a prior', () => {
@@ -117,5 +150,38 @@ describe('simulateRetention', () => {
     expect(simulateRetention({ ...options, depth: 3, deletions: 0 }).probability).toBe(1);
     expect(simulateRetention({ ...options, depth: 3, deletions: 1 }).probability).toBe(0);
     expect(() => simulateRetention({ ...options, depth: 4, deletions: 0 })).toThrow(AlgorithmError);
+  });
+});
+
+describe('simulateRetrainings', () => {
+  it.each([0, 30, 1000])(
+    'comes as close to expectedRetrainings as chance lets it: %i deletions',
+    (deletions) => {
+      for (const budget of [1, 4]) {
+        const options = { shards: 5, slices: 4, budget, deletions };
+        const { mean, std, trials } = simulateRetrainings({
+          ...options,
+          strategy: 'cyclic',
+          trials: 2000,
+          seed: 1,
+        });
+        expect(Math.abs(mean - expectedRetrainings(options))).toBeLessThanOrEqual(
+          (4 * std) / Math.sqrt(trials) + 1e-9,
+        );
+      }
+    },
+  );
+});
+
+describe('simulateDiversity', () => {
+  const diversity = (strategy: string, budget = 4) =>
+    simulateDiversity({ slices: 4, budget, strategy, trials: 500, seed: 1 });
+
+  it('finds the bound of Lemma 3 where it is reached, and less where sequences are drawn', () => {
+    for (const strategy of ['cyclic', 'bms'])
+      expect(diversity(strategy)).toEqual({ mean: 4, std: 0, trials: 500 });
+    const { mean, std } = diversity('random');
+    expect(Math.abs(mean - randomEditDistance(4))).toBeLessThan((4 * std) / Math.sqrt(500));
+    expect(mean).toBeLessThan(greatestEditDistance({ slices: 4, budget: 4 }));
   });
 });

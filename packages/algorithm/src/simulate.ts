@@ -1,10 +1,13 @@
+import { deletion } from './deletion.ts';
 import { AlgorithmError, requireInteger } from './errors.ts';
 import { keyFromSeed, PhiloxStream } from './philox.ts';
-import { selectSequences } from './sequences/index.ts';
+import { averageEditDistance, selectSequences } from './sequences/index.ts';
+import { type Summary, summary } from './summary.ts';
 
 /** Words of the stream that keep the uses of one seed apart; the other word is the trial. */
 const DELETION_RATE = 1;
 const RETENTION = 2;
+const RETRAININGS = 5;
 
 export interface SimulationOptions {
   /** L: slices of a shard. */
@@ -32,28 +35,50 @@ export interface SimulationOptions {
  * @throws AlgorithmError for options out of range or a first slice with prior 0 (the shard would never be exhausted); SequenceError as
  *   selectSequences does.
  */
-export function simulateDeletionRate(o: SimulationOptions & { shards: number }): {
-  mean: number;
-  std: number;
-  trials: number;
-} {
-  const { shards, slices, trials } = o;
+export function simulateDeletionRate(o: SimulationOptions & { shards: number }): Summary {
+  const { shards, trials } = o;
   requireInteger('shards', shards, 1);
   requireInteger('trials', trials, 1, 2 ** 32);
+  const exhaustion = collector(o);
   const key = keyFromSeed(o.seed);
+  return summary(trials, (trial) => exhaustion(new PhiloxStream(key, [trial, DELETION_RATE])));
+}
+
+/**
+ * How often a system without repair is retrained as a whole during `deletions` random deletions, measured: what expectedRetrainings
+ * expects. Deletions are as in simulateDeletionRate; an exhausted system is whole again before the next one.
+ *
+ * @returns mean and sample standard deviation over the trials, in retrainings
+ * @throws as simulateDeletionRate
+ */
+export function simulateRetrainings(o: SimulationOptions & { shards: number; deletions: number }): Summary {
+  requireInteger('shards', o.shards, 1);
+  requireInteger('deletions', o.deletions, 0);
+  requireInteger('trials', o.trials, 1, 2 ** 32);
+  const exhaustion = collector(o);
+  const key = keyFromSeed(o.seed);
+  return summary(o.trials, (trial) => {
+    const random = new PhiloxStream(key, [trial, RETRAININGS]);
+    let retrainings = 0;
+    for (let spent = exhaustion(random); spent <= o.deletions; spent += exhaustion(random)) retrainings++;
+    return retrainings;
+  });
+}
+
+/** Makes a function that deletes at random until no shard has a stage left, and says how many deletions that took. */
+function collector(o: SimulationOptions & { shards: number }): (random: PhiloxStream) => number {
+  const { shards, slices } = o;
   const firsts = new Set(selectSequences(o.strategy, o).map((sequence) => sequence[0]!));
   for (const slice of firsts) {
     if (o.prior?.[slice] === 0) throw new AlgorithmError(`slice ${slice} has prior 0: it is never hit`);
   }
-  const cells = shards * slices;
-  const open = new Uint8Array(cells);
+  const whole = Uint8Array.from({ length: shards * slices }, (_, cell) =>
+    firsts.has(cell % slices) ? 1 : 0,
+  );
+  const open = new Uint8Array(whole.length);
   const draw = deletion(shards, slices, o.prior);
-  // Counts are integers, so both sums are exact up to 2^53.
-  let sum = 0;
-  let squares = 0;
-  for (let trial = 0; trial < trials; trial++) {
-    for (let cell = 0; cell < cells; cell++) open[cell] = firsts.has(cell % slices) ? 1 : 0;
-    const random = new PhiloxStream(key, [trial, DELETION_RATE]);
+  return (random) => {
+    open.set(whole);
     let left = shards * firsts.size;
     let deletions = 0;
     while (left > 0) {
@@ -62,11 +87,8 @@ export function simulateDeletionRate(o: SimulationOptions & { shards: number }):
       left -= open[cell]!;
       open[cell] = 0;
     }
-    sum += deletions;
-    squares += deletions * deletions;
-  }
-  const variance = trials > 1 ? (squares - (sum * sum) / trials) / (trials - 1) : 0;
-  return { mean: sum / trials, std: Math.sqrt(Math.max(0, variance)), trials };
+    return deletions;
+  };
 }
 
 /**
@@ -101,29 +123,18 @@ export function simulateRetention(o: SimulationOptions & { depth: number; deleti
   return { probability, error: Math.sqrt((probability * (1 - probability)) / trials), trials };
 }
 
-/** Draws what one deletion hits, as the cell `shard * slices + slice`. */
-function deletion(
-  shards: number,
-  slices: number,
-  prior: readonly number[] | undefined,
-): (random: PhiloxStream) => number {
-  if (prior === undefined) {
-    const cells = shards * slices;
-    return (random) => random.below(cells);
-  }
-  // A float is below 1, so from the last slice that can be hit on, 1 is a bound that rounding cannot spoil.
-  const last = prior.findLastIndex((probability) => probability > 0);
-  const upTo = new Float64Array(slices).fill(1);
-  let sum = 0;
-  for (let slice = 0; slice < last; slice++) {
-    sum += prior[slice]!;
-    upTo[slice] = sum;
-  }
-  return (random) => {
-    const shard = random.below(shards);
-    const target = random.float();
-    let slice = 0;
-    while (upTo[slice]! <= target) slice++;
-    return shard * slices + slice;
-  };
+/**
+ * The average edit distance of the sequences a strategy picks, over as many seeds as trials (from `seed` on): what Lemma 3
+ * (greatestEditDistance) bounds, and randomEditDistance expects of uniformly random ones. Strategies that do not draw pick the same each
+ * time.
+ *
+ * @returns mean and sample standard deviation over the trials, in positions
+ * @throws AlgorithmError for options out of range; SequenceError as selectSequences does.
+ */
+export function simulateDiversity(o: SimulationOptions): Summary {
+  requireInteger('trials', o.trials, 1, 2 ** 32);
+  requireInteger('seed', o.seed, 0, Number.MAX_SAFE_INTEGER - o.trials);
+  return summary(o.trials, (trial) =>
+    averageEditDistance(selectSequences(o.strategy, { ...o, seed: o.seed + trial })),
+  );
 }

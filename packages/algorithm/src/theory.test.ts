@@ -1,6 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { AlgorithmError } from './errors.ts';
-import { deletionRate, harmonic, retention, storageBytes } from './theory.ts';
+import { averageEditDistance, selectSequences } from './index.ts';
+import {
+  deletionRate,
+  deletionTime,
+  expectedRetrainings,
+  greatestEditDistance,
+  harmonic,
+  randomEditDistance,
+  retention,
+  storageBytes,
+} from './theory.ts';
 
 describe('harmonic', () => {
   it('sums the reciprocals', () => {
@@ -47,6 +57,65 @@ describe('retention', () => {
   it('keeps small probabilities', () => {
     const value = retention({ slices: 2, budget: 2, depth: 1, deletions: 100 });
     expect(value / 2 ** -99).toBeCloseTo(1, 12);
+  });
+});
+
+describe('greatestEditDistance', () => {
+  it('is Lemma 3: L up to B = L, which cyclic rotation reaches, and with every further round', () => {
+    for (let slices = 2; slices <= 5; slices++) {
+      for (let budget = 2; budget <= slices; budget++)
+        expect(greatestEditDistance({ slices, budget })).toBe(slices);
+      for (const budget of [2 * slices, slices * (slices - 1)]) {
+        if (slices < 4) continue;
+        const cyclic = averageEditDistance(selectSequences('cyclic', { slices, budget }));
+        expect(cyclic).toBeCloseTo(greatestEditDistance({ slices, budget }), 12);
+      }
+    }
+  });
+
+  it('bounds every choice of sequences, and is what all orders have', () => {
+    for (let budget = 1; budget <= 24; budget++) {
+      const random = averageEditDistance(selectSequences('random', { slices: 4, budget }));
+      expect(random).toBeLessThanOrEqual(greatestEditDistance({ slices: 4, budget }) + 1e-12);
+    }
+    const all = averageEditDistance(selectSequences('all', { slices: 4, budget: 24 }));
+    expect(all).toBeCloseTo(greatestEditDistance({ slices: 4, budget: 24 }), 12);
+    // All orders are as far apart as two distinct random ones.
+    expect(all).toBeCloseTo(randomEditDistance(4), 12);
+    expect([randomEditDistance(1), greatestEditDistance({ slices: 9, budget: 1 })]).toEqual([0, 0]);
+  });
+});
+
+describe('expectedRetrainings', () => {
+  it('is one per deletion where there is one slice, and none before there were enough deletions', () => {
+    expect(expectedRetrainings({ shards: 1, slices: 1, budget: 1, deletions: 9 })).toBe(9);
+    expect(expectedRetrainings({ shards: 2, slices: 3, budget: 2, deletions: 3 })).toBe(0);
+    // The chance that four deletions hit four given cells of six.
+    expect(expectedRetrainings({ shards: 2, slices: 3, budget: 2, deletions: 4 })).toBeCloseTo(
+      24 / 6 ** 4,
+      12,
+    );
+  });
+
+  it('is about R / delta in the long run', () => {
+    const shape = { shards: 5, slices: 4, budget: 4 };
+    const many = expectedRetrainings({ ...shape, deletions: 40_000 });
+    expect(Math.abs(many - (40_000 / deletionRate(shape) - 0.5))).toBeLessThan(0.1);
+  });
+});
+
+describe('deletionTime', () => {
+  it('is retrainings and deactivations, less for S3T than for SISA than for retraining each time', () => {
+    const seconds = { deletions: 1000, retrainSeconds: 600, deactivateSeconds: 0.05 };
+    const time = (budget: number) => deletionTime({ shards: 5, slices: 4, budget, ...seconds });
+    const retrainings = expectedRetrainings({ shards: 5, slices: 4, budget: 4, deletions: 1000 });
+    expect(time(4)).toBeCloseTo(retrainings * 600 + 50, 6);
+    // delta 72.0 against 45.7: 1.58 times.
+    expect(time(1) / time(4)).toBeGreaterThan(1.55);
+    expect((1000 * 600) / time(4)).toBeGreaterThan(70);
+    expect(() => deletionTime({ shards: 5, slices: 4, budget: 4, ...seconds, retrainSeconds: -1 })).toThrow(
+      AlgorithmError,
+    );
   });
 });
 

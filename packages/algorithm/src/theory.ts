@@ -1,5 +1,5 @@
-import { fallingFactorial } from './combinatorics.ts';
-import { requireInteger } from './errors.ts';
+import { factorial, fallingFactorial } from './combinatorics.ts';
+import { requireInteger, requireNumber } from './errors.ts';
 
 /** The harmonic number H_n = 1 + 1/2 + ... + 1/n; H_0 = 0. `n` is an integer of at least 0, else an AlgorithmError. Takes n steps. */
 export function harmonic(n: number): number {
@@ -44,6 +44,96 @@ export function retention(o: { slices: number; budget: number; depth: number; de
   const one = (1 - o.depth / o.slices) ** o.deletions;
   // 1 - (1 - one)^prefixes, without losing the small probabilities to rounding.
   return -Math.expm1(prefixes * Math.log1p(-one));
+}
+
+/**
+ * Lemma 3: the greatest average edit distance that B sequences of L slices can have. For B <= L it is L (no slice stands twice at a
+ * position), which cyclic rotation reaches for every such B, and bipartite matching at B = L. Beyond, at every position some slices stand
+ * more than once, at best each floor(B/L) or ceil(B/L) times: of the B(B-1)/2 pairs, as few as possible are alike there. One sequence has no
+ * pair: 0.
+ *
+ * @throws AlgorithmError unless both are integers of at least 1.
+ */
+export function greatestEditDistance(o: { slices: number; budget: number }): number {
+  const { slices, budget } = o;
+  requireInteger('slices', slices, 1);
+  requireInteger('budget', budget, 1);
+  if (budget === 1) return 0;
+  const pairs = (n: number): number => (n * (n - 1)) / 2;
+  const often = Math.floor(budget / slices);
+  const more = budget % slices;
+  const alike = more * pairs(often + 1) + (slices - more) * pairs(often);
+  return slices * (1 - alike / pairs(budget));
+}
+
+/**
+ * The expected edit distance of distinct orders drawn uniformly: two independent ones agree in 1 position on average, so they differ in
+ * L - 1, and the one case in L! where they are the same order (distance 0) is left out: `(L - 1) / (1 - 1/L!)`. The same for every
+ * budget of at least 2; where there is but one order, 0.
+ *
+ * @throws AlgorithmError unless slices is an integer of at least 1.
+ */
+export function randomEditDistance(slices: number): number {
+  requireInteger('slices', slices, 1);
+  return slices === 1 ? 0 : (slices - 1) / (1 - 1 / factorial(slices));
+}
+
+/**
+ * How often a system without repair is expected to be retrained as a whole during `deletions` = R uniformly random record deletions:
+ * the number of times that it is exhausted (Lemma 1), starting whole and being whole again at once. Exact; for many deletions it is
+ * R/delta, less about half a retraining.
+ *
+ * The deletions until exhaustion are a coupon collector's: with j of the m B' first slices left, the next deletion hits one of them
+ * with probability j / (m L). So the chain of j is followed, R times m B' steps.
+ *
+ * @throws AlgorithmError unless shards, slices and budget are integers of at least 1, deletions one of at least 0.
+ */
+export function expectedRetrainings(o: {
+  shards: number;
+  slices: number;
+  budget: number;
+  deletions: number;
+}): number {
+  const { shards, slices, budget, deletions } = o;
+  requireInteger('shards', shards, 1);
+  requireInteger('slices', slices, 1);
+  requireInteger('budget', budget, 1);
+  requireInteger('deletions', deletions, 0);
+  const whole = shards * Math.min(budget, slices);
+  const cells = shards * slices;
+  // chance[j]: that j first slices are left.
+  const chance = new Float64Array(whole + 1);
+  chance[whole] = 1;
+  let expected = 0;
+  for (let deletion = 0; deletion < deletions; deletion++) {
+    const exhausted = chance[1]! / cells;
+    for (let left = 1; left <= whole; left++) {
+      const arriving = left < whole ? (chance[left + 1]! * (left + 1)) / cells : 0;
+      chance[left] = chance[left]! * (1 - left / cells) + arriving;
+    }
+    chance[whole]! += exhausted;
+    expected += exhausted;
+  }
+  return expected;
+}
+
+/**
+ * Expected seconds of unlearning work over R deletions without repair: full retrainings, times what one takes, plus R times what it takes
+ * to deactivate (the paper's cumulative deletion time; R/delta retrainings there, exactly {@link expectedRetrainings} here).
+ *
+ * @throws AlgorithmError as expectedRetrainings, and for seconds that are no finite numbers of at least 0.
+ */
+export function deletionTime(o: {
+  shards: number;
+  slices: number;
+  budget: number;
+  deletions: number;
+  retrainSeconds: number;
+  deactivateSeconds: number;
+}): number {
+  requireNumber('retrainSeconds', o.retrainSeconds, 0);
+  requireNumber('deactivateSeconds', o.deactivateSeconds, 0);
+  return expectedRetrainings(o) * o.retrainSeconds + o.deletions * o.deactivateSeconds;
 }
 
 /**

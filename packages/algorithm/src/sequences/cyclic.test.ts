@@ -56,6 +56,9 @@ describe('cyclic', () => {
     ]);
     expect(sequences.slice(12)).toEqual([[0, 1, 3, 2]]);
     expect(sequences).toHaveLength(13);
+    // The thirteen of the public code's example, which it lists sorted.
+    const example = '0123 0132 0231 0312 1023 1230 1302 2013 2130 2301 3012 3120 3201';
+    expect(sequences.map((sequence) => sequence.join('')).sort()).toEqual(example.split(' '));
   });
 
   it('repeats no slice at a position for budgets up to L: the edit distance is L', () => {

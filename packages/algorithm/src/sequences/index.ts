@@ -1,4 +1,10 @@
 export { averageEditDistance, score } from './measure.ts';
 export { sequenceStrategies } from './registry.ts';
 export { selectSequences } from './select.ts';
-export { SequenceError, type SequenceOptions, type SequenceStrategy } from './strategy.ts';
+export {
+  LOOKAHEAD,
+  SequenceError,
+  type SequenceOptions,
+  type SequenceStrategy,
+  uniformPrior,
+} from './strategy.ts';

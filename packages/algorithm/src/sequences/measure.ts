@@ -9,15 +9,25 @@ import { AlgorithmError, requireInteger } from '../errors.ts';
 export function score(sequence: readonly number[], prior: readonly number[], lookahead: number): number {
   requireInteger('lookahead', lookahead, 1);
   let sum = 0;
+  for (let length = 1; length <= sequence.length; length++) {
+    sum += scoreTerm(sequence.slice(0, length), prior, lookahead);
+  }
+  return sum;
+}
+
+/**
+ * What the last position of a prefix adds to its {@link score}: `i (1 - sum_{j<=i} p_{o_j})^t` with i its length. The same for every
+ * order of the same slices, to the last bit.
+ */
+export function scoreTerm(prefix: readonly number[], prior: readonly number[], lookahead: number): number {
   let hit = 0;
-  for (const [position, slice] of sequence.entries()) {
+  for (const slice of prefix.toSorted((a, b) => a - b)) {
     const probability = prior[slice];
     if (probability === undefined) throw new AlgorithmError(`the prior has no slice ${slice}`);
     hit += probability;
-    // Rounding may push a whole prior's sum a little above 1.
-    sum += (position + 1) * power(Math.max(0, 1 - hit), lookahead);
   }
-  return sum;
+  // Rounding may push a whole prior's sum a little above 1.
+  return prefix.length * power(Math.max(0, 1 - hit), lookahead);
 }
 
 /** By squaring: Math.pow may round differently in another runtime, and scores decide which sequences are chosen. */

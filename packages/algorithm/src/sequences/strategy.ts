@@ -5,12 +5,22 @@ export interface SequenceOptions {
   slices: number;
   /** B: sequences per shard, from 1 to L!. */
   budget: number;
-  /** Probability that a deletion hits each slice: `slices` values of at least 0 that sum to 1. */
+  /** Probability that a deletion hits each slice: `slices` values of at least 0 that sum to 1. Default: all alike. */
   prior?: readonly number[];
-  /** t of Eq. 24: how many deletions the score looks ahead. At least 1. */
+  /** t of Eq. 24: how many deletions the score looks ahead. At least 1. Default: {@link LOOKAHEAD}. */
   lookahead?: number;
-  /** For strategies that draw: a safe integer of at least 0. */
+  /** For strategies that draw: a safe integer of at least 0. Default: 1. */
   seed?: number;
+}
+
+/** t of Eq. 24 in the paper's public code. */
+export const LOOKAHEAD = 100;
+
+export const DEFAULT_SEED = 1;
+
+/** Every slice alike. */
+export function uniformPrior(slices: number): number[] {
+  return Array.from({ length: slices }, () => 1 / slices);
 }
 
 /**
