@@ -27,6 +27,35 @@ export function integer(
   };
 }
 
+/** Makes a parser of numbers for an option. */
+export function number(minimum: number, maximum: number = Infinity): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === '' ? Number.NaN : Number(text);
+    if (Number.isFinite(value) && value >= minimum && value <= maximum) return value;
+    const range = maximum === Infinity ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
+    throw new InvalidArgumentError(`It must be a number ${range}.`);
+  };
+}
+
+const UNITS: Record<string, number> = {
+  '': 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/** Parses `4096`, `2GB`, `1.5 GiB`: bytes. */
+export function byteCount(text: string): number {
+  const [, size, unit] = /^\s*(\d+(?:\.\d+)?)\s*([kmgt]i?b)?\s*$/i.exec(text) ?? [];
+  if (size !== undefined) return Math.floor(Number(size) * UNITS[(unit ?? '').toLowerCase()]!);
+  throw new InvalidArgumentError('It must be a number of bytes, such as 4096, 2GB or 512MiB.');
+}
+
 /** Parses `0.5,0.25,0.25`. */
 export function numbers(text: string): number[] {
   const values = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));

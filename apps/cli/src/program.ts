@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addDoctor } from './commands/doctor.ts';
 import { addErase } from './commands/erase.ts';
 import { addEval } from './commands/eval.ts';
+import { addPlan } from './commands/plan.ts';
 import { addPredict } from './commands/predict.ts';
 import { addRepair } from './commands/repair.ts';
 import { addSequences } from './commands/sequences.ts';
@@ -24,6 +25,7 @@ const COMMANDS = [
   addServe,
   addSimulate,
   addSequences,
+  addPlan,
   addDoctor,
 ];
 

@@ -1,7 +1,7 @@
 import { deletion } from './deletion.ts';
 import { AlgorithmError, requireInteger } from './errors.ts';
 import { keyFromSeed, PhiloxStream } from './philox.ts';
-import { averageEditDistance, selectSequences } from './sequences/index.ts';
+import { averageEditDistance, selectSequences, sequenceStrategies } from './sequences/index.ts';
 import { type Summary, summary } from './summary.ts';
 
 /** Words of the stream that keep the uses of one seed apart; the other word is the trial. */
@@ -134,7 +134,8 @@ export function simulateRetention(o: SimulationOptions & { depth: number; deleti
 export function simulateDiversity(o: SimulationOptions): Summary {
   requireInteger('trials', o.trials, 1, 2 ** 32);
   requireInteger('seed', o.seed, 0, Number.MAX_SAFE_INTEGER - o.trials);
-  return summary(o.trials, (trial) =>
-    averageEditDistance(selectSequences(o.strategy, { ...o, seed: o.seed + trial })),
-  );
+  const distance = (trial: number): number =>
+    averageEditDistance(selectSequences(o.strategy, { ...o, seed: o.seed + trial }));
+  if (sequenceStrategies.get(o.strategy)?.draws !== false) return summary(o.trials, distance);
+  return { mean: distance(0), std: 0, trials: o.trials };
 }

@@ -1,11 +1,15 @@
-import { averageEditDistance, score, selectSequences, sequenceStrategies } from '@s3t/algorithm';
+import {
+  averageEditDistance,
+  LOOKAHEAD,
+  score,
+  selectSequences,
+  sequenceStrategies,
+  uniformPrior,
+} from '@s3t/algorithm';
 import type { Command } from 'commander';
 import { integer, JSON_OUTPUT, type JsonOption, numbers } from '../options.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { facts, table } from '../terminal/table.ts';
-
-/** How many deletions the score looks ahead, as in the paper's code. */
-const LOOKAHEAD = 100;
 
 interface Options extends JsonOption {
   slices: number;
@@ -34,7 +38,7 @@ export function addSequences(program: Command): void {
 function showSequences({ json, ...options }: Options): void {
   const { slices, strategy, lookahead } = options;
   const sequences = selectSequences(strategy, options);
-  const prior = options.prior ?? Array.from({ length: slices }, () => 1 / slices);
+  const prior = options.prior ?? uniformPrior(slices);
   const scores = sequences.map((sequence) => score(sequence, prior, lookahead));
   const total = scores.reduce((sum, value) => sum + value, 0) / scores.length;
   const editDistance = averageEditDistance(sequences);

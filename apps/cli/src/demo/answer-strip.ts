@@ -1,5 +1,5 @@
+import { element, text } from '../plot/svg.ts';
 import type { Erasure } from './erasing.ts';
-import { element, text } from './svg.ts';
 import type { Answered } from './traffic.ts';
 
 const LANE = 20;

@@ -1,10 +1,10 @@
 import type { Status } from '@s3t/unlearner';
+import { drawing, element, text } from '../plot/svg.ts';
 import { count, duration, percent, plural } from '../terminal/format.ts';
 import { answerStrip, stripHeight } from './answer-strip.ts';
 import type { Report } from './report.ts';
 import type { Service } from './service.ts';
 import { type CellKind, mapHeight, stageMap, swatch } from './stage-map.ts';
-import { drawing, element, text } from './svg.ts';
 
 /** The run at its three moments, and what happened in between. */
 export interface Story

@@ -1,6 +1,6 @@
 import type { Status } from '@s3t/unlearner';
+import { element, text } from '../plot/svg.ts';
 import { stageStates } from '../status-map.ts';
-import { element, text } from './svg.ts';
 
 /** How a stage is drawn: what it is to the service, and what became of it since the panel before. */
 export type CellKind = 'served' | 'active' | 'deactivated' | 'repairedServed' | 'repairedActive' | 'missing';

@@ -6,6 +6,9 @@ export interface Column {
   align?: 'left' | 'right';
 }
 
+/** A column of numbers. */
+export const right = (title: string): Column => ({ title, align: 'right' });
+
 /** Rows under a header line, columns aligned, two spaces apart, no spaces at the end of a line. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const widths = columns.map(({ title }, i) =>

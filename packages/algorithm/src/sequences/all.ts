@@ -7,6 +7,7 @@ const MOST_SLICES = 8;
 /** Every order of the slices (the paper's full budget), lexicographically. The budget must say so: it is L!. At most 8 slices. */
 export const all: SequenceStrategy = {
   name: 'all',
+  draws: false,
   select({ slices, budget }: SequenceOptions): number[][] {
     if (slices > MOST_SLICES) {
       throw new SequenceError(

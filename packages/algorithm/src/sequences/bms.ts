@@ -24,6 +24,7 @@ const GRID = 2 ** -40;
  */
 export const bms: SequenceStrategy = {
   name: 'bms',
+  draws: false,
   select({
     slices,
     budget,

@@ -15,6 +15,7 @@ const PATIENCE = 1000;
  */
 export const conditional: SequenceStrategy = {
   name: 'conditional',
+  draws: true,
   select({ slices, budget, prior = uniformPrior(slices), seed = DEFAULT_SEED }: SequenceOptions): number[][] {
     const stream = new PhiloxStream(keyFromSeed(seed), [0, CONDITIONAL]);
     let weights = prior.map((probability) => Math.max(0, 1 - probability));

@@ -9,6 +9,7 @@ import type { SequenceOptions, SequenceStrategy } from './strategy.ts';
  */
 export const cyclic: SequenceStrategy = {
   name: 'cyclic',
+  draws: false,
   select({ slices, budget }: SequenceOptions): number[][] {
     return Array.from({ length: budget }, (_, number) => sequence(number, slices));
   },

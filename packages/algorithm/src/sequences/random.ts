@@ -7,6 +7,7 @@ const RANDOM = 3;
 /** Orders drawn uniformly and independently; one that was drawn before is drawn again. A larger budget only adds sequences. */
 export const random: SequenceStrategy = {
   name: 'random',
+  draws: true,
   select({ slices, budget, seed = DEFAULT_SEED }: SequenceOptions): number[][] {
     const stream = new PhiloxStream(keyFromSeed(seed), [0, RANDOM]);
     const chosen = new Map<string, number[]>();

@@ -30,6 +30,8 @@ export function uniformPrior(slices: number): number[] {
  */
 export interface SequenceStrategy {
   name: string;
+  /** Whether its choice depends on the seed. */
+  draws: boolean;
   select(options: SequenceOptions): number[][];
 }
 

@@ -1,0 +1,221 @@
+import { PlanError, type PlanOptions, plan, type RepairPolicy } from '@s3t/algorithm';
+import type { Command } from 'commander';
+import { UsageError } from '../errors.ts';
+import { byteCount, integer, JSON_OUTPUT, type JsonOption, number, numbers } from '../options.ts';
+import { POLICIES, policies, policyName } from '../planner/policies.ts';
+import { alternativesOf, planChart, renderPlan } from '../planner/render.ts';
+import { PLOT, type PlotOption, writePlot } from '../plot/plot-file.ts';
+import { STRATEGIES } from '../simulate/options.ts';
+import { bytes, count, duration, plural } from '../terminal/format.ts';
+import { print, printJson } from '../terminal/print.ts';
+
+/** Of assets/vit-tiny with rank 16 on query and value and 10 labels; three passes took 9.5 ms a record on two cores (npm run demo). */
+const MEASURED = { layers: 8, layerBytes: 16_384, headBytes: 2_600, secondsPerRecord: [0.0095] };
+
+/** Shapes that are tried where none is asked for. */
+const SHARDS = [1, 2, 3, 5, 8, 12, 20];
+const SLICES = [2, 3, 4, 6, 8, 12, 16, 24, 32];
+const BUDGETS = [1, 2, 4, 8, 16, 32];
+
+/** More in one history cost time and tell nothing new. */
+const MOST_ERASURES = 20_000;
+
+interface Options extends JsonOption, PlotOption {
+  records: number;
+  erasuresPerDay: number;
+  storage: number;
+  trainHours: number;
+  prior?: number[];
+  shards?: number;
+  slices?: number;
+  budget?: number;
+  strategy?: string;
+  policy?: RepairPolicy[];
+  layers: number;
+  layerBytes: number;
+  headBytes: number;
+  stageSecondsPerRecord: number[];
+  accuracyByDepth?: number[];
+  recordsPerSlice: number;
+  maxLoad: number;
+  minAvailability: number;
+  maxLoss?: number;
+  days?: number;
+  trials: number;
+  seed: number;
+}
+
+/** `s3t plan`: shards, slices, budget, strategy and repair policy for a data set, an erasure rate, a storage and a time budget. */
+export function addPlan(program: Command): void {
+  program
+    .command('plan')
+    .description(
+      'shards, slices, budget, strategy and repair policy for data, an erasure rate and limits, by simulation',
+    )
+    .requiredOption('--records <n>', 'records to train on', integer(1))
+    .requiredOption('--erasures-per-day <x>', 'record erasures expected in a day', number(0))
+    .requiredOption('--storage <bytes>', 'for all stages, for example 2GB or 512MiB', byteCount)
+    .requiredOption('--train-hours <h>', 'for the first training', number(0))
+    .option('--prior <p0,p1,..>', 'probability that an erasure hits each slice; fixes the slices', numbers)
+    .option('--shards <m>', 'only this many shards', integer(1))
+    .option('--slices <L>', 'only this many slices', integer(1))
+    .option('--budget <B>', 'only this budget', integer(1))
+    .option('--strategy <name>', `only this one of ${STRATEGIES} (default: cyclic, with a prior bms too)`)
+    .option(
+      '--policy <list>',
+      'only these repair policies: at-once, batch:10, batch:24h, exhaustion',
+      policies,
+    )
+    .option('--layers <n>', 'layers of the base', integer(1), MEASURED.layers)
+    .option('--layer-bytes <bytes>', 'adapters of a layer', byteCount, MEASURED.layerBytes)
+    .option('--head-bytes <bytes>', 'head of a stage', byteCount, MEASURED.headBytes)
+    .option(
+      '--stage-seconds-per-record <s,..>',
+      'training seconds per record, all passes, of a stage that runs all layers; several: of stages at evenly spaced depths',
+      numbers,
+      MEASURED.secondsPerRecord,
+    )
+    .option(
+      '--accuracy-by-depth <a0,a1,..>',
+      'accuracy of the ensemble at evenly spaced depths, from none to all',
+      numbers,
+    )
+    .option('--records-per-slice <n>', 'records a slice should hold at least', integer(1), 50)
+    .option('--max-load <share>', 'of the time that may go into training', number(0, 1), 0.5)
+    .option(
+      '--min-availability <share>',
+      'of the time in which something must be served',
+      number(0, 1),
+      0.999,
+    )
+    .option(
+      '--max-loss <share>',
+      'of accuracy (default 0.01), or of depth without a curve (default 0.05)',
+      number(0, 1),
+    )
+    .option(
+      '--days <n>',
+      'days to simulate (default: 30, or what 20,000 erasures take, but a day)',
+      number(0.001),
+    )
+    .option('--trials <n>', 'simulated histories of each plan', integer(1, 1000), 2)
+    .option('--seed <n>', 'seed of the simulation', integer(0), 1)
+    .option(...PLOT)
+    .option(...JSON_OUTPUT)
+    .action(showPlan);
+}
+
+async function showPlan(options: Options): Promise<void> {
+  const request = requestOf(options);
+  const plans = planOrRefuse(request);
+  const [best] = plans;
+  const alternatives = alternativesOf(plans);
+  if (options.plot) await writePlot(options.plot, planChart(plans));
+  if (options.json) {
+    const named = [best!, ...alternatives].map((one) => ({
+      ...one,
+      policy: { ...one.policy, name: policyName(one.policy) },
+    }));
+    printJson({ plan: named[0], alternatives: named.slice(1), considered: plans.length, request });
+    return;
+  }
+  print(renderPlan(best!, alternatives, options.accuracyByDepth !== undefined, request.days));
+}
+
+function requestOf(o: Options): PlanOptions {
+  refuse(o);
+  const only = <T>(value: T | undefined, others: readonly T[]): readonly T[] =>
+    value === undefined ? others : [value];
+  return {
+    records: o.records,
+    erasuresPerDay: o.erasuresPerDay,
+    costs: {
+      layers: o.layers,
+      layerBytes: o.layerBytes,
+      headBytes: o.headBytes,
+      secondsPerRecord: o.stageSecondsPerRecord,
+    },
+    limits: {
+      storageBytes: o.storage,
+      trainSeconds: o.trainHours * 3600,
+      recordsPerSlice: o.recordsPerSlice,
+      trainingLoad: o.maxLoad,
+      availability: o.minAvailability,
+      loss: o.maxLoss ?? (o.accuracyByDepth ? 0.01 : 0.05),
+    },
+    choices: {
+      shards: only(o.shards, SHARDS),
+      slices: only(o.slices, SLICES),
+      budget: only(o.budget, BUDGETS),
+      strategy: only(o.strategy, o.prior ? ['bms', 'cyclic'] : ['cyclic']),
+      policy: o.policy ?? POLICIES,
+    },
+    prior: o.prior,
+    accuracyByDepth: o.accuracyByDepth,
+    days: o.days ?? Math.max(1, Math.min(30, MOST_ERASURES / o.erasuresPerDay)),
+    trials: o.trials,
+    seed: o.seed,
+  };
+}
+
+/** What goes together only in some ways; the rest is checked where it is used. */
+function refuse({ slices, budget, prior, layers, accuracyByDepth, stageSecondsPerRecord }: Options): void {
+  if (slices !== undefined && slices > layers) {
+    throw new UsageError(
+      `--slices: ${slices} is more than the ${layers} layers; the nearest valid value is ${layers}`,
+    );
+  }
+  if (prior && slices !== undefined && slices !== prior.length) {
+    throw new UsageError(
+      `--prior: it has ${prior.length} probabilities for ${slices} slices; give ${slices}`,
+    );
+  }
+  if (prior && prior.length > layers) {
+    throw new UsageError(
+      `--prior: ${prior.length} slices are more than the ${layers} layers; give at most ${layers}`,
+    );
+  }
+  const most = slices ?? prior?.length ?? Math.min(layers, Math.max(...SLICES));
+  if (budget !== undefined && budget > most) {
+    throw new UsageError(
+      `--budget: ${budget} is more than ${most} slices can use; the nearest valid value is ${most}`,
+    );
+  }
+  const negative = stageSecondsPerRecord.find((seconds) => seconds < 0);
+  if (negative !== undefined) {
+    throw new UsageError(`--stage-seconds-per-record: ${negative} is below 0; the nearest valid value is 0`);
+  }
+  if (!accuracyByDepth) return;
+  if (accuracyByDepth.length < 2) {
+    throw new UsageError(
+      '--accuracy-by-depth: it needs at least 2 values, the first where nothing is served',
+    );
+  }
+  const odd = accuracyByDepth.find((accuracy) => accuracy < 0 || accuracy > 1);
+  if (odd !== undefined) {
+    throw new UsageError(
+      `--accuracy-by-depth: ${odd} is no accuracy; the nearest valid value is ${odd < 0 ? 0 : 1}`,
+    );
+  }
+}
+
+/** Which option is too small, when nothing fits, and what would do. */
+function planOrRefuse(request: PlanOptions): ReturnType<typeof plan> {
+  try {
+    return plan(request);
+  } catch (error) {
+    if (!(error instanceof PlanError)) throw error;
+    const { shards, slices, budget } = error.nearest;
+    const wants = error.missing.map(({ name, value, limit }) => {
+      if (name === 'storage') return `--storage: ${bytes(limit)} is too little; ${bytes(value)} would do`;
+      if (name === 'training time') {
+        return `--train-hours: ${duration(limit)} is too little; ${duration(value)} (${(Math.ceil((value / 3600) * 1e4) / 1e4).toString()}) would do`;
+      }
+      const perSlice = Math.max(1, Math.floor(limit / (shards * slices)));
+      return `--records-per-slice: ${count(limit)} records fill no ${shards} x ${slices} slices so far; ${perSlice} would do`;
+    });
+    throw new UsageError(
+      `${wants.join('; ')} (${plural(shards, 'shard')}, ${plural(slices, 'slice')}, budget ${budget})`,
+    );
+  }
+}
