@@ -1,3 +1,4 @@
+import { estimatePrior } from '@s3t/algorithm';
 import { InvalidArgumentError } from 'commander';
 
 /** What every command takes. */
@@ -63,7 +64,17 @@ export function numbers(text: string): number[] {
   throw new InvalidArgumentError('It must be numbers separated by commas.');
 }
 
-/** Parses `0,2`: numbers of shards. */
+/** What a prior is written as, everywhere. */
+export const PRIOR: readonly [string, string, (text: string) => number[]] = [
+  '--prior <p0,p1,..>',
+  'probability that an erasure hits each slice, or counts:<n0,n1,..> to estimate it from how many did (default: all alike)',
+  (text) => {
+    const [, counts] = /^counts:(.*)$/.exec(text) ?? [];
+    return counts === undefined ? numbers(text) : estimatePrior(integers(counts));
+  },
+];
+
+/** Parses `0,2`: numbers of shards, for example. */
 export function integers(text: string): number[] {
   const parse = integer(0);
   return text.split(',').map((part) => parse(part.trim()));

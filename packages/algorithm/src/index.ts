@@ -37,6 +37,12 @@ export {
   type StageCosts,
   stageSecondsOf,
 } from './plan.ts';
+export { estimatePrior, type LikelihoodClass, reserveSlices } from './prior.ts';
+export {
+  type PlacedRecord,
+  type PriorAwareOptions,
+  priorAwarePlacer,
+} from './prior-aware-partition.ts';
 export {
   averageEditDistance,
   LOOKAHEAD,

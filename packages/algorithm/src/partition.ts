@@ -31,15 +31,28 @@ export function place(recordId: string, options: PartitionOptions): Placement {
 
 /** {@link place} for many records: checks the options and prepares the key once. */
 export function placer(options: PartitionOptions): (recordId: string) => Placement {
-  const { shards, slices, seed } = options;
-  requireInteger('shards', shards, 1, 2 ** 24);
-  requireInteger('slices', slices, 1, 2 ** 24);
-  requireInteger('seed', seed, 0);
-  const hash = preparedHmac(`s3t-place-1:${seed}`);
+  const { shards, slices } = options;
+  const draw = lots('s3t-place-1', options);
   return (recordId) => {
-    const digest = hash(recordId);
-    return { shard: modulo(digest.slice(0, 16), shards), slice: modulo(digest.slice(16, 32), slices) };
+    const [first, second] = draw(recordId);
+    return { shard: modulo(first, shards), slice: modulo(second, slices) };
   };
+}
+
+/** Checks the options, and makes the function that draws a text's two numbers, of 64 bits each, by a keyed hash. */
+export function lots(domain: string, options: PartitionOptions): (text: string) => [bigint, bigint] {
+  requireInteger('shards', options.shards, 1, 2 ** 24);
+  requireInteger('slices', options.slices, 1, 2 ** 24);
+  requireInteger('seed', options.seed, 0);
+  const hash = preparedHmac(`${domain}:${options.seed}`);
+  return (text) => {
+    const digest = hash(text);
+    return [BigInt(`0x${digest.slice(0, 16)}`), BigInt(`0x${digest.slice(16, 32)}`)];
+  };
+}
+
+export function modulo(lot: bigint, divisor: number): number {
+  return Number(lot % BigInt(divisor));
 }
 
 const keyOf = preparedHmac('s3t-record-key-1');
@@ -54,8 +67,4 @@ const keyOf = preparedHmac('s3t-record-key-1');
  */
 export function recordKey(recordId: string): string {
   return keyOf(recordId);
-}
-
-function modulo(hex: string, divisor: number): number {
-  return Number(BigInt(`0x${hex}`) % BigInt(divisor));
 }

@@ -57,7 +57,7 @@ describe('interpolate', () => {
 describe('plan', () => {
   it('sizes every shape that is possible', () => {
     const plans = plan(OPTIONS);
-    // 2 slices take budgets 1 and 2, 4 slices three, 16 slices have too few layers; 3 numbers of shards, 2 policies.
+    // 2 slices have budgets 1 and 2, 4 slices all three, 16 slices too few layers; 3 numbers of shards, 2 policies.
     expect(plans).toHaveLength((2 + 3) * 3 * 2);
     const found = plans.find(({ shards, slices, budget }) => shards === 5 && slices === 4 && budget === 2)!;
     // 40 stages of 2 layers and a head; 5 shards x 2 sequences x 200 records x (1 + 4 + 9 + 16) / 4 x 10 ms.
@@ -131,6 +131,10 @@ describe('plan', () => {
     }
     expect(() => plan({ ...OPTIONS, choices: { ...OPTIONS.choices, slices: [16] } })).toThrow(
       'at most the 8 layers',
+    );
+    const choices = { ...OPTIONS.choices, slices: [2], budget: [3] };
+    expect(() => plan({ ...OPTIONS, choices })).toThrow(
+      'more than the 2 orders of 2 slices; the nearest valid value is 2',
     );
     expect(() => plan({ ...OPTIONS, records: 0 })).toThrow(AlgorithmError);
     expect(() => withLimits({}, { accuracyByDepth: [1] })).toThrow('at least 2');

@@ -1,6 +1,6 @@
 import { trieOf } from './active-stages.ts';
 import { AlgorithmError, requireInteger, requireNumber } from './errors.ts';
-import { selectSequences } from './sequences/index.ts';
+import { SequenceError, selectSequences } from './sequences/index.ts';
 import { type RepairOutcome, type RepairPolicy, simulateRepair } from './simulate-repair.ts';
 import { deletionRate } from './theory.ts';
 
@@ -51,7 +51,7 @@ export interface PlanOptions {
   erasuresPerDay: number;
   costs: StageCosts;
   limits: PlanLimits;
-  /** What to choose among: every combination that is possible. */
+  /** What to choose among: every combination whose sequences there are. */
   choices: {
     shards: readonly number[];
     slices: readonly number[];
@@ -92,8 +92,8 @@ export interface Plan extends Shape {
  * others those that break no limit come first. Among these, fewer shards are better (every shard then has learnt from more records), then
  * less training. Those that break a limit follow by what they lose.
  *
- * @throws AlgorithmError for options out of range, or when no shape fits records, storage and time: it names the limit that is nearest to
- *   letting one in, and the value that would.
+ * @throws AlgorithmError for options out of range; SequenceError when no combination has sequences; PlanError when none fits records,
+ *   storage and time.
  */
 export function plan(o: PlanOptions): Plan[] {
   requireInteger('records', o.records, 1);
@@ -144,21 +144,25 @@ interface SizedShape {
 function shapesOf(o: PlanOptions): SizedShape[] {
   const { choices, prior, costs } = o;
   const sized: SizedShape[] = [];
+  let refusal: AlgorithmError | undefined;
   for (const slices of new Set(prior ? [prior.length] : choices.slices)) {
     if (slices > costs.layers) continue;
     for (const strategy of choices.strategy) {
       for (const budget of choices.budget) {
-        if (budget > slices) continue;
-        const sequences = selectSequences(strategy, { slices, budget, prior, seed: o.seed });
-        for (const shards of choices.shards)
-          sized.push(size(o, { shards, slices, budget, strategy }, sequences));
+        try {
+          const sequences = selectSequences(strategy, { slices, budget, prior, seed: o.seed });
+          for (const shards of choices.shards) {
+            sized.push(size(o, { shards, slices, budget, strategy }, sequences));
+          }
+        } catch (error) {
+          if (!(error instanceof SequenceError)) throw error;
+          refusal ??= error;
+        }
       }
     }
   }
   if (sized.length > 0) return sized;
-  throw new AlgorithmError(
-    `no shape is possible: slices must be at most the ${costs.layers} layers, and the budget at most the slices`,
-  );
+  throw refusal ?? new AlgorithmError(`slices must be at most the ${costs.layers} layers`);
 }
 
 function size({ records, costs, limits }: PlanOptions, shape: Shape, sequences: number[][]): SizedShape {

@@ -1,7 +1,7 @@
 import { PlanError, type PlanOptions, plan, type RepairPolicy } from '@s3t/algorithm';
 import type { Command } from 'commander';
 import { UsageError } from '../errors.ts';
-import { byteCount, integer, JSON_OUTPUT, type JsonOption, number, numbers } from '../options.ts';
+import { byteCount, integer, JSON_OUTPUT, type JsonOption, number, numbers, PRIOR } from '../options.ts';
 import { POLICIES, policies, policyName } from '../planner/policies.ts';
 import { alternativesOf, planChart, renderPlan } from '../planner/render.ts';
 import { PLOT, type PlotOption, writePlot } from '../plot/plot-file.ts';
@@ -56,7 +56,7 @@ export function addPlan(program: Command): void {
     .requiredOption('--erasures-per-day <x>', 'record erasures expected in a day', number(0))
     .requiredOption('--storage <bytes>', 'for all stages, for example 2GB or 512MiB', byteCount)
     .requiredOption('--train-hours <h>', 'for the first training', number(0))
-    .option('--prior <p0,p1,..>', 'probability that an erasure hits each slice; fixes the slices', numbers)
+    .option(PRIOR[0], `${PRIOR[1]}; fixes the slices`, PRIOR[2])
     .option('--shards <m>', 'only this many shards', integer(1))
     .option('--slices <L>', 'only this many slices', integer(1))
     .option('--budget <B>', 'only this budget', integer(1))
@@ -159,7 +159,7 @@ function requestOf(o: Options): PlanOptions {
 }
 
 /** What goes together only in some ways; the rest is checked where it is used. */
-function refuse({ slices, budget, prior, layers, accuracyByDepth, stageSecondsPerRecord }: Options): void {
+function refuse({ slices, prior, layers, accuracyByDepth, stageSecondsPerRecord }: Options): void {
   if (slices !== undefined && slices > layers) {
     throw new UsageError(
       `--slices: ${slices} is more than the ${layers} layers; the nearest valid value is ${layers}`,
@@ -173,12 +173,6 @@ function refuse({ slices, budget, prior, layers, accuracyByDepth, stageSecondsPe
   if (prior && prior.length > layers) {
     throw new UsageError(
       `--prior: ${prior.length} slices are more than the ${layers} layers; give at most ${layers}`,
-    );
-  }
-  const most = slices ?? prior?.length ?? Math.min(layers, Math.max(...SLICES));
-  if (budget !== undefined && budget > most) {
-    throw new UsageError(
-      `--budget: ${budget} is more than ${most} slices can use; the nearest valid value is ${most}`,
     );
   }
   const negative = stageSecondsPerRecord.find((seconds) => seconds < 0);

@@ -7,7 +7,7 @@ import {
   uniformPrior,
 } from '@s3t/algorithm';
 import type { Command } from 'commander';
-import { integer, JSON_OUTPUT, type JsonOption, numbers } from '../options.ts';
+import { integer, JSON_OUTPUT, type JsonOption, PRIOR } from '../options.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { facts, table } from '../terminal/table.ts';
 
@@ -28,7 +28,7 @@ export function addSequences(program: Command): void {
     .requiredOption('--slices <L>', 'slices of a shard', integer(1))
     .requiredOption('--budget <B>', 'sequences per shard', integer(1))
     .option('--strategy <name>', `${[...sequenceStrategies.keys()].join(', ')}`, 'cyclic')
-    .option('--prior <p0,p1,..>', 'probability that an erasure hits each slice (default: all alike)', numbers)
+    .option(...PRIOR)
     .option('--lookahead <t>', 'erasures the score looks ahead', integer(1), LOOKAHEAD)
     .option('--seed <n>', 'seed, for strategies that draw', integer(0), 1)
     .option(...JSON_OUTPUT)

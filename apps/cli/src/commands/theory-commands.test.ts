@@ -74,8 +74,8 @@ describe('refused in one line that names the option and what would do, exit code
     ],
     [`${PLAN} --slices 9`, '--slices: 9 is more than the 8 layers; the nearest valid value is 8'],
     [
-      `${PLAN} --slices 4 --budget 5`,
-      '--budget: 5 is more than 4 slices can use; the nearest valid value is 4',
+      `${PLAN} --slices 3 --budget 7`,
+      '--budget: budget 7 is more than the 6 orders of 3 slices; the nearest valid value is 6',
     ],
     [`${PLAN} --slices 4 --prior 0.5,0.5`, '--prior: it has 2 probabilities for 4 slices; give 4'],
     [`${PLAN} --prior 0.5,0.6`, '--prior: prior must sum to 1'],
@@ -171,6 +171,17 @@ test.each(['cyclic', 'bms', 'conditional', 'random'])('sequences: %s', async (st
   expect(result.sequences).toHaveLength(3);
   expect(result.sequences.every((order) => order.toSorted().join('') === '01234')).toBe(true);
   expect(await json(line)).toEqual(result);
+});
+
+test('a prior is estimated from counts, too', async () => {
+  const options = 'sequences --slices 3 --budget 3 --strategy bms --lookahead 2';
+  const { score } = await json<{ score: number }>(`${options} --prior counts:7,0,1`);
+  expect(score).toBe(
+    (await json<{ score: number }>(`${options} --prior ${[7.5, 0.5, 1.5].map((n) => n / 9.5)}`)).score,
+  );
+  expect((await s3t(`${options} --prior counts:7,x,1`)).stderr).toContain(
+    'It must be an integer of at least 0.',
+  );
 });
 
 describe('plan', () => {

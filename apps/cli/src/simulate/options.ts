@@ -1,6 +1,6 @@
 import { sequenceStrategies } from '@s3t/algorithm';
 import { type Command, Option } from 'commander';
-import { integer, JSON_OUTPUT, type JsonOption, numbers } from '../options.ts';
+import { integer, JSON_OUTPUT, type JsonOption, PRIOR } from '../options.ts';
 import { PLOT, type PlotOption } from '../plot/plot-file.ts';
 
 /** What every simulation takes. */
@@ -28,7 +28,7 @@ export function addSimulation(
     .option('--slices <L>', 'slices of a shard', integer(1), 4)
     .option('--budget <B>', 'sequences per shard', integer(1), 4)
     .option('--strategy <name>', `how sequences are chosen: ${STRATEGIES}`, 'cyclic')
-    .option('--prior <p0,p1,..>', 'probability that an erasure hits each slice (default: all alike)', numbers)
+    .option(...PRIOR)
     .option('--trials <n>', 'simulated runs', integer(1, 2 ** 32), 10_000)
     .option('--seed <n>', 'seed of the simulation', integer(0), 1)
     .option(...PLOT)
