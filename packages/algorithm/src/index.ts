@@ -70,6 +70,7 @@ export {
 export type { Summary } from './summary.ts';
 export {
   deletionRate,
+  deletionRateUnderPrior,
   deletionTime,
   expectedRetrainings,
   greatestEditDistance,

@@ -109,6 +109,10 @@ describe('plan', () => {
     const choices = { ...OPTIONS.choices, strategy: ['bms', 'cyclic'] };
     const plans = withLimits({}, { prior, choices });
     expect(plans.every(({ slices }) => slices === 4)).toBe(true);
+    // One sequence in one shard: a wait for its first slice, 0 for cyclic rotation.
+    const single = plans.filter(({ shards, budget }) => shards === 1 && budget === 1);
+    expect(single.find(({ strategy }) => strategy === 'cyclic')!.deletionRate).toBeCloseTo(1 / 0.7, 6);
+    expect(single.find(({ strategy }) => strategy === 'bms')!.deletionRate).toBeCloseTo(10, 6);
     const depth = (strategy: string) =>
       plans.find(
         (one) =>

@@ -2,7 +2,7 @@ import { trieOf } from './active-stages.ts';
 import { AlgorithmError, requireInteger, requireNumber } from './errors.ts';
 import { SequenceError, selectSequences } from './sequences/index.ts';
 import { type RepairOutcome, type RepairPolicy, simulateRepair } from './simulate-repair.ts';
-import { deletionRate } from './theory.ts';
+import { deletionRate, deletionRateUnderPrior } from './theory.ts';
 
 /** The shape of a run. */
 export interface Shape {
@@ -77,7 +77,7 @@ export interface Plan extends Shape {
   storageBytes: number;
   /** Of the first training. */
   trainSeconds: number;
-  /** Lemma 1: erasures until nothing is served, without repair. */
+  /** Lemma 1 (under the prior, where there is one): erasures until nothing is served, without repair. Infinite when that cannot happen. */
   deletionRate: number;
   /** With repair. */
   expected: RepairOutcome;
@@ -237,7 +237,13 @@ function evaluate(o: PlanOptions, sized: SizedShape, policy: RepairPolicy): Plan
     stages,
     storageBytes,
     trainSeconds,
-    deletionRate: deletionRate(shape),
+    deletionRate: o.prior
+      ? deletionRateUnderPrior({
+          shards: shape.shards,
+          prior: o.prior,
+          firsts: sequences.map(([first]) => first!),
+        })
+      : deletionRate(shape),
     expected,
     loss,
     breaks,

@@ -40,7 +40,7 @@ describe('simulateRepair', () => {
   });
 
   it.each([1, 2, 4])(
-    'budget %i, on exhaustion, free of charge: repairs after the deletions of Lemma 1 within 2 %%',
+    'budget %i, on exhaustion, free of charge: repairs after the deletions that Lemma 1 expects',
     (budget) => {
       const { erasuresPerRepair, repairs, stagesTrained } = repair({
         sequences: selectSequences('cyclic', { slices: 4, budget }),

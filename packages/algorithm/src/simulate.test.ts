@@ -9,6 +9,7 @@ import {
 } from './simulate.ts';
 import {
   deletionRate,
+  deletionRateUnderPrior,
   expectedRetrainings,
   greatestEditDistance,
   randomEditDistance,
@@ -91,6 +92,9 @@ describe('simulateDeletionRate', () => {
     expect(Math.abs(mean([0.5, 0.5, 0, 0]) / 2 - 1)).toBeLessThan(0.03);
     const uniform = rate(4, { prior: [0.25, 0.25, 0.25, 0.25] }).mean;
     expect(Math.abs(uniform / deletionRate({ shards: 5, slices: 4, budget: 4 }) - 1)).toBeLessThan(0.02);
+    const steep = [0.6, 0.2, 0.15, 0.05];
+    const theory = deletionRateUnderPrior({ shards: 5, prior: steep, firsts: [0, 1, 2, 3] });
+    expect(Math.abs(rate(4, { prior: steep }).mean / theory - 1)).toBeLessThan(0.02);
     expect(() => rate(1, { prior: [0, 0.5, 0.5, 0] })).toThrow('slice 0 has prior 0');
   });
 

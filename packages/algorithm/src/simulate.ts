@@ -108,7 +108,11 @@ export function simulateRetention(o: SimulationOptions & { depth: number; deleti
   requireInteger('deletions', o.deletions, 0);
   requireInteger('trials', trials, 1, 2 ** 32);
   const key = keyFromSeed(o.seed);
-  const prefixes = selectSequences(o.strategy, o).map((sequence) => sequence.slice(0, depth));
+  const ends = selectSequences(o.strategy, o).map((sequence) =>
+    sequence.slice(0, depth).sort((a, b) => a - b),
+  );
+  // What survives depends on the slices of a prefix alone: many sequences, few sets.
+  const prefixes = [...new Map(ends.map((prefix) => [String(prefix), prefix])).values()];
   if (depth > slices) throw new AlgorithmError(`depth ${depth} is more than the ${slices} slices`);
   const hit = new Uint8Array(slices);
   const draw = deletion(1, slices, o.prior);

@@ -3,6 +3,7 @@ import { AlgorithmError } from './errors.ts';
 import { averageEditDistance, selectSequences } from './index.ts';
 import {
   deletionRate,
+  deletionRateUnderPrior,
   deletionTime,
   expectedRetrainings,
   greatestEditDistance,
@@ -36,6 +37,30 @@ describe('deletionRate', () => {
   it('is one shard, one slice, one deletion', () => {
     expect(deletionRate({ shards: 1, slices: 1, budget: 1 })).toBe(1);
     expect(() => deletionRate({ shards: 0, slices: 1, budget: 1 })).toThrow('shards');
+  });
+});
+
+describe('deletionRateUnderPrior', () => {
+  it('is Lemma 1 where all slices are alike', () => {
+    for (const [shards, slices, budget] of [
+      [1, 1, 1],
+      [5, 4, 2],
+      [20, 32, 32],
+    ] as const) {
+      const firsts = selectSequences('cyclic', { slices, budget }).map(([first]) => first!);
+      const rate = deletionRateUnderPrior({ shards, prior: new Array(slices).fill(1 / slices), firsts });
+      expect(rate / deletionRate({ shards, slices, budget })).toBeCloseTo(1, 9);
+    }
+  });
+
+  it('waits 1/p for one slice, and for two 1/p + 1/q - 1/(p + q)', () => {
+    const rate = (prior: number[], ...firsts: number[]) =>
+      deletionRateUnderPrior({ shards: 1, prior, firsts });
+    expect(rate([0.1, 0.9], 0) / 10).toBeCloseTo(1, 9);
+    expect(rate([1e-4, 0.5, 0.4999], 0, 1) / (1e4 + 2 - 1 / 0.5001)).toBeCloseTo(1, 9);
+    expect(rate([0, 1], 0, 1)).toBe(Infinity);
+    expect(() => rate([0.5, 0.5], 2)).toThrow(AlgorithmError);
+    expect(() => rate([0.5, 0.5])).toThrow('the number of first slices');
   });
 });
 

@@ -26,6 +26,53 @@ export function deletionRate(o: { shards: number; slices: number; budget: number
 }
 
 /**
+ * Lemma 1 for deletions that do not hit all slices alike: the expected number of record deletions until no shard has a stage left, when each
+ * hits one of the shards uniformly and in it slice s with probability `prior[s]`.
+ *
+ * It is the coupon collector's time for unequal coupons (Flajolet, Gardy, Thimonier, "Birthday paradox, coupon collectors, caching
+ * algorithms and self-organizing search", 1992): with deletions arriving at rate 1, the integral over time of the probability that some
+ * slice that comes first in a sequence has not been hit, `1 - prod_s (1 - e^(-t p_s / m))^m`. By Simpson's rule, to nine digits. Infinite where
+ * such a slice is never hit.
+ *
+ * @param o.firsts the different slices that come first in a sequence
+ * @throws AlgorithmError unless shards is an integer of at least 1 and the first slices have probabilities.
+ */
+export function deletionRateUnderPrior(o: {
+  shards: number;
+  prior: readonly number[];
+  firsts: Iterable<number>;
+}): number {
+  const { shards, prior } = o;
+  requireInteger('shards', shards, 1);
+  const rates = [...new Set(o.firsts)].map((slice) => {
+    requireInteger('a first slice', slice, 0, prior.length - 1);
+    requireNumber(`prior[${slice}]`, prior[slice]!, 0, 1);
+    return prior[slice]! / shards;
+  });
+  requireInteger('the number of first slices', rates.length, 1);
+  const slowest = Math.min(...rates);
+  if (slowest === 0) return Infinity;
+  // log1p and expm1: where nothing is left to wait for, the difference to 1 must not be rounding.
+  const isOpen = (time: number): number =>
+    -Math.expm1(shards * rates.reduce((sum, rate) => sum + Math.log1p(-Math.exp(-time * rate)), 0));
+  // Intervals that double: the slices may be hit at very different rates.
+  const end = (Math.log(shards * rates.length) + 40) / slowest;
+  let sum = 0;
+  let from = 0;
+  for (let to = 1 / Math.max(...rates); from < end; [from, to] = [to, 2 * to])
+    sum += simpson(isOpen, from, to);
+  return sum;
+}
+
+/** The integral of a smooth function: Simpson's rule over 512 intervals. */
+function simpson(f: (x: number) => number, from: number, to: number): number {
+  const width = (to - from) / 512;
+  let sum = f(from) + f(to);
+  for (let i = 1; i < 512; i++) sum += f(from + i * width) * (i % 2 === 1 ? 4 : 2);
+  return (sum * width) / 3;
+}
+
+/**
  * Lemma 2: the probability that a shard still serves at least `depth` = k slices after `deletions` = r deletions that hit this shard,
  * `1 - (1 - (1 - k/L)^r)^{B'}` with `B' = min(B, L!/(L-k)!)`. SISA is `budget` 1: `(1 - k/L)^r`, and exact.
  *

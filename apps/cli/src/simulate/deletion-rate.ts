@@ -1,10 +1,10 @@
-import { deletionRate, simulateDeletionRate } from '@s3t/algorithm';
+import { deletionRate, deletionRateUnderPrior, selectSequences, simulateDeletionRate } from '@s3t/algorithm';
 import type { Command } from 'commander';
 import { writePlot } from '../plot/plot-file.ts';
 import { count } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { right, table } from '../terminal/table.ts';
-import { addSimulation, budgetsUpTo, priorNote, type SimulateOptions, shards } from './options.ts';
+import { addSimulation, budgetsUpTo, type SimulateOptions, shards } from './options.ts';
 
 type Options = SimulateOptions & { shards: number };
 
@@ -17,7 +17,7 @@ export function addDeletionRate(simulate: Command): void {
 async function run({ json, plot, ...options }: Options): Promise<void> {
   const { shards, slices, budget, strategy, prior, seed } = options;
   const simulated = simulateDeletionRate(options);
-  const theory = deletionRate(options);
+  const theory = expected(options);
   if (plot) await draw(plot, options);
   if (json) {
     printJson({ shards, slices, budget, strategy, seed, prior, theory, simulated });
@@ -33,8 +33,16 @@ async function run({ json, plot, ...options }: Options): Promise<void> {
   print('Erasures until no shard serves anything');
   print(table(columns, [[strategy, ...numbers, ...decimals]]));
   print(
-    `\n${count(simulated.trials)} trials; ± is the standard error of the mean, std the spread of one trial${priorNote(prior)}.`,
+    `\n${count(simulated.trials)} trials; ± is the standard error of the mean, std the spread of one trial.`,
   );
+}
+
+/** Lemma 1, or its form for slices that are not alike. */
+function expected(options: Omit<Options, 'json' | 'plot'>): number {
+  const { shards, prior, strategy } = options;
+  if (!prior) return deletionRate(options);
+  const firsts = selectSequences(strategy, options).map(([first]) => first!);
+  return deletionRateUnderPrior({ shards, prior, firsts });
 }
 
 async function draw(file: string, options: Omit<Options, 'json' | 'plot'>): Promise<void> {
@@ -46,7 +54,7 @@ async function draw(file: string, options: Omit<Options, 'json' | 'plot'>): Prom
     lines: [
       {
         name: 'theory (Lemma 1)',
-        points: budgets.map((budget) => [budget, deletionRate({ ...options, budget })]),
+        points: budgets.map((budget) => [budget, expected({ ...options, budget })]),
       },
       {
         name: `simulated, ${options.strategy}`,
