@@ -27,3 +27,9 @@ export function requireNumber(
   const range = maximum === Infinity ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
   throw new AlgorithmError(`${name} must be a number ${range}, got ${value}`);
 }
+
+/** Throws an AlgorithmError naming `name` unless `value` is a finite number above 0. */
+export function requirePositive(name: string, value: number): void {
+  if (Number.isFinite(value) && value > 0) return;
+  throw new AlgorithmError(`${name} must be a number above 0, got ${value}`);
+}

@@ -1,4 +1,4 @@
-import { AlgorithmError, requireInteger, requireNumber } from './errors.ts';
+import { AlgorithmError, requireInteger, requireNumber, requirePositive } from './errors.ts';
 
 /**
  * Estimates how likely an erasure is to hit each slice from how many did: `(n_s + a) / (N + a L)`, with N erasures in all and `a` = `smoothing`
@@ -13,7 +13,7 @@ import { AlgorithmError, requireInteger, requireNumber } from './errors.ts';
 export function estimatePrior(erasures: readonly number[], smoothing = 0.5): number[] {
   requireInteger('slices', erasures.length, 1);
   for (const [slice, count] of erasures.entries()) requireInteger(`erasures[${slice}]`, count, 0);
-  requireNumber('smoothing', smoothing, Number.MIN_VALUE);
+  requirePositive('smoothing', smoothing);
   const total = erasures.reduce((sum, count) => sum + count, 0) + smoothing * erasures.length;
   return erasures.map((count) => (count + smoothing) / total);
 }
@@ -50,7 +50,7 @@ export function reserveSlices(o: { slices: number; classes: readonly LikelihoodC
     throw new AlgorithmError('two classes have the same name');
   }
   for (const { name, records, erasures } of classes) {
-    requireNumber(`records of ${name}`, records, Number.MIN_VALUE);
+    requirePositive(`records of ${name}`, records);
     requireNumber(`erasures of ${name}`, erasures, 0);
   }
   const allRecords = classes.reduce((sum, { records }) => sum + records, 0);

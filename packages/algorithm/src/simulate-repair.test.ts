@@ -119,10 +119,11 @@ describe('simulateRepair', () => {
 
   it.each<[Partial<RepairOptions>, string]>([
     [{ erasuresPerDay: -1 }, 'erasuresPerDay must be a number of at least 0, got -1'],
-    [{ days: 0 }, 'days'],
+    [{ days: 0 }, 'days must be a number above 0, got 0'],
     [{ trials: 0 }, 'trials'],
     [{ stageSeconds: [1] }, 'one value per position: 4, got 1'],
     [{ stageSeconds: [1, 1, 1, Number.NaN] }, 'stageSeconds'],
+    [{ prior: [0.5, 0.5] }, 'prior must have one probability per slice'],
     [{ policy: { kind: 'batch' } }, 'a batch policy needs a count or hours'],
     [{ policy: { kind: 'batch', count: 0 } }, 'count'],
   ])('refuses %o', (change, message) => {

@@ -1,7 +1,8 @@
 import { ActiveStages } from './active-stages.ts';
 import { deletion } from './deletion.ts';
-import { AlgorithmError, requireInteger, requireNumber } from './errors.ts';
+import { AlgorithmError, requireInteger, requireNumber, requirePositive } from './errors.ts';
 import { keyFromSeed, PhiloxStream } from './philox.ts';
+import { checkPrior } from './sequences/select.ts';
 
 /** The word that keeps this use of a seed apart from others. */
 const REPAIR = 6;
@@ -225,7 +226,7 @@ class Totals {
 function check({ sequences, policy, stageSeconds, ...o }: RepairOptions): void {
   const slices = sequences[0]?.length ?? 0;
   requireNumber('erasuresPerDay', o.erasuresPerDay, 0);
-  requireNumber('days', o.days, Number.MIN_VALUE);
+  requirePositive('days', o.days);
   requireInteger('trials', o.trials, 1, 2 ** 32);
   requireInteger('samples', o.samples ?? 1, 1, 2 ** 20);
   if (stageSeconds.length !== slices) {
@@ -233,6 +234,7 @@ function check({ sequences, policy, stageSeconds, ...o }: RepairOptions): void {
       `stageSeconds must have one value per position: ${slices}, got ${stageSeconds.length}`,
     );
   }
+  if (o.prior) checkPrior(o.prior, slices);
   for (const seconds of stageSeconds) requireNumber('stageSeconds', seconds, 0);
   if (policy.kind !== 'batch') return;
   if (policy.count === undefined && policy.hours === undefined) {

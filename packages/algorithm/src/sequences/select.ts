@@ -41,7 +41,8 @@ function checkInteger(option: keyof SequenceOptions, value: number, minimum: num
   );
 }
 
-function checkPrior(prior: readonly number[], slices: number): void {
+/** Throws a SequenceError unless `prior` is a distribution over the slices. */
+export function checkPrior(prior: readonly number[], slices: number): void {
   if (prior.length !== slices) {
     const reason = `prior must have one probability per slice: ${slices} of them, got ${prior.length}`;
     throw new SequenceError('prior', reason);
