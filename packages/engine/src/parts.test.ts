@@ -12,6 +12,7 @@ import {
   EngineError,
   expand,
   fill,
+  GradientAccumulator,
   gatherRows,
   gelu,
   gradients,
@@ -20,6 +21,7 @@ import {
   loraLinear,
   matmul,
   max,
+  meanSquaredError,
   multiply,
   operations,
   pad,
@@ -27,14 +29,18 @@ import {
   philox,
   quantise,
   randomState,
+  reshape,
   rmsNorm,
+  SGD,
   type Shape,
   scope,
   sizeOf,
   slice,
   softmax,
   sum,
+  swiglu,
   type Tensor,
+  take,
   tensor,
   total,
   uniformValues,
@@ -148,6 +154,16 @@ describe('tensors over the binding limit give the bits of the whole', () => {
         return vocabularyCrossEntropy(x, weight, words(x.device, 300, 128), fill(x.device, [300], 1), 64);
       },
     ],
+    ['swiglu', [WIDE, WIDE], (x, y) => swiglu(x, y)],
+    [
+      'meanSquaredError',
+      [
+        [ROWS, 101],
+        [ROWS, 101],
+      ],
+      (x, y) => meanSquaredError(x, y, fill(x.device, [ROWS], 0.5)),
+    ],
+    ['take', [[ROWS, 101]], (x) => take(x, reshape(words(x.device, 3 * ROWS, 101), [ROWS, 3]))],
     ['dropout', [WIDE], (x) => dropout(x, randomState(x.device, [1, 2], 3), 0.3, 5)],
     [
       'crossEntropy',
@@ -248,13 +264,21 @@ describe('tensors over the binding limit give the bits of the whole', () => {
     expect(await bits(cut, shapes, forward)).toEqual(await bits(whole, shapes, forward));
   });
 
-  test('AdamW with clipping, eager and captured', async () => {
+  test.each([
+    [
+      'AdamW',
+      (device: Device, weight: Tensor) => new AdamW(device, [weight], { clipNorm: 1, weightDecay: 0.1 }),
+    ],
+    ['SGD', (device: Device, weight: Tensor) => new SGD(device, [weight], { clipNorm: 1, momentum: 0.9 })],
+  ])('%s with clipping and accumulated gradients, eager and captured', async (_name, make) => {
     const trained = async (device: Device, captured: boolean) => {
       const weight = values(device, WIDE, 1);
-      const optimiser = new AdamW(device, [weight], { clipNorm: 1, weightDecay: 0.1 });
+      const optimiser = make(device, weight);
+      const sums = new GradientAccumulator(device, [weight]);
       const step = () => {
         const loss = total(multiply(gelu(weight), weight));
-        optimiser.apply(gradients(loss, [weight]));
+        sums.add(gradients(loss, [weight]));
+        optimiser.apply(sums.gradients);
         return loss;
       };
       const replayed = captured ? capture(device, step) : null;
@@ -266,6 +290,7 @@ describe('tensors over the binding limit give the bits of the whole', () => {
       const found = bitsOf(await weight.read());
       replayed?.dispose();
       optimiser.dispose();
+      sums.dispose();
       weight.dispose();
       return found;
     };

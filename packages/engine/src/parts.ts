@@ -260,14 +260,32 @@ const KERNELS: Record<string, Cutter> = {
     { offset: 28, stride: 3 },
   ]),
   'elementwise/fill': flat([0]),
+  'elementwise/swiglu': flat([0, 1, 2]),
+  'elementwise/swiglu_backward': flat([0, 1, 2, 3, 4]),
   'elementwise/unary': flat([0, 1]),
   'layout/copy': strided([
     { offset: 2, stride: 1 },
     { offset: 3, stride: 2 },
   ]),
   'layout/gather': gather,
+  'layout/take': byWidths(([count, width, taken]) => ({
+    rows: count! / taken!,
+    perRow: taken,
+    bytes: { 0: 4 * width!, 1: 4 * taken!, 2: 4 * taken! },
+  })),
+  'layout/take_backward': byWidths(([count, width, taken]) => ({
+    rows: count! / width!,
+    perRow: width,
+    bytes: { 0: 4 * taken!, 1: 4 * taken!, 2: 4 * width! },
+  })),
   'loss/cross_entropy': rowwise([0], [1, 2, 3]),
   'loss/cross_entropy_backward': rowwise([0, 5], [1, 2]),
+  'loss/squared_error': rowwise([0, 1], [2, 3]),
+  'loss/squared_error_backward': byWidths(([count, width]) => ({
+    rows: count! / width!,
+    perRow: width,
+    bytes: { 0: 4 * width!, 1: 4 * width!, 2: 4, 5: 4 * width! },
+  })),
   'loss/vocabulary_backward': byWidths(([count, width4]) => ({
     rows: count! / width4!,
     perRow: width4,
@@ -294,7 +312,9 @@ const KERNELS: Record<string, Cutter> = {
   'norm/softmax_wide': rowwise([0, 1]),
   'norm/softmax_backward_wide': rowwise([0, 1, 2]),
   'norm/softmax_backward': rowwise([0, 1, 2]),
+  'optimiser/accumulate': flat([0, 1]),
   'optimiser/adamw': flat([0, 1, 2, 3]),
+  'optimiser/sgd': flat([0, 1, 2]),
   'random/dropout': flat([0, 2], (params, first) => {
     params[0] = first;
   }),

@@ -1,6 +1,6 @@
 import { WEIGHT_TYPES } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
-import { type Apply, type OperationCase, operation } from '../operation.ts';
+import { type Apply, assertSameShape, type OperationCase, operation } from '../operation.ts';
 import { launchProduct } from '../product.ts';
 import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
 import { add } from './arithmetic.ts';
@@ -45,22 +45,24 @@ function define(
     summary,
     dtypes: ['f32', WEIGHT_TYPES],
     shape: ([x, weight, bias, adapted, down, up]) => {
-      if (weight!.length !== 2 || x!.at(-1) !== weight![1] || adapted!.join() !== x!.join())
-        throw new ShapeError(`${name}: x [${x}] and [${adapted}] do not fit weight [${weight}]`);
+      if (weight!.length !== 2) throw new ShapeError(`${name}: weight [${weight}] must be [n, k]`);
       const [n, k] = weight as readonly [number, number];
-      const rank = down!.at(-2);
-      const stack = grouped ? [x![0]!] : [];
+      if (x!.at(-1) !== k)
+        throw new ShapeError(`${name}: the last axis of x [${x}] is not axis 1 of weight [${weight}]`);
+      assertSameShape(name, x!, adapted!);
       if (grouped && (x!.length < 2 || down![0] !== x![0] || up![0] !== x![0]))
         throw new ShapeError(
           `${name}: x [${x}], A [${down}] and B [${up}] differ in axis 0, which counts the groups`,
         );
-      if (
-        bias!.join() !== `${n}` ||
-        down!.join() !== [...stack, rank, k].join() ||
-        up!.join() !== [...stack, n, rank].join()
-      )
+      if (bias!.join() !== `${n}`)
+        throw new ShapeError(`${name}: bias [${bias}] does not fit axis 0 of weight [${weight}]`);
+      const stack = grouped ? [x![0]!] : [];
+      const rank = down!.at(-2);
+      if (down!.join() !== [...stack, rank, k].join())
+        throw new ShapeError(`${name}: the last axis of A [${down}] is not axis 1 of weight [${weight}]`);
+      if (up!.join() !== [...stack, n, rank].join())
         throw new ShapeError(
-          `${name}: bias [${bias}], A [${down}] and B [${up}] do not fit weight [${weight}]`,
+          `${name}: the last two axes of B [${up}] are not axis 0 of weight [${weight}] and the rank of A [${down}]`,
         );
       return [...x!.slice(0, -1), n];
     },
