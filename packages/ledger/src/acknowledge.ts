@@ -1,4 +1,4 @@
-import { digestOf } from '@s3t/algorithm';
+import { digestOf, sha256Hex } from '@s3t/algorithm';
 import { and, asc, eq, inArray } from 'drizzle-orm';
 import type { AdapterStore } from './adapter-store.ts';
 import { append, asStored, head } from './chain.ts';
@@ -13,6 +13,8 @@ export interface Acknowledge {
   destroyedAt: number;
   /** JSON the auditor gets. */
   receipt: unknown;
+  /** What of it will be signed, as text: the log's entry binds its digest. */
+  statement?: string;
 }
 
 /** Completes an erasure. Refuses while a file it spoiled still exists: a receipt must not say what is not so. */
@@ -22,7 +24,7 @@ export async function acknowledge(
   id: string,
   input: Acknowledge,
 ): Promise<void> {
-  const { acknowledgedAt, destroyedAt } = input;
+  const { acknowledgedAt, destroyedAt, statement } = input;
   const receipt = asStored(input.receipt);
   await lockRun(tx);
   const [row] = await tx.select().from(erasures).where(eq(erasures.id, id));
@@ -44,12 +46,15 @@ export async function acknowledge(
     .update(stages)
     .set({ state: 'destroyed', destroyedAt })
     .where(and(eq(stages.erasure, id), eq(stages.state, 'deactivated')));
+  const bound = statement === undefined ? {} : { statement: sha256Hex(statement) };
+  const payload = { erasure: id, destroyedAt, destroyed, receipt: digestOf(receipt), ...bound };
+  const acknowledgedSeq = await append(tx, await head(tx), {
+    ...{ kind: 'acknowledge', at: acknowledgedAt, payload },
+  });
   await tx
     .update(erasures)
-    .set({ state: 'completed', acknowledgedAt, destroyedAt, receipt })
+    .set({ state: 'completed', acknowledgedAt, destroyedAt, receipt, acknowledgedSeq, statement })
     .where(eq(erasures.id, id));
-  const payload = { erasure: id, destroyedAt, destroyed, receipt: digestOf(receipt) };
-  await append(tx, await head(tx), { kind: 'acknowledge', at: acknowledgedAt, payload });
 }
 
 /**

@@ -1,20 +1,28 @@
 // Replays the log and holds the tables against it. The log alone could be cut short, or a table edited beside it; together
 // they have to tell the same story.
-import { asc, desc, eq, sum } from 'drizzle-orm';
+import { asc, desc, eq, sql, sum } from 'drizzle-orm';
 import { follow, readEntries, start } from './chain.ts';
 import type { Db } from './database.ts';
 import { LedgerCorruptError } from './errors.ts';
 import { erased, erasures, records, slices, stages, versions } from './schema.ts';
+import type { Entry } from './types.ts';
 
 /** What the entries say, as far as the tables repeat it. */
 interface Story {
-  erasures: Map<string, 'in_progress' | 'completed'>;
+  erasures: Map<string, Told>;
   commitments: Map<string, string>;
   /** `<shard> <stage>` -> weights. */
   active: Map<string, string>;
   version: { version: number; manifest: string } | null;
   /** Records that should remain; null before there is a run. */
   records: number | null;
+}
+
+interface Told {
+  state: 'in_progress' | 'completed';
+  acknowledgedSeq: number | null;
+  /** Digest of the statement. */
+  statement: string | null;
 }
 
 type Payload = Record<string, unknown>;
@@ -31,7 +39,7 @@ export async function audit(db: Db): Promise<number> {
   let last = start;
   for await (const entry of readEntries(db)) {
     last = follow(last, entry);
-    tell(story, entry.kind, entry.payload as Payload);
+    tell(story, entry);
   }
   await compareErasures(db, story);
   await compareStages(db, story);
@@ -45,7 +53,8 @@ export async function audit(db: Db): Promise<number> {
   return last.seq + 1;
 }
 
-function tell(story: Story, kind: string, payload: Payload): void {
+function tell(story: Story, { seq, kind, payload: told }: Entry): void {
+  const payload = told as Payload;
   if ('version' in payload) {
     story.version = { version: payload.version as number, manifest: payload.manifest as string };
   }
@@ -55,25 +64,34 @@ function tell(story: Story, kind: string, payload: Payload): void {
     story.active.set(`${payload.shard} ${payload.stage}`, payload.weights as string);
   } else if (kind === 'erase') {
     const erasure = payload.erasure as string;
-    story.erasures.set(erasure, 'in_progress');
+    story.erasures.set(erasure, { state: 'in_progress', acknowledgedSeq: null, statement: null });
     for (const commitment of payload.commitments as string[]) story.commitments.set(commitment, erasure);
     if (story.records !== null) story.records -= (payload.commitments as string[]).length;
     for (const { shard, stage } of payload.deactivated as { shard: number; stage: string }[]) {
       story.active.delete(`${shard} ${stage}`);
     }
   } else if (kind === 'acknowledge') {
-    story.erasures.set(payload.erasure as string, 'completed');
+    const statement = (payload.statement as string | undefined) ?? null;
+    story.erasures.set(payload.erasure as string, { state: 'completed', acknowledgedSeq: seq, statement });
   }
 }
 
 async function compareErasures(db: Db, story: Story): Promise<void> {
+  // The database hashes the statements: there may be many, and only their digests are wanted.
+  const statement = sql<string | null>`encode(sha256(convert_to(${erasures.statement}, 'UTF8')), 'hex')`;
   const rows = await db
-    .select({ id: erasures.id, state: erasures.state })
+    .select({ id: erasures.id, state: erasures.state, acknowledgedSeq: erasures.acknowledgedSeq, statement })
     .from(erasures)
     .orderBy(asc(erasures.seq));
-  for (const { id, state } of rows) {
-    if (story.erasures.get(id) !== state)
+  for (const { id, state, ...row } of rows) {
+    const told = story.erasures.get(id);
+    if (told?.state !== state)
       throw new LedgerCorruptError(`erasure ${id} is ${state}, which the log does not say`);
+    if (told.statement !== row.statement)
+      throw new LedgerCorruptError(`the statement of erasure ${id} is not the one in the log`);
+    // Erasures from before there were statements do not know their entry.
+    if (row.statement !== null && told.acknowledgedSeq !== row.acknowledgedSeq)
+      throw new LedgerCorruptError(`erasure ${id} names another entry of the log than its own`);
     story.erasures.delete(id);
   }
   for (const id of story.erasures.keys())

@@ -1,9 +1,10 @@
 // The log: every entry's hash covers the hash before it, so no entry can change, vanish or move without breaking all that follow.
 
-import { type CanonicalValue, digestOf } from '@s3t/algorithm';
+import { type CanonicalValue, sha256Hex } from '@s3t/algorithm';
 import { asc, desc, gt } from 'drizzle-orm';
 import type { Db } from './database.ts';
 import { LedgerCorruptError } from './errors.ts';
+import { entryBytes } from './log/entry.ts';
 import { entries } from './schema.ts';
 import type { Entry } from './types.ts';
 
@@ -12,8 +13,7 @@ const PAGE = 2000;
 
 /** The hash of an entry, from everything but itself. */
 export function entryHash(entry: Omit<Entry, 'hash'>): string {
-  const { seq, kind, at, payload, previous } = entry;
-  return digestOf({ seq, kind, at, payload: payload as CanonicalValue, previous });
+  return sha256Hex(entryBytes(entry));
 }
 
 /** The last entry's seq and hash; seq -1 of an empty log. */
@@ -31,12 +31,12 @@ export function asStored(value: unknown): CanonicalValue {
   return JSON.parse(JSON.stringify(value ?? null));
 }
 
-/** Adds an entry after `last`. Only inside a transaction that holds the run's row. */
+/** Adds an entry after `last` and returns its seq. Only inside a transaction that holds the run's row. */
 export async function append(
   tx: Db,
   last: { seq: number; hash: string },
   entry: { kind: string; at: number; payload: unknown },
-): Promise<void> {
+): Promise<number> {
   const next = {
     seq: last.seq + 1,
     kind: entry.kind,
@@ -45,11 +45,12 @@ export async function append(
     previous: last.hash,
   };
   await tx.insert(entries).values({ ...next, hash: entryHash(next) });
+  return next.seq;
 }
 
-/** All entries in order, a page at a time. */
-export async function* readEntries(db: Db): AsyncGenerator<Entry> {
-  let after = -1;
+/** The entries from `seq` on in order, a page at a time. */
+export async function* readEntries(db: Db, seq = 0): AsyncGenerator<Entry> {
+  let after = seq - 1;
   for (;;) {
     const page = await db
       .select()

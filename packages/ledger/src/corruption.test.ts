@@ -15,7 +15,7 @@ describe('a ledger that was tampered with', () => {
     await publishAll(ledger);
     for (const { key } of testRecords(2)) {
       const { erasure } = await ledger.erase({ keys: [key], requestDigest: digest(key), receivedAt: 1 });
-      if (key === testRecords(1)[0]?.key) await settle(ledger, erasure);
+      if (key === testRecords(1)[0]?.key) await settle(ledger, erasure, { erasure }, '{"says":1}');
     }
   });
   afterAll(async () => {
@@ -30,6 +30,13 @@ describe('a ledger that was tampered with', () => {
     ['an entry rehashed', `update entries set hash = repeat('a', 64) where seq = 5`, 5],
     ['the end of the log cut off', 'delete from entries where seq = (select max(seq) from entries)', null],
     ['an erasure removed', `delete from erasures where state = 'in_progress'`, null],
+    ['a statement rewritten', `update erasures set statement = '{}' where statement is not null`, null],
+    ['a statement removed', 'update erasures set statement = null', null],
+    [
+      'an erasure that names another entry',
+      'update erasures set acknowledged_seq = 1 where statement is not null',
+      null,
+    ],
     ['an erasure completed by hand', `update erasures set state = 'completed'`, null],
     ['a commitment removed', 'delete from erased where erasure = (select id from erasures limit 1)', null],
     ['a stage brought back', `update stages set state = 'active' where state = 'deactivated'`, null],

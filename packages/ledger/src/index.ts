@@ -4,5 +4,7 @@ export { entryHash } from './chain.ts';
 export * from './errors.ts';
 export { Ledger } from './ledger.ts';
 export { acquireLock, type Lock, type LockRecord, readLock } from './lock.ts';
+export { MerkleLog } from './merkle-log.ts';
 export { type OpenLedger, openLedger } from './open.ts';
+export { readSigningKey } from './signing-key.ts';
 export type * from './types.ts';

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import { type Ledger, LedgerHeldError, openLedger } from './index.ts';
 import { erasureSuite } from './testing/erasure-suite.ts';
+import { logSuite } from './testing/log-suite.ts';
 import { startPostgres } from './testing/postgres.ts';
 import { digest, manifestOf, temporaryFolder, testRecords, testRun } from './testing/run.ts';
 import { runSuite } from './testing/run-suite.ts';
@@ -41,6 +42,7 @@ describe.skipIf(reason !== null)(`on PostgreSQL${reason === null ? '' : `: ${rea
   };
   runSuite(stand);
   erasureSuite(stand);
+  logSuite(stand);
 
   test('a second exclusive process is refused, from another folder too', async () => {
     await using first = await open();

@@ -5,6 +5,7 @@ import { readEntries } from './chain.ts';
 import { commitmentOf } from './commitment.ts';
 import { type Database, guarded } from './database.ts';
 import { LedgerError } from './errors.ts';
+import { MerkleLog } from './merkle-log.ts';
 import { readRecords } from './read-records.ts';
 import { erased, erasures, records, run, slices, versions } from './schema.ts';
 import type * as types from './types.ts';
@@ -15,10 +16,13 @@ const PAGE = 20_000;
 /** The half of a `Ledger` that only reads. */
 export class LedgerReader {
   protected readonly database: Database;
+  /** The Merkle tree over the log. */
+  readonly log: MerkleLog;
   #salt: string | undefined;
 
   protected constructor(database: Database) {
     this.database = database;
+    this.log = new MerkleLog(database);
   }
 
   /** The run this ledger is of, null before `createRun`. */

@@ -105,6 +105,9 @@ export const erasures = pgTable('erasures', {
   /** What erase() answered, so that a repeated request gets the same answer. */
   result: json('result').notNull(),
   receipt: json('receipt'),
+  /** The entry of its acknowledgement, and the statement which that names by its digest; null for erasures from before there were any. */
+  acknowledgedSeq: integer('acknowledged_seq'),
+  statement: text('statement'),
 });
 
 /** The hash-chained log. `payload` is json, not jsonb: it keeps the text it was given. */

@@ -1,5 +1,6 @@
 // What goes in and out of the ledger. Times are milliseconds since 1970; digests are lower-case hex SHA-256; shards, slices,
 // sequences and positions count from 0.
+import type { LogEntry } from './log/entry.ts';
 
 /** A JSON value's digest and itself: what the ensemble is made of right now. */
 export interface DigestedManifest {
@@ -158,15 +159,12 @@ export interface ErasureRow {
   destroyedAt: number | null;
   result: Erased;
   receipt: unknown;
+  /** The log's entry of its acknowledgement, and the text whose digest that holds; null before, and for the oldest erasures. */
+  acknowledgedSeq: number | null;
+  statement: string | null;
 }
 
-export interface Entry {
-  seq: number;
-  kind: string;
-  at: number;
-  payload: unknown;
-  /** Hash of the entry before; 64 zeros for the first. */
-  previous: string;
+export interface Entry extends LogEntry {
   hash: string;
 }
 

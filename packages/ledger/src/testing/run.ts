@@ -80,9 +80,14 @@ export async function publishAll(ledger: Ledger): Promise<void> {
 }
 
 /** Destroys what an erasure spoilt and acknowledges it. */
-export async function settle(ledger: Ledger, erasure: string, receipt: unknown = { erasure }): Promise<void> {
+export async function settle(
+  ledger: Ledger,
+  erasure: string,
+  receipt: unknown = { erasure },
+  statement?: string,
+): Promise<void> {
   await ledger.adapters.destroyAll(await ledger.pendingDestruction(erasure));
-  await ledger.acknowledge(erasure, { acknowledgedAt: 3000, destroyedAt: 2900, receipt });
+  await ledger.acknowledge(erasure, { acknowledgedAt: 3000, destroyedAt: 2900, receipt, statement });
 }
 
 export async function temporaryFolder(): Promise<string> {

@@ -1,0 +1,88 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Ledger } from '../index.ts';
+import { entryBytes, leafHash, MerkleTree, verifyConsistency, verifyInclusion } from '../log/index.ts';
+import { execute } from './pglite.ts';
+import { all, digest, manifestOf, publishAll, request, settle, testRecords, testRun } from './run.ts';
+import type { Stand } from './stand.ts';
+
+/** What the Merkle tree over the log must give on any database. */
+export function logSuite({ fresh, reopen, done }: Stand): void {
+  let ledger: Ledger;
+  const keys = testRecords(12).map(({ key }) => key);
+
+  beforeEach(async () => {
+    ledger = await fresh();
+    ledger.useManifest(manifestOf);
+  });
+  afterEach(async () => {
+    await done(ledger);
+  });
+
+  test('the tree follows the log, and proves each entry as of its own moment', async () => {
+    // A tree lives as long as its ledger is open: that of a test before has gone.
+    ledger = await reopen(ledger);
+    ledger.useManifest(manifestOf);
+    expect(await ledger.log.head()).toMatchObject({ size: 0, root: digest('') });
+    await ledger.createRun(testRun());
+    const early = await ledger.log.head();
+    expect(early.size).toBe(1);
+    await publishAll(ledger);
+    const { erasure } = await ledger.erase(request([keys[0] as string]));
+    await settle(ledger, erasure);
+    const written = await all(ledger.entries());
+    const tree = new MerkleTree();
+    for (const entry of written) tree.append(leafHash(entryBytes(entry)));
+    const [now, same] = await Promise.all([ledger.log.head(), ledger.log.head()]);
+    expect(now).toEqual({ size: written.length, root: tree.root() });
+    expect(same).toEqual(now);
+    for (const { seq, hash: _, ...rest } of written) {
+      const { entry, hashes, ...place } = await ledger.log.proveEntry(seq);
+      expect(entry).toEqual({ seq, ...rest });
+      expect(place).toEqual({ index: seq, size: seq + 1 });
+      const { root } = await ledger.log.head(seq + 1);
+      const leaf = leafHash(entryBytes(entry));
+      expect(verifyInclusion({ leaf, ...place, root }, hashes)).toBe(true);
+    }
+    const { hashes, to } = await ledger.log.proveConsistency(early.size);
+    const growth = { from: early.size, oldRoot: early.root, to, newRoot: now.root };
+    expect(verifyConsistency(growth, hashes)).toBe(true);
+    await expect(ledger.log.head(written.length + 1)).rejects.toMatchObject({ code: 'log-size' });
+    await expect(ledger.log.proveConsistency(0)).rejects.toMatchObject({ code: 'log-size' });
+    await expect(ledger.log.proveEntry(written.length)).rejects.toMatchObject({ code: 'no-entry' });
+    // A ledger from before there were receipts: opening it gives its erasures what they lack, and the log stays.
+    await execute(ledger, 'alter table erasures drop column statement, drop column acknowledged_seq');
+    await forgetMigration(ledger);
+    ledger = await reopen(ledger);
+    expect(await ledger.log.head()).toEqual(now);
+    expect(await ledger.erasure(erasure)).toMatchObject({
+      ...{ state: 'completed', receipt: { erasure }, statement: null, acknowledgedSeq: null },
+    });
+  });
+
+  test('an acknowledgement binds its statement; the row leads to the entry', async () => {
+    await ledger.createRun(testRun());
+    const { erasure } = await ledger.erase(request([keys[0] as string]));
+    expect(await ledger.erasure(erasure)).toMatchObject({ acknowledgedSeq: null, statement: null });
+    const done = { acknowledgedAt: 3000, destroyedAt: 2900, receipt: { erasure }, statement: '{"ü":1}' };
+    await ledger.acknowledge(erasure, done);
+    const row = await ledger.erasure(erasure);
+    expect(row).toMatchObject({ statement: '{"ü":1}' });
+    expect((await all(ledger.entries()))[row?.acknowledgedSeq as number]).toMatchObject({
+      ...{ kind: 'acknowledge', at: 3000, payload: { erasure, statement: digest('{"ü":1}') } },
+    });
+    await ledger.verifyChain();
+  });
+}
+
+/** As if the newest migration had not been made. */
+async function forgetMigration(ledger: Ledger): Promise<void> {
+  const table = (await isInDrizzleSchema(ledger)) ? 'drizzle.__drizzle_migrations' : '__drizzle_migrations';
+  await execute(ledger, `delete from ${table} where id = (select max(id) from ${table})`);
+}
+
+async function isInDrizzleSchema(ledger: Ledger): Promise<boolean> {
+  return execute(ledger, 'select 1 from drizzle.__drizzle_migrations').then(
+    () => true,
+    () => false,
+  );
+}
