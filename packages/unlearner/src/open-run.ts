@@ -30,8 +30,11 @@ import { type LocatedConfig, parseConfig, type RunConfig, readConfig } from './c
 import { UnlearnerError } from './errors.ts';
 import { placeRecords, readSplit, refuseEmptySlices } from './run-data.ts';
 import { manifestFunction, stageSetting } from './setting.ts';
+import { SignedLog } from './signed-log.ts';
+import { logOrigin } from './statement.ts';
 
 const RUN_FILE = 'run.json';
+const KEY_FILE = 'signing-key.pem';
 
 export interface OpenOptions {
   /** The run folder. */
@@ -40,6 +43,8 @@ export interface OpenOptions {
   config?: string;
   /** A device to share; default: one of its own. */
   device?: Device;
+  /** The file of the key that signs receipts (Ed25519, PKCS #8 PEM). Default: S3T_SIGNING_KEY, or one in the run folder, made on first need. */
+  signingKey?: string;
 }
 
 /** Everything an open run stands on. */
@@ -47,6 +52,7 @@ export interface OpenedRun {
   device: Device;
   ownsDevice: boolean;
   ledger: Ledger;
+  log: SignedLog;
   base: BaseModel;
   form: StageForm;
   located: LocatedConfig;
@@ -67,6 +73,7 @@ export async function openRun({
   run: folder,
   config: configFile,
   device: shared,
+  signingKey,
 }: OpenOptions): Promise<OpenedRun> {
   const given = configFile === undefined ? null : await readConfig(configFile);
   const store = await storeOf(folder).catch((error) => {
@@ -93,7 +100,8 @@ export async function openRun({
     ledger.useManifest(manifestFunction(run));
     const { base, form, setting } = prepared;
     const drift = driftOf(run, setting);
-    return { device, ownsDevice: !shared, ledger, base, form, located, run, setting, drift };
+    const log = await openLog(ledger, run, folder, signingKey);
+    return { device, ownsDevice: !shared, ledger, log, base, form, located, run, setting, drift };
   } catch (error) {
     await ledger?.close();
     if (!shared) device.close();
@@ -193,6 +201,19 @@ async function createRun(
     records,
     manifest: manifestFunction({ base: base.digest, settingDigest, sequences, shards }),
   });
+}
+
+/** A key that was named is looked at now: a wrong one must not be found out by the first auditor. */
+async function openLog(
+  ledger: Ledger,
+  run: RunRow,
+  folder: string,
+  given: string | undefined,
+): Promise<SignedLog> {
+  const named = given ?? process.env.S3T_SIGNING_KEY;
+  const log = new SignedLog(ledger, logOrigin(run), named ?? join(folder, KEY_FILE), named === undefined);
+  if (named !== undefined) await log.publicKey();
+  return log;
 }
 
 function storedConfig(run: RunRow, folder: string): LocatedConfig {

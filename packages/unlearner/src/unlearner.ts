@@ -1,6 +1,7 @@
 import { affectedBy, digestOf, placer, recordKey } from '@s3t/algorithm';
 import type { DataRecord } from '@s3t/data';
-import { AlreadyErasedError, type Erased, UnknownRecordError } from '@s3t/ledger';
+import { AlreadyErasedError, type ErasureRow, UnknownRecordError } from '@s3t/ledger';
+import { statementText } from '@s3t/ledger/log';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
@@ -11,6 +12,8 @@ import { receiptOf } from './receipts.ts';
 import { RightOfWay } from './right-of-way.ts';
 import { matchRecords, type RunRecord, readSplit } from './run-data.ts';
 import { Serving } from './serving.ts';
+import type { SignedLog } from './signed-log.ts';
+import { statementOf } from './statement.ts';
 import { statusOf } from './status.ts';
 import type {
   EraseOptions,
@@ -202,7 +205,7 @@ export class Unlearner {
     this.#forget(ids, keys);
     // The ensemble first: from the next line on no answer comes from what was erased.
     await this.#refresh();
-    const receipt = await this.#finish(erased, receivedAt);
+    const receipt = await this.#finish({ result: erased, requestDigest, receivedAt });
     this.#isUnfinished = false;
     this.#emit({ type: 'erased', receipt });
     return receipt;
@@ -228,6 +231,11 @@ export class Unlearner {
   /** The receipt of an erasure, null when there is none or it is not finished. */
   async receipt(erasure: string): Promise<Receipt | null> {
     return ((await this.#opened.ledger.erasure(erasure))?.receipt as Receipt | undefined) ?? null;
+  }
+
+  /** The log that holds the run's erasures, signed: receipts as files, and what auditors ask of it. */
+  get log(): SignedLog {
+    return this.#opened.log;
   }
 
   async status(): Promise<Status> {
@@ -297,29 +305,39 @@ export class Unlearner {
   async #recover(): Promise<void> {
     const { ledger } = this.#opened;
     await ledger.adapters.destroyAll(await ledger.pendingDestruction());
-    for (const { result, receivedAt } of await ledger.erasures('in_progress'))
-      await this.#finish(result, receivedAt);
+    for (const row of await ledger.erasures('in_progress')) await this.#finish(row);
     // Adapters that were stored but never published, and temporary files.
     await ledger.adapters.sweep(new Set((await ledger.activeStages()).map(({ weights }) => weights)));
   }
 
   /** Destroys the adapters that an erasure deactivated, in the store and on the device, and acknowledges it. */
-  async #finish(erased: Erased, receivedAt: number): Promise<Receipt> {
+  async #finish({
+    result: erased,
+    requestDigest,
+    receivedAt,
+  }: Pick<ErasureRow, 'result' | 'requestDigest' | 'receivedAt'>): Promise<Receipt> {
     const { ledger, device } = this.#opened;
     const files = erased.deactivated.map(({ weights }) => weights);
     // On the device they are zeroed in the order of its queue: after what is still computed with them.
     await Promise.all([ledger.adapters.destroyAll(files), device.idle()]);
     const destroyedAt = Date.now();
     const receipt = receiptOf(erased, receivedAt, destroyedAt);
-    await ledger.acknowledge(erased.erasure, { acknowledgedAt: destroyedAt, destroyedAt, receipt });
+    const times = { receivedAt, acknowledgedAt: destroyedAt, destroyedAt };
+    const statement = statementText(statementOf(this.#opened, erased, requestDigest, times));
+    await ledger.acknowledge(erased.erasure, {
+      acknowledgedAt: destroyedAt,
+      destroyedAt,
+      receipt,
+      statement,
+    });
     return receipt;
   }
 
   /** Brings erasures that failed half-way to their end. */
   async #finishAll(): Promise<void> {
     await this.#refresh();
-    for (const { result, receivedAt } of await this.#opened.ledger.erasures('in_progress'))
-      this.#emit({ type: 'erased', receipt: await this.#finish(result, receivedAt) });
+    for (const row of await this.#opened.ledger.erasures('in_progress'))
+      this.#emit({ type: 'erased', receipt: await this.#finish(row) });
     this.#isUnfinished = false;
   }
 
