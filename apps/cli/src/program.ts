@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addDoctor } from './commands/doctor.ts';
 import { addErase } from './commands/erase.ts';
 import { addEval } from './commands/eval.ts';
+import { addKey } from './commands/key.ts';
 import { addPlan } from './commands/plan.ts';
 import { addPredict } from './commands/predict.ts';
 import { addRepair } from './commands/repair.ts';
@@ -22,6 +23,7 @@ const COMMANDS = [
   addErase,
   addRepair,
   addVerify,
+  addKey,
   addServe,
   addSimulate,
   addSequences,

@@ -29,6 +29,15 @@ export class RunServer {
     return this.#client.erase(ids, options);
   }
 
+  /** The text of a receipt's file. */
+  receiptFile(erasure: string): Promise<string> {
+    return this.#client.receiptFile(erasure);
+  }
+
+  publicKey(): Promise<string> {
+    return this.#client.publicKey();
+  }
+
   /** Answers in order; each part may come from another version. */
   async predict(inputs: readonly Input[], top: number): Promise<RemotePrediction[]> {
     const parts: RemotePrediction[] = [];

@@ -132,12 +132,8 @@ function depthChanges(status, deactivated) {
 
 /** @param {Receipt} receipt */
 function receiptCard(receipt) {
-  const file = new Blob([`${JSON.stringify(receipt, null, 2)}\n`], { type: 'application/json' });
-  const save = el(
-    'a',
-    { href: URL.createObjectURL(file), download: `receipt-${receipt.erasure}.json` },
-    'Save as JSON',
-  );
+  const href = `/v1/erasures/${encodeURIComponent(receipt.erasure)}/receipt`;
+  const save = el('a', { href, download: `receipt-${receipt.erasure}.json` }, 'Save the signed receipt');
   const stages = new Set(receipt.deactivated.map(({ stage }) => stage)).size;
   const facts = [
     ['Erasure', short(receipt.erasure)],

@@ -15,6 +15,7 @@ import { Repair } from './repair.ts';
 import { erasureRoutes } from './routes/erasures.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
+import { logRoutes } from './routes/log.ts';
 import { metricsRoutes } from './routes/metrics.ts';
 import { pageRoutes } from './routes/pages.ts';
 import { predictRoutes } from './routes/predict.ts';
@@ -69,7 +70,7 @@ export function createApp(service: Service, options: AppOptions = {}): App {
     c.header('Cache-Control', 'no-store');
   });
 
-  for (const routes of [predictRoutes, statusRoutes, erasureRoutes, repairRoutes, eventRoutes]) {
+  for (const routes of [predictRoutes, statusRoutes, erasureRoutes, logRoutes, repairRoutes, eventRoutes]) {
     app.route('/', routes(shared));
   }
   app.route('/', healthRoutes(shared));

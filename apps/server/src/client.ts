@@ -36,6 +36,10 @@ export interface Client {
   /** Newest first. */
   receipts(limit?: number): Promise<Receipt[]>;
   receipt(erasure: string): Promise<Receipt>;
+  /** The text of a receipt's file, as it has to be kept. */
+  receiptFile(erasure: string): Promise<string>;
+  /** The key that receipts are signed with. */
+  publicKey(): Promise<string>;
   /** Starts a repair in the server's background. */
   repair(): Promise<RepairState>;
   repairState(): Promise<RepairState>;
@@ -75,6 +79,9 @@ export function connect(url: string): Client {
     receipts: async (limit = 100) =>
       (await get<{ erasures: Receipt[] }>(`/v1/erasures?limit=${limit}`)).erasures,
     receipt: (erasure) => get(`/v1/erasures/${encodeURIComponent(erasure)}`),
+    receiptFile: async (erasure) =>
+      (await answered(`${base}/v1/erasures/${encodeURIComponent(erasure)}/receipt`)).text(),
+    publicKey: async () => (await (await answered(`${base}/v1/log/key`)).text()).trim(),
     repair: () => post('/v1/repair'),
     repairState: () => get('/v1/repair'),
     events: async function* (signal) {

@@ -121,12 +121,15 @@ describe('a served run', () => {
     const events = client.events();
     await events.next();
     const [receipt] = await client.receipts();
+    const file = await client.receiptFile(receipt!.erasure);
     await server.close();
     expect((await events.next()).done).toBe(true);
 
     server = await serve({ run: files.run, port: 0, signals: false });
     client = connect(server.url);
     expect(await client.receipt(receipt!.erasure)).toEqual(receipt);
+    expect(await client.receiptFile(receipt!.erasure)).toBe(file);
+    expect(JSON.parse(file)).toMatchObject({ publicKey: await client.publicKey() });
     expect(await client.status()).toMatchObject({ records: 94, erased: 2, missing: 0 });
     expect(await client.erase(['train/3', 'train/4'], { idempotencyKey: 'ticket-1' })).toMatchObject({
       repeated: true,

@@ -1,5 +1,5 @@
 // The shapes of what comes in and goes out. Those that come in are checked with these; all of them are the OpenAPI document.
-import type { Receipt, Status } from '@s3t/unlearner';
+import type { ConsistencyProof, Receipt, Status } from '@s3t/unlearner';
 import * as v from 'valibot';
 import type { Answer } from './batcher.ts';
 import type { Options } from './options.ts';
@@ -143,6 +143,32 @@ export const receiptSchema: v.GenericSchema<Receipt> = v.object({
 });
 export const receiptsSchema: v.GenericSchema<{ erasures: Receipt[] }> = v.object({
   erasures: v.array(receiptSchema),
+});
+
+/** What `s3t verify --receipt` checks; see docs/receipts.md. */
+export const receiptFileSchema: v.GenericSchema<unknown> = v.object({
+  format: v.literal('s3t-receipt-1'),
+  publicKey: v.string(),
+  envelope: v.object({
+    payloadType: v.string(),
+    payload: v.pipe(v.string(), v.description('Base64 of an in-toto Statement.')),
+    signatures: v.array(v.object({ keyid: v.string(), sig: v.string() })),
+  }),
+  entry: v.object({ seq: count, kind: v.string(), at: count, payload: v.unknown(), previous: digest }),
+  inclusion: v.object({ index: count, size: count, hashes: v.array(digest) }),
+  checkpoint: v.pipe(v.string(), v.description('The log right after the entry, as a signed note.')),
+});
+
+/** How many entries a log had. */
+export const logSizeSchema: v.GenericSchema<string, number> = v.pipe(
+  v.string('expected a number of entries'),
+  v.regex(/^[1-9]\d{0,14}$/, 'expected a number of entries'),
+  v.transform(Number),
+);
+export const consistencySchema: v.GenericSchema<ConsistencyProof> = v.object({
+  from: count,
+  to: count,
+  hashes: v.array(digest),
 });
 
 export const repairSchema: v.GenericSchema<RepairState> = v.object({

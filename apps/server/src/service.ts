@@ -1,4 +1,5 @@
 import type {
+  ConsistencyProof,
   EraseOptions,
   Input,
   Prediction,
@@ -25,8 +26,21 @@ export interface Service {
   receipt(erasure: string): Promise<Receipt | null>;
   /** Receipts of all erasures of the run, oldest first. Left out, only those since the app started are listed. */
   receipts?(): Promise<readonly Receipt[]>;
+  readonly log: Log;
   /** Trains what is missing. */
   repair(options?: WorkOptions): Promise<TrainingSummary>;
   /** Calls `listener` for everything that happens in the run; returns how to stop. */
   on(listener: (event: UnlearnerEvent) => void): () => void;
+}
+
+/** What the app needs of a run's log: the part of `SignedLog` it calls. */
+export interface Log {
+  /** The key that checks the rest, as one line. */
+  publicKey(): Promise<string>;
+  /** The log's size and root, as a signed note. */
+  checkpoint(): Promise<string>;
+  /** Throws an error with code `usage` for sizes the log never had. */
+  consistency(from: number, to?: number): Promise<ConsistencyProof>;
+  /** The text of a receipt's file, null when the erasure has none. */
+  receiptFile(erasure: string): Promise<string | null>;
 }

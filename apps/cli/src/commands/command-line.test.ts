@@ -16,6 +16,16 @@ describe('wrong command lines: exit code 2, one clear line, nothing on stdout', 
     [['train', '--config', 'x'], "s3t: required option '--run <dir>' not specified"],
     [['erase', '--run', 'x'], 's3t: erase: no records given: name their ids, or a file of ids with --file'],
     [['verify', '--run', 'x', '--shards', '0'], 's3t: verify: --shards goes with --from-scratch'],
+    [['verify'], "s3t: required option '--run <dir>' not specified"],
+    [['verify', '--run', 'x', '--public-key', 'k'], 's3t: verify: --public-key goes with --receipt'],
+    [
+      ['verify', '--receipt', 'r', '--stage', 's'],
+      's3t: verify: --receipt needs no run and nothing of it; leave the rest out',
+    ],
+    [
+      ['erase', '--run', 'x', 'a', '--dry-run', '--receipt', 'r'],
+      's3t: erase: a dry run has no receipt; leave --receipt out',
+    ],
     [['predict', '--run', 'x', 'file.bmp'], 's3t: predict: file.bmp: no kind of file it takes'],
     [
       ['serve', '--run', 'x', '--port', '80000'],

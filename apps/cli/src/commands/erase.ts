@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import type { Receipt } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { CommandError, UsageError } from '../errors.ts';
@@ -12,6 +12,13 @@ interface Options extends RunOptions {
   file?: string;
   dryRun?: boolean;
   idempotencyKey?: string;
+  receipt?: string;
+}
+
+/** An erasure, and its receipt's file where that was asked for. */
+interface Outcome {
+  receipt: Receipt;
+  file: string | null;
 }
 
 /** `s3t erase`: forgets records at once and prints the receipt. */
@@ -24,23 +31,51 @@ export function addErase(program: Command): void {
     .option('--file <ids>', 'a file with one id per line (- for stdin)')
     .option('--dry-run', 'only say what would happen')
     .option('--idempotency-key <key>', 'the same key gives the same receipt, and erases once')
+    .option('--receipt <file>', 'write the signed receipt there, for `s3t verify --receipt`')
     .option(...JSON_OUTPUT)
     .action(erase);
 }
 
-async function erase(args: string[], { run, file, json, dryRun, idempotencyKey }: Options): Promise<void> {
+async function erase(
+  args: string[],
+  { run, file, json, dryRun, idempotencyKey, receipt: receiptPath }: Options,
+): Promise<void> {
   const receivedAt = Date.now();
   const ids = [...args, ...(file === undefined ? [] : idsIn(file))];
   if (ids.length === 0)
     throw new UsageError('erase: no records given: name their ids, or a file of ids with --file');
+  if (dryRun && receiptPath !== undefined)
+    throw new UsageError('erase: a dry run has no receipt; leave --receipt out');
   const options = { dryRun, idempotencyKey };
-  const receipt = await withRunOrServer(
+  const wanted = receiptPath !== undefined;
+  const outcome = await withRunOrServer<Outcome>(
     run,
-    (unlearner) => unlearner.erase(ids, { ...options, receivedAt }),
-    (server) => server.erase(ids, options),
+    async (unlearner) => {
+      const receipt = await unlearner.erase(ids, { ...options, receivedAt });
+      return { receipt, file: wanted ? await unlearner.log.receiptFile(receipt.erasure) : null };
+    },
+    async (server) => {
+      const receipt = await server.erase(ids, options);
+      return { receipt, file: wanted ? await server.receiptFile(receipt.erasure) : null };
+    },
   );
-  if (json) printJson(receipt);
-  else print(render(receipt));
+  if (json) printJson(outcome.receipt);
+  else print(render(outcome.receipt));
+  if (receiptPath !== undefined) keep(outcome, receiptPath);
+}
+
+/** Writes the receipt's file. What fails here comes after the erasure, which stands. */
+function keep({ receipt: { erasure }, file }: Outcome, path: string): void {
+  if (file === null)
+    throw new CommandError(`erasure ${erasure} is from before receipts were signed: it has no file`);
+  try {
+    writeFileSync(path, file);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new CommandError(
+      `${path}: the receipt cannot be written (${code}); the records are erased, and a server of the run gives it at /v1/erasures/${erasure}/receipt`,
+    );
+  }
 }
 
 /** One id a line; what surrounds it may be part of it, so only the line ends go. */

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mnistDigits } from '@s3t/data';
 import type { Status } from '@s3t/unlearner';
@@ -170,6 +170,40 @@ describe('erasing', { timeout: PATIENCE }, () => {
     expect(await json('status')).toMatchObject({ records: 93, erased: 3 });
   });
 
+  test('its file is checked by somebody who has nothing else but the key', async () => {
+    writeFileSync(join(folder, 'ids.txt'), 'train/1\ntrain/2\n');
+    const file = join(folder, 'receipt.json');
+    const key = join(folder, 'key.txt');
+    const args = ['train/0', '--file', join(folder, 'ids.txt'), '--idempotency-key', 'ticket-1'];
+    const receipt = await json('erase', ...args, '--receipt', file);
+    writeFileSync(key, (await s3t(['key', '--run', run])).stdout);
+    expect(await json('key')).toEqual({ publicKey: readFileSync(key, 'utf8').trim() });
+    // Somewhere else, without a device.
+    const elsewhere = mkdtempSync(join(folder, 'auditor-'));
+    const env = { VK_DRIVER_FILES: '/nowhere', VK_ICD_FILENAMES: '/nowhere' };
+    const check = (...args: string[]): Promise<Outcome> =>
+      s3t(['verify', '--receipt', ...args], { cwd: elsewhere, env });
+    const told = await check(file, '--public-key', key);
+    expect(told).toMatchObject({ code: 0, stderr: '' });
+    expect(told.stdout.match(/^✓ .*$/gm)).toHaveLength(7);
+    expect(told.stdout).toMatch(/receipt\.json: valid\n$/);
+    const { stdout, code } = await check(file, '--json', '--public-key', readFileSync(key, 'utf8').trim());
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      valid: true,
+      statement: { predicate: { erasure: receipt.erasure, records: { count: 3 } } },
+    });
+    const bytes = readFileSync(file);
+    bytes[bytes.length - 9]! ^= 1;
+    writeFileSync(join(elsewhere, 'changed.json'), bytes);
+    const changed = await check('changed.json');
+    expect([changed.code, changed.stderr]).toEqual([1, '']);
+    expect(changed.stdout).toMatch(/✗ .*\n\nchanged\.json: NOT valid\n$/);
+    expect(await check('none.json')).toMatchObject({
+      ...{ code: 1, stdout: '', stderr: 's3t: none.json: the file does not exist\n' },
+    });
+  });
+
   test('repair, and proof that nothing is left', async () => {
     expect((await json<Status>('status')).missing).toBeGreaterThan(0);
     expect(await json('repair')).toMatchObject({ missing: 0 });
@@ -207,7 +241,11 @@ describe('a run that a server holds', { timeout: PATIENCE }, () => {
 
     const status = await json<Status>('status');
     expect(status).toMatchObject({ records: 93, missing: 0 });
-    const receipt = await json('erase', 'train/10', '--idempotency-key', 'ticket-2');
+    const file = join(folder, 'served.json');
+    const receipt = await json('erase', 'train/10', '--idempotency-key', 'ticket-2', '--receipt', file);
+    const { publicKey } = await json<{ publicKey: string }>('key');
+    const checked = await s3t(['verify', '--receipt', file, '--public-key', publicKey]);
+    expect(checked, checked.stdout).toMatchObject({ code: 0 });
     expect(receipt).toMatchObject({ records: 1, before: { version: status.version } });
     await fails(1, /^s3t: .*not in this run/, 'erase', 'nobody');
     const pixels = Buffer.alloc(784, 9).toString('base64');

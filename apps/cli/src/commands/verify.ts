@@ -1,4 +1,4 @@
-import type { Verification } from '@s3t/unlearner';
+import type { Verification, VerifyOptions } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { Interrupted, UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
@@ -6,28 +6,45 @@ import { integers, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
 import { withRun } from '../run-access.ts';
 import { plural } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
+import { verifyReceiptFile } from '../verify-receipt.ts';
 import { WorkProgress } from '../work-progress.ts';
 
-interface Options extends RunOptions {
+interface Options extends Partial<RunOptions> {
   fromScratch?: boolean;
   shards?: number[];
   stage?: string;
+  receipt?: string;
+  publicKey?: string;
 }
 
-/** `s3t verify`: trains again what the run holds and compares every byte. */
+/** `s3t verify`: trains again what the run holds and compares every byte; or checks a receipt, without a run. */
 export function addVerify(program: Command): void {
   program
     .command('verify')
-    .description('check what the run holds; exit 1 on any difference')
-    .requiredOption(...RUN)
+    .description('check what the run holds, or a receipt; exit 1 on any difference')
+    .option(...RUN)
     .option('--from-scratch', 'train every stage again, on the records that remain, and compare')
     .option('--shards <s,s,..>', 'with --from-scratch: only these shards', integers)
     .option('--stage <id>', 'train this stage again and compare')
+    .option('--receipt <file>', 'check this receipt, offline: no run, no device')
+    .option('--public-key <key>', 'with --receipt: the key it must be signed with (see s3t key), or its file')
     .option(...JSON_OUTPUT)
     .action(verify);
 }
 
-async function verify({ run, json, ...options }: Options): Promise<void> {
+async function verify({ receipt, publicKey, ...options }: Options): Promise<void> {
+  const { run, json, ...ofRun } = options;
+  if (receipt === undefined) {
+    if (publicKey !== undefined) throw new UsageError('verify: --public-key goes with --receipt');
+    if (run === undefined) throw new UsageError("required option '--run <dir>' not specified");
+    return verifyRun({ ...ofRun, run, json });
+  }
+  if (run !== undefined || Object.keys(ofRun).length > 0)
+    throw new UsageError('verify: --receipt needs no run and nothing of it; leave the rest out');
+  return verifyReceiptFile(receipt, { key: publicKey, json });
+}
+
+async function verifyRun({ run, json, ...options }: VerifyOptions & RunOptions): Promise<void> {
   if (options.fromScratch && options.stage !== undefined) {
     throw new UsageError('verify: --from-scratch covers every stage; leave --stage out');
   }

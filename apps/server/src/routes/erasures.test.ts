@@ -94,4 +94,27 @@ describe('erasures', () => {
     for (const headers of foreign) expect((await post(app, '/v1/erasures', body, headers)).status).toBe(403);
     expect((await post(app, '/v1/erasures', body, { 'Sec-Fetch-Site': 'same-origin' })).status).toBe(201);
   });
+
+  it('gives receipts as files to keep, and says which have none', async () => {
+    start();
+    const [old, erasure] = await Promise.all(
+      ['train/0', 'train/1'].map(async (id) => {
+        const response = await post(app, '/v1/erasures', { records: [id] });
+        return ((await response.json()) as { erasure: string }).erasure;
+      }),
+    );
+    const response = await app.request(`/v1/erasures/${erasure}/receipt`);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('application/json');
+    expect(response.headers.get('content-disposition')).toBe(
+      `attachment; filename="receipt-${erasure}.json"`,
+    );
+    expect(await response.text()).toBe(await run.log.receiptFile(erasure!));
+    const before = await app.request(`/v1/erasures/${old}/receipt`);
+    expect(before.status).toBe(404);
+    expect(await errorOf(before)).toMatchObject({ code: 'no-receipt-file' });
+    const unknown = await app.request('/v1/erasures/nobody/receipt');
+    expect(unknown.status).toBe(404);
+    expect(await errorOf(unknown)).toMatchObject({ code: 'unknown-erasure' });
+  });
 });

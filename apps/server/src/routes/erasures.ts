@@ -5,7 +5,14 @@ import { checked, readBody } from '../body.ts';
 import type { Shared } from '../context.ts';
 import { idempotencyParameter, json, problems } from '../openapi.ts';
 import { Problem } from '../problem.ts';
-import { eraseSchema, idempotencyKeySchema, limitSchema, receiptSchema, receiptsSchema } from '../schemas.ts';
+import {
+  eraseSchema,
+  idempotencyKeySchema,
+  limitSchema,
+  receiptFileSchema,
+  receiptSchema,
+  receiptsSchema,
+} from '../schemas.ts';
 
 export function erasureRoutes(shared: Shared): Hono {
   const { service, options, egress, metrics, closing } = shared;
@@ -47,6 +54,19 @@ export function erasureRoutes(shared: Shared): Hono {
     const receipt = await service.receipt(id);
     if (receipt === null) throw new Problem(404, 'unknown-erasure', 'no such erasure');
     return c.json(receipt);
+  });
+
+  routes.get('/v1/erasures/:id/receipt', describeFile, async (c) => {
+    const id = c.req.param('id');
+    if ((await service.receipt(id)) === null) throw new Problem(404, 'unknown-erasure', 'no such erasure');
+    const file = await service.log.receiptFile(id);
+    if (file === null) {
+      const message = 'this erasure is from before receipts were signed: the log has no statement of it';
+      throw new Problem(404, 'no-receipt-file', message);
+    }
+    c.header('Content-Type', 'application/json');
+    c.header('Content-Disposition', `attachment; filename="receipt-${id}.json"`);
+    return c.body(file);
   });
   return routes;
 }
@@ -110,4 +130,12 @@ const describeOne = describeRoute({
   summary: 'One receipt',
   parameters: [{ in: 'path', name: 'id', required: true, schema: { type: 'string' } }],
   responses: { 200: { description: 'The receipt.', content: receiptContent }, ...problems(404) },
+});
+
+const describeFile = describeRoute({
+  operationId: 'receiptFile',
+  summary: 'One receipt as a file that verifies offline',
+  description: 'Always the same bytes. Check them with `s3t verify --receipt FILE --public-key KEY`.',
+  parameters: [{ in: 'path', name: 'id', required: true, schema: { type: 'string' } }],
+  responses: { 200: { description: 'The file.', content: json(receiptFileSchema) }, ...problems(404) },
 });

@@ -11,7 +11,7 @@ import type {
   TrainingSummary,
   UnlearnerEvent,
 } from '@s3t/unlearner';
-import type { Service } from '../service.ts';
+import type { Log, Service } from '../service.ts';
 import { cyclicOrders, digest, type Wanted, wantedStages } from './plan.ts';
 
 interface Options {
@@ -118,6 +118,20 @@ export class StandIn implements Service {
   async receipt(erasure: string): Promise<Receipt | null> {
     return this.#receipts.find((receipt) => receipt.erasure === erasure) ?? null;
   }
+
+  /** Of five entries, signed by nobody. The first erasure is from before there were receipts. */
+  readonly log: Log = {
+    publicKey: async () => 'stand-in+00000000+key',
+    checkpoint: async () => 'stand-in\n5\nroot\n\n— stand-in signature\n',
+    consistency: async (from, to = 5) => {
+      if (from > to || to > 5) throw new RunError('usage', 'the tree has 5 leaves');
+      return { from, to, hashes: [digest(`${from} ${to}`)] };
+    },
+    receiptFile: async (erasure) =>
+      this.#receipts.findIndex((receipt) => receipt.erasure === erasure) > 0
+        ? `${JSON.stringify({ format: 's3t-receipt-1', erasure })}\n`
+        : null,
+  };
 
   async receipts(): Promise<readonly Receipt[]> {
     return this.#receipts;
