@@ -27,6 +27,8 @@ fn apply(a: vec4f, b: vec4f) -> vec4f {
     case 1u: { return a - b; }
     case 2u: { return a * b; }
     case 3u: { return a / b; }
+    case 7u: { return max(a, b); }
+    case 8u: { return min(a, b); }
     default: { return a; }
   }
 }
