@@ -207,7 +207,7 @@ describe('shapes that do not fit', () => {
     ['linear: the last axis of [2,4] is not the last of weight [3,5]', () => linear(z(2, 4), z(3, 5), z(3))],
     ['linear: bias [4] does not fit axis 0 of weight [3,5]', () => linear(z(2, 5), z(3, 5), z(4))],
     [
-      'loraLinear: bias [3], A [2,4] and B [3,2] do not fit weight [3,5]',
+      'loraLinear: the last axis of A [2,4] is not axis 1 of weight [3,5]',
       () => loraLinear(z(2, 5), z(3, 5), z(3), adapter(z(2, 4), z(3, 2))),
     ],
     ['reshape: [2,3] does not fit [4,2]', () => reshape(z(2, 3), [4, 2])],

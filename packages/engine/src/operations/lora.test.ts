@@ -120,10 +120,12 @@ describe('groups', () => {
       ),
     );
     expect(attempt(z(2, 3, 8), z(2, 4, 8), z(2, 6, 5))).toThrow(
-      new ShapeError('groupedLoraLinear: bias [6], A [2,4,8] and B [2,6,5] do not fit weight [6,8]'),
+      new ShapeError(
+        'groupedLoraLinear: the last two axes of B [2,6,5] are not axis 0 of weight [6,8] and the rank of A [2,4,8]',
+      ),
     );
     expect(attempt(z(2, 3, 7), z(2, 4, 7), z(2, 6, 4))).toThrow(
-      new ShapeError('groupedLoraLinear: x [2,3,7] and [2,3,7] do not fit weight [6,8]'),
+      new ShapeError('groupedLoraLinear: the last axis of x [2,3,7] is not axis 1 of weight [6,8]'),
     );
   });
 });
