@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import { ModelError } from './errors.ts';
-import { parseSafetensors, type StoredTensor } from './safetensors.ts';
+import { unreadable } from './checkpoint/byte-source.ts';
+import { NUMBER_FORMATS } from './checkpoint/number-formats.ts';
+import { openTensors, readJson, weightFiles } from './checkpoint/open-tensors.ts';
+import type { StoredTensor } from './safetensors.ts';
 
 /** A model folder in Hugging Face layout, read but not yet put on a device. */
 export interface Checkpoint {
@@ -10,49 +12,49 @@ export interface Checkpoint {
   config: Record<string, unknown>;
   preprocessor: Record<string, unknown>;
   tensors: Map<string, StoredTensor>;
-  /** SHA-256 over the digests of config.json, preprocessor_config.json and model.safetensors. */
+  /** SHA-256 over the digests of config.json, preprocessor_config.json and the files of the weights (an index first). */
   digest: string;
 }
 
 const CONFIG = 'config.json';
 const PREPROCESSOR = 'preprocessor_config.json';
-const WEIGHTS = 'model.safetensors';
 
 /** Reads a model folder. @throws ModelError naming the file that is missing or damaged */
 export async function readCheckpoint(folder: string): Promise<Checkpoint> {
-  const files = await Promise.all([CONFIG, PREPROCESSOR, WEIGHTS].map((name) => readModelFile(folder, name)));
-  const [config, preprocessor, weights] = files as [Buffer, Buffer, Buffer];
+  const config = await readJson(join(folder, CONFIG));
+  const preprocessor = await readJson(join(folder, PREPROCESSOR));
+  const digest = await digestFiles(folder, [CONFIG, PREPROCESSOR, ...(await weightFiles(folder))]);
+  return { folder, config, preprocessor, tensors: await readAll(folder), digest };
+}
+
+/** SHA-256 over the SHA-256 digests of files of a folder, read in pieces. @throws ModelError naming the file */
+export async function digestFiles(folder: string, names: readonly string[]): Promise<string> {
   const digest = createHash('sha256');
-  for (const file of files) digest.update(createHash('sha256').update(file).digest());
-  // A view of its own buffer: Node may hand out a slice of a shared one.
-  const bytes = new Uint8Array(weights.buffer as ArrayBuffer, weights.byteOffset, weights.byteLength);
-  return {
-    folder,
-    config: parseJson(config, join(folder, CONFIG)),
-    preprocessor: parseJson(preprocessor, join(folder, PREPROCESSOR)),
-    tensors: parseSafetensors(bytes, join(folder, WEIGHTS)).tensors,
-    digest: digest.digest('hex'),
-  };
+  for (const name of names) {
+    const file = createHash('sha256');
+    try {
+      for await (const piece of createReadStream(join(folder, name))) file.update(piece as Buffer);
+    } catch (cause) {
+      throw unreadable(join(folder, name), cause);
+    }
+    digest.update(file.digest());
+  }
+  return digest.digest('hex');
 }
 
-async function readModelFile(folder: string, name: string): Promise<Buffer> {
+/** Every tensor of a folder as f32. One that holds no numbers is named and empty: only who asks for it has to fail. */
+async function readAll(folder: string): Promise<Map<string, StoredTensor>> {
+  const store = await openTensors(folder);
   try {
-    return await readFile(join(folder, name));
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const problem = code === 'ENOENT' ? 'there is no such file' : `cannot be read (${code})`;
-    throw new ModelError(`${join(folder, name)}: ${problem}`, { cause });
+    const tensors = new Map<string, StoredTensor>();
+    for (const name of store.names()) {
+      const { shape, dtype } = store.info(name);
+      const isNumbers = NUMBER_FORMATS.has(dtype);
+      const bytes = isNumbers ? new Uint8Array((await store.read(name)).buffer) : new Uint8Array(0);
+      tensors.set(name, { dtype: isNumbers ? 'F32' : dtype, shape, bytes });
+    }
+    return tensors;
+  } finally {
+    await store.close();
   }
-}
-
-function parseJson(bytes: Buffer, file: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(bytes.toString('utf8'));
-  } catch {
-    throw new ModelError(`${file}: is not JSON`);
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new ModelError(`${file}: is not a JSON object`);
-  return value as Record<string, unknown>;
 }

@@ -165,14 +165,22 @@ describe('parseSafetensors on a header that lies', () => {
     ],
     ['bytes after the last', fileOf({ a: f32([1], [0, 4]) }, 5), '1 bytes follow the last tensor'],
     ['bytes of no tensor', fileOf({}, 5), '5 bytes follow the last tensor'],
-    // JSON takes the last of two entries with one name: the first one's bytes are then nobody's.
+    // JSON takes the last of two entries with one name, even where both say the same.
     [
       'a name twice',
       fileOf(
         '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}',
         8,
       ),
-      'tensor a starts at byte 4 of the data, not at 0',
+      'tensor a comes twice',
+    ],
+    [
+      'one name written in two ways',
+      fileOf(
+        '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"\\u0061":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+        4,
+      ),
+      'tensor a comes twice',
     ],
     [
       'metadata that is text',

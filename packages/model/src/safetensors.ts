@@ -1,3 +1,5 @@
+import { halfToNumber } from './checkpoint/number-formats.ts';
+import { oneLine } from './checkpoint/one-line.ts';
 import { ModelError } from './errors.ts';
 
 /** One tensor of a safetensors file: a view into its bytes. */
@@ -27,44 +29,69 @@ const BYTES: Record<string, number> = {
 /** The longest header the reference implementation accepts. */
 const LONGEST_HEADER = 100_000_000;
 
+/** A tensor as the header describes it: where its bytes lie in the data. */
+interface HeaderEntry {
+  name: string;
+  dtype: string;
+  shape: number[];
+  from: number;
+  to: number;
+}
+
 /**
  * Reads a safetensors file: eight bytes of header length, a JSON header, and the data that it describes without gaps.
  * @param file what the error names
  * @throws ModelError when the header lies about sizes, offsets or shapes
  */
 export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, file: string): SafetensorsFile {
+  const start = 8 + headerLength(bytes, bytes.length, file);
+  const { entries, metadata } = parseSafetensorsHeader(bytes.subarray(8, start), bytes.length, file);
+  const tensors = new Map(
+    entries.map(({ name, dtype, shape, from, to }) => [
+      name,
+      { dtype, shape, bytes: bytes.subarray(start + from, start + to) },
+    ]),
+  );
+  return { tensors, metadata };
+}
+
+/** How long the header is that follows the first eight bytes. @throws ModelError when the file is too short for it */
+export function headerLength(bytes: Uint8Array<ArrayBuffer>, size: number, file: string): number {
+  if (bytes.length < 8) throw new ModelError(`${file}: is too short for a safetensors file`);
+  const declared = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  if (declared > BigInt(Math.min(LONGEST_HEADER, size - 8)))
+    throw new ModelError(`${file}: its header says it is ${declared} bytes long, the file has ${size}`);
+  return Number(declared);
+}
+
+/**
+ * Reads the header of a file of `size` bytes: its tensors in the order of their bytes.
+ * @throws ModelError when it lies about sizes, offsets or shapes
+ */
+export function parseSafetensorsHeader(
+  header: Uint8Array,
+  size: number,
+  file: string,
+): { entries: HeaderEntry[]; metadata: Record<string, string> } {
   const fail = (problem: string): never => {
     throw new ModelError(`${file}: ${oneLine(problem)}`);
   };
-  if (bytes.length < 8) fail('is too short for a safetensors file');
-  const declared = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
-  if (declared > BigInt(Math.min(LONGEST_HEADER, bytes.length - 8)))
-    fail(`its header says it is ${declared} bytes long, the file has ${bytes.length}`);
-  const start = 8 + Number(declared);
-  const { __metadata__: metadata = {}, ...entries } = parseHeader(bytes.subarray(8, start), fail);
+  const { __metadata__: metadata = {}, ...described } = parseHeader(header, fail);
   if (!isTextRecord(metadata)) fail('its __metadata__ does not map names to strings');
-  const tensors = new Map<string, StoredTensor>();
-  let end = 0;
-  const ordered = Object.entries(entries).map(([name, entry]) => ({
+  const entries = Object.entries(described).map(([name, entry]) => ({
     name,
     ...checkEntry(name, entry, fail),
   }));
-  ordered.sort((a, b) => a.from - b.from || a.to - b.to);
-  for (const { name, dtype, shape, from, to } of ordered) {
+  entries.sort((a, b) => a.from - b.from || a.to - b.to);
+  const data = size - 8 - header.length;
+  let end = 0;
+  for (const { name, from, to } of entries) {
     if (from !== end) fail(`tensor ${name} starts at byte ${from} of the data, not at ${end}`);
-    if (start + to > bytes.length)
-      fail(`tensor ${name} ends at byte ${to} of the data, past the end of the file`);
+    if (to > data) fail(`tensor ${name} ends at byte ${to} of the data, past the end of the file`);
     end = to;
-    tensors.set(name, { dtype, shape, bytes: bytes.subarray(start + from, start + to) });
   }
-  if (start + end !== bytes.length) fail(`${bytes.length - start - end} bytes follow the last tensor`);
-  return { tensors, metadata: metadata as Record<string, string> };
-}
-
-/** Names come from the file: they may hold anything, at any length. */
-function oneLine(problem: string): string {
-  const line = problem.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ');
-  return line.length > 300 ? `${line.slice(0, 300)}...` : line;
+  if (end !== data) fail(`${data - end} bytes follow the last tensor`);
+  return { entries, metadata: metadata as Record<string, string> };
 }
 
 function isTextRecord(value: unknown): boolean {
@@ -73,15 +100,38 @@ function isTextRecord(value: unknown): boolean {
 }
 
 function parseHeader(bytes: Uint8Array, fail: (problem: string) => never): Record<string, unknown> {
+  let text = '';
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    header = JSON.parse(text);
   } catch {
     fail('its header is not JSON');
   }
   if (typeof header !== 'object' || header === null || Array.isArray(header))
     fail('its header is not an object');
+  const twice = nameTwice(text);
+  if (twice !== null) fail(`tensor ${twice} comes twice`);
   return header as Record<string, unknown>;
+}
+
+/** The first name that an object in JSON gives twice, of which JSON.parse drops one in silence; null if there is none. */
+function nameTwice(json: string): string | null {
+  const names = new Set<string>();
+  let depth = 0;
+  let text = '';
+  // Valid JSON: a string, or a sign outside of strings.
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:]/g)) {
+    if (token === '{' || token === '[') depth++;
+    else if (token === '}' || token === ']') depth--;
+    else if (token !== ':') text = token;
+    else if (depth === 1) {
+      const name = JSON.parse(text) as string;
+      if (names.has(name)) return name;
+      names.add(name);
+    }
+  }
+  return null;
 }
 
 function checkEntry(
@@ -124,15 +174,6 @@ export function toFloat32(stored: StoredTensor, name: string, file: string): Flo
   }
   if (dtype === 'F16') return Float32Array.from(new Uint16Array(buffer), halfToNumber);
   throw new ModelError(`${file}: tensor ${name} holds ${dtype}, not numbers this model can use`);
-}
-
-function halfToNumber(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 /**
