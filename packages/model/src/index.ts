@@ -1,7 +1,14 @@
 export { baseActivations } from './activations.ts';
+export { type ByteSource, blobSource, fileSource, memorySource } from './checkpoint/byte-source.ts';
+export { openTensors } from './checkpoint/open-tensors.ts';
+export { openSafetensors } from './checkpoint/safetensors-store.ts';
+export type { TensorInfo, TensorStore } from './checkpoint/tensor-store.ts';
 export { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 export { Ensemble, type EnsembleStack } from './ensemble.ts';
 export { ModelError } from './errors.ts';
+export type { GgufMetadata, GgufValue } from './gguf/gguf-header.ts';
+export { type GgufStore, openGguf } from './gguf/gguf-store.ts';
+export { llamaConfig } from './gguf/llama-names.ts';
 export { adapterGroups, type LoraConfig, loraScale } from './lora.ts';
 export { type BaseModel, loadBaseModel, placeBaseModel } from './model.ts';
 export { type Picture, type Preprocessing, preprocess } from './preprocess.ts';
@@ -23,6 +30,16 @@ export {
   type TrainingConfig,
   trainStage,
 } from './stage-training.ts';
+export { type ChatMessage, ChatTemplate } from './text/chat-template.ts';
+export { loadTokenizer } from './text/load-tokenizer.ts';
+export {
+  type BatchOptions,
+  type EncodedText,
+  type EncodeOptions,
+  type TextBatch,
+  type TextInput,
+  Tokenizer,
+} from './text/tokenizer.ts';
 export {
   arrangeVit,
   classify,
