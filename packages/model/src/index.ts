@@ -9,6 +9,12 @@ export { ModelError } from './errors.ts';
 export type { GgufMetadata, GgufValue } from './gguf/gguf-header.ts';
 export { type GgufStore, openGguf } from './gguf/gguf-store.ts';
 export { llamaConfig } from './gguf/llama-names.ts';
+export {
+  type DownloadProgress,
+  defaultCacheDir,
+  type ResolveOptions,
+  resolveBase,
+} from './hub/resolve-base.ts';
 export { adapterGroups, type LoraConfig, loraScale } from './lora.ts';
 export { type BaseModel, loadBaseModel, placeBaseModel } from './model.ts';
 export { type Picture, type Preprocessing, preprocess } from './preprocess.ts';

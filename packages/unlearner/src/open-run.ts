@@ -1,5 +1,5 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import {
   AlgorithmError,
   canonicalJson,
@@ -21,8 +21,10 @@ import {
 import {
   adapterGroups,
   type BaseModel,
+  type DownloadProgress,
   loadBaseModel,
   ModelError,
+  resolveBase,
   type StageForm,
   targetsOf,
 } from '@s3t/model';
@@ -45,6 +47,8 @@ export interface OpenOptions {
   device?: Device;
   /** The file of the key that signs receipts (Ed25519, PKCS #8 PEM). Default: S3T_SIGNING_KEY, or one in the run folder, made on first need. */
   signingKey?: string;
+  /** Told how far the download of a base from a hub is. */
+  onDownload?: (progress: DownloadProgress) => void;
 }
 
 /** Everything an open run stands on. */
@@ -74,6 +78,7 @@ export async function openRun({
   config: configFile,
   device: shared,
   signingKey,
+  onDownload,
 }: OpenOptions): Promise<OpenedRun> {
   const given = configFile === undefined ? null : await readConfig(configFile);
   const store = await storeOf(folder).catch((error) => {
@@ -84,7 +89,7 @@ export async function openRun({
   let ledger: Ledger | null = null;
   try {
     // A fresh run reads its base and data first: what is wrong with them is said before anything is written.
-    const fresh = given && store === null ? await prepareRun(device, given) : null;
+    const fresh = given && store === null ? await prepareRun(device, given, onDownload) : null;
     ledger = await openLedger({ store: store ?? given!.config.store, folder });
     // Only now: a store that cannot be opened must not be the run's for good.
     if (store === null) await writeStore(folder, given!.config.store);
@@ -95,7 +100,10 @@ export async function openRun({
     const located = stored && given ? { ...stored, folder: given.folder } : (stored ?? given);
     if (!located) throw noRun(folder);
     const prepared =
-      fresh ?? (known ? await prepareBase(device, located) : await prepareRun(device, located));
+      fresh ??
+      (known
+        ? await prepareBase(device, located, onDownload)
+        : await prepareRun(device, located, onDownload));
     const run = known ?? (await createRun(ledger, prepared as PreparedRun));
     ledger.useManifest(manifestFunction(run));
     const { base, form, setting } = prepared;
@@ -125,9 +133,16 @@ interface PreparedRun extends PreparedBase {
   records: StoredRecord[];
 }
 
-async function prepareBase(device: Device, located: LocatedConfig): Promise<PreparedBase> {
+async function prepareBase(
+  device: Device,
+  located: LocatedConfig,
+  onDownload: OpenOptions['onDownload'],
+): Promise<PreparedBase> {
   const { config, folder } = located;
-  const base = await loadBaseModel(device, resolve(folder, config.base));
+  const base = await loadBaseModel(
+    device,
+    await resolveBase(config.base, { folder, onProgress: onDownload }),
+  );
   const form = { config: base.config, lora: config.lora, labels: config.data.labels.length };
   try {
     targetsOf(form.lora);
@@ -139,7 +154,11 @@ async function prepareBase(device: Device, located: LocatedConfig): Promise<Prep
   return { located, base, form, setting: stageSetting(config, base.digest) };
 }
 
-async function prepareRun(device: Device, located: LocatedConfig): Promise<PreparedRun> {
+async function prepareRun(
+  device: Device,
+  located: LocatedConfig,
+  onDownload: OpenOptions['onDownload'],
+): Promise<PreparedRun> {
   const { slices, budget, sequences: wanted, training } = located.config;
   const { strategy, ...options } = wanted;
   let sequences: number[][];
@@ -152,7 +171,7 @@ async function prepareRun(device: Device, located: LocatedConfig): Promise<Prepa
     const path = field ?? `sequences.${option}`;
     throw new UnlearnerError('config', `${located.file}: ${path}: ${message}`, { cause: error });
   }
-  const prepared = await prepareBase(device, located);
+  const prepared = await prepareBase(device, located, onDownload);
   const records = placeRecords(located, await readSplit(located, 'train'));
   refuseEmptySlices(located, records);
   return { ...prepared, sequences, records };

@@ -1,0 +1,149 @@
+// A base named by its hub id becomes a folder of a cache: <cache>/<organisation>--<name>/<commit>, with what each revision
+// meant in <cache>/<organisation>--<name>/refs. A folder is there whole or not at all.
+
+import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { ModelError } from '../errors.ts';
+import { type HubId, parseHubId } from './hub-id.ts';
+import { downloadVerified, type PromisedFile } from './verified-file.ts';
+
+export interface DownloadProgress {
+  file: string;
+  /** Bytes of all files that are there, and of all that are wanted. */
+  bytes: number;
+  total: number;
+}
+
+export interface ResolveOptions {
+  /** What a path is relative to. Default: the working directory. */
+  folder?: string;
+  /** Default: `defaultCacheDir`. */
+  cacheDir?: string;
+  /** Where HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are read. Default: the process's own. */
+  env?: Readonly<Record<string, string | undefined>>;
+  onProgress?: (progress: DownloadProgress) => void;
+}
+
+const PUBLIC_HUB = 'https://huggingface.co';
+const COMMIT = /^[0-9a-f]{40,64}$/;
+
+/** $S3T_CACHE, or s3t in the user's cache folder. */
+export function defaultCacheDir(env: Readonly<Record<string, string | undefined>>): string {
+  return env.S3T_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 's3t');
+}
+
+/**
+ * The folder of a base: an existing path as it is, else the model of a hub, downloaded once. A revision that was downloaded
+ * stays what it was then: no run changes its base because somebody pushed, and an open run needs no network.
+ * @param base a path, or `organisation/name`, or `organisation/name@revision`
+ * @throws ModelError, one line, when there is no such model, it may not be read, or the hub cannot be reached
+ */
+export async function resolveBase(base: string, options: ResolveOptions = {}): Promise<string> {
+  const { folder = '.', env = process.env, onProgress = () => {} } = options;
+  const path = resolve(folder, base);
+  const id = parseHubId(base);
+  if (!id || (await isThere(path))) return path;
+  const own = join(options.cacheDir ?? defaultCacheDir(env), id.name.replace('/', '--'));
+  const ref = join(own, 'refs', encodeURIComponent(id.revision));
+  const known = COMMIT.test(id.revision) ? id.revision : await readFile(ref, 'utf8').catch(() => null);
+  if (known && COMMIT.test(known) && (await isThere(join(own, known)))) return join(own, known);
+  if (/^(1|true|yes|on)$/i.test(env.HF_HUB_OFFLINE ?? ''))
+    throw new ModelError(
+      `${base}: is no folder and not in the cache, and HF_HUB_OFFLINE forbids to download it`,
+    );
+  const hubUrl = (env.HF_ENDPOINT || PUBLIC_HUB).replace(/\/+$/, '');
+  try {
+    const commit = await download(id, own, { hubUrl, accessToken: env.HF_TOKEN || undefined }, onProgress);
+    await mkdir(join(own, 'refs'), { recursive: true });
+    await writeFile(`${ref}.part`, commit);
+    await rename(`${ref}.part`, ref);
+    return join(own, commit);
+  } catch (cause) {
+    throw describe(cause, base, hubUrl);
+  }
+}
+
+interface Access {
+  hubUrl: string;
+  accessToken: string | undefined;
+}
+
+/** Downloads what a base needs of a revision. Returns its commit. */
+async function download(
+  { name, revision }: HubId,
+  own: string,
+  access: Access,
+  onProgress: (progress: DownloadProgress) => void,
+): Promise<string> {
+  // Only here: most bases are folders.
+  const { downloadFile, listFiles, modelInfo } = await import('@huggingface/hub');
+  const { sha: commit } = await modelInfo({ name, revision, additionalFields: ['sha'], ...access });
+  if (typeof commit !== 'string' || !COMMIT.test(commit)) throw new ModelError('the hub names no commit');
+  const target = join(own, commit);
+  if (await isThere(target)) return commit;
+  const repo = { type: 'model' as const, name };
+  const listed: PromisedFile[] = [];
+  for await (const { type, path, size, oid, lfs } of listFiles({ repo, revision: commit, ...access }))
+    if (type === 'file')
+      listed.push({ path, size, ...(lfs ? { sha256: lfs.oid } : oid ? { gitBlob: oid } : {}) });
+  const wanted = wantedFiles(listed);
+  const part = `${target}.part`;
+  await mkdir(part, { recursive: true });
+  const total = wanted.reduce((sum, { size }) => sum + size, 0);
+  let done = 0;
+  for (const file of wanted) {
+    const { path } = file;
+    if (!(await isThere(join(part, path)))) {
+      const blob = await downloadFile({ repo, path, revision: commit, xet: false, ...access });
+      if (!blob) throw new ModelError(`${path}: the hub lists it and has it not`);
+      const bytesFrom = (start: number) => blob.slice(start).stream() as unknown as AsyncIterable<Uint8Array>;
+      await downloadVerified(file, join(part, path), bytesFrom, (bytes) =>
+        onProgress({ file: path, bytes: done + bytes, total }),
+      );
+    }
+    done += file.size;
+    onProgress({ file: path, bytes: done, total });
+  }
+  await rename(part, target);
+  return commit;
+}
+
+/** Configuration and tokenizer, and the weights in one safetensors file or else in its shards. */
+function wantedFiles(listed: readonly PromisedFile[]): PromisedFile[] {
+  const named = (pattern: RegExp) => listed.filter(({ path }) => pattern.test(path));
+  const whole = named(/^model\.safetensors$/);
+  const weights = whole.length > 0 ? whole : named(/^model-\d+-of-\d+\.safetensors$/);
+  if (weights.length === 0) throw new ModelError('the model has no safetensors');
+  // The index of shards goes only with shards.
+  const others = named(/^[\w-][\w.-]*\.(json|jinja)$/).filter(
+    ({ path }) => whole.length === 0 || path !== 'model.safetensors.index.json',
+  );
+  return [...others, ...weights];
+}
+
+function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** What went wrong, as one line that says what to do. */
+function describe(cause: unknown, base: string, hubUrl: string): ModelError {
+  const { statusCode, message } = cause as { statusCode?: number; message?: string };
+  const say = (problem: string) => new ModelError(`${base}: ${problem}`, { cause });
+  if (cause instanceof ModelError) return say(cause.message);
+  if (statusCode === 404) return say(`is no folder, and ${hubUrl} has no such model or revision (404)`);
+  if (statusCode === 401 || statusCode === 403)
+    return say(
+      `is no folder, and ${hubUrl} does not let it be read (${statusCode}): set HF_TOKEN to a token that may, if there is such a model`,
+    );
+  if (/access token/.test(message ?? ''))
+    return say('HF_TOKEN is not a token of the hub: those start with hf_');
+  if (statusCode !== undefined) return say(`${hubUrl} answers ${statusCode}`);
+  const { code } = cause as { code?: string };
+  if (code !== undefined && 'syscall' in (cause as object))
+    return say(`cannot be kept in the cache (${code})`);
+  return say(`is no folder, and ${hubUrl} cannot be reached (${String(message).split('\n')[0]})`);
+}
