@@ -1,4 +1,5 @@
 export { baseActivations } from './activations.ts';
+export { type Augmentation, augment, type Draw } from './augment.ts';
 export { type ByteSource, blobSource, fileSource, memorySource } from './checkpoint/byte-source.ts';
 export { openTensors } from './checkpoint/open-tensors.ts';
 export { openSafetensors } from './checkpoint/safetensors-store.ts';

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from './errors.ts';
@@ -127,6 +128,27 @@ describe('preprocess at another size', () => {
   });
 });
 
+describe('preprocess against Pillow', () => {
+  const path = new URL('../../../tools/reference/preprocess/reference.json', import.meta.url);
+  const { cases } = JSON.parse(readFileSync(path, 'utf8')) as {
+    cases: {
+      picture: { width: number; height: number; pixels: number[] };
+      config: Record<string, unknown>;
+      expected: number[];
+    }[];
+  };
+
+  it.each(cases)('case %#', ({ picture: { width, height, pixels }, config, expected }) => {
+    const to = parsePreprocessing({ ...config, do_rescale: false, do_normalize: false }, 1, 'f');
+    const values = processed(grey(width, height, pixels), to);
+    expect(values.length).toBe(expected.length);
+    // Pillow rounds to a whole level after each of the two passes.
+    values.forEach((value, i) => {
+      expect(Math.abs(value - expected[i]!)).toBeLessThan(1.2);
+    });
+  });
+});
+
 describe('parsePreprocessing', () => {
   const valid = {
     size: { height: 8, width: 4 },
@@ -150,6 +172,19 @@ describe('parsePreprocessing', () => {
       deviation: [1, 2, 3],
     });
     expect(parse({ rescale_factor: undefined, resample: undefined }).rescale).toBe(1 / 255);
+  });
+
+  it('reads a resize with a crop of the centre', () => {
+    const crop = { do_center_crop: true, crop_size: { height: 3, width: 2 }, resample: 3 };
+    expect(parse(crop)).toMatchObject({
+      size: { width: 2, height: 3 },
+      resized: { width: 4, height: 8 },
+      filter: 'bicubic',
+    });
+    expect(parse({ ...crop, crop_size: 6, size: { shortest_edge: 7 } })).toMatchObject({
+      size: { width: 6, height: 6 },
+      resized: 7,
+    });
   });
 
   it('leaves out the steps that are switched off', () => {
@@ -179,8 +214,13 @@ describe('parsePreprocessing', () => {
     ['image_std', { image_std: [1, null, 1] }],
     ['rescale_factor', { rescale_factor: '1/255' }],
     ['rescale_factor', { rescale_factor: null }],
-    ['resample', { resample: 3 }],
-    ['do_center_crop', { do_center_crop: true }],
+    ['resample', { resample: 1 }],
+    ['do_resize', { do_resize: false }],
+    ['crop_pct', { crop_pct: 0.9 }],
+    ['crop_size', { do_center_crop: true }],
+    ['crop_size', { do_center_crop: true, crop_size: 5 }],
+    ['crop_size', { do_center_crop: true, crop_size: { width: 4, height: 9 } }],
+    ['size', { do_center_crop: true, crop_size: 4, size: { shortest_edge: 0 } }],
   ])('refuses a wrong field %s: %j', (field, change) => {
     expect(() => parse(change)).toThrow(ModelError);
     expect(() => parse(change)).toThrow(`base/preprocessor_config.json: field ${field} `);

@@ -10,15 +10,26 @@ export interface Picture {
 
 /** What preprocessor_config.json says of the pixels a model takes. */
 export interface Preprocessing {
+  /** Of the pixels that the model takes. */
   size: { width: number; height: number };
+  /** What a picture is resized to before its centre of `size` is cut out; a number is its shorter edge. Default: `size`. */
+  resized?: number | { width: number; height: number };
+  /** Default: bilinear. */
+  filter?: Filter;
   channels: number;
   rescale: number;
   mean: readonly number[];
   deviation: readonly number[];
 }
 
-/** Pillow's number of the filter. */
+export type Filter = 'bilinear' | 'bicubic';
+
+/** Pillow's numbers of the filters. */
 const BILINEAR = 2;
+const FILTERS = new Map<unknown, Filter>([
+  [BILINEAR, 'bilinear'],
+  [3, 'bicubic'],
+]);
 
 /** Reads a ViT preprocessor_config.json. @throws ModelError naming the field */
 export function parsePreprocessing(
@@ -29,15 +40,32 @@ export function parsePreprocessing(
   const fail = (field: string, problem: string): never => {
     throw new ModelError(`${file}: field ${field} ${problem}`);
   };
-  const size = config.size as { width?: unknown; height?: unknown } | undefined;
   const { image_mean, image_std, rescale_factor = 1 / 255, resample = BILINEAR } = config;
   const isLength = (value: unknown) => Number.isInteger(value) && (value as number) > 0;
   const isNumbers = (value: unknown): value is number[] =>
     Array.isArray(value) && value.length === channels && value.every(Number.isFinite);
-  if (!isLength(size?.width) || !isLength(size?.height)) fail('size', 'must give width and height in pixels');
-  if (resample !== BILINEAR)
-    fail('resample', `is ${JSON.stringify(resample)}; only ${BILINEAR} (bilinear) is known`);
-  if (config.do_center_crop === true) fail('do_center_crop', 'must not be true: pictures are not cropped');
+  const isSize = (value: unknown): value is Size =>
+    isLength((value as Size | undefined)?.width) && isLength((value as Size | undefined)?.height);
+  const filter = FILTERS.get(resample);
+  if (!filter)
+    fail('resample', `is ${JSON.stringify(resample)}; only 2 (bilinear) and 3 (bicubic) are known`);
+  if (config.do_resize === false) fail('do_resize', 'must not be false: pictures come in any size');
+  if (config.crop_pct !== undefined && config.crop_pct !== null)
+    fail('crop_pct', 'is not known; size and crop_size say the same');
+  const { size, crop_size } = config;
+  const cropped = typeof crop_size === 'number' ? { width: crop_size, height: crop_size } : crop_size;
+  const isCropped = config.do_center_crop === true;
+  const edge = isCropped ? (size as { shortest_edge?: unknown } | undefined)?.shortest_edge : undefined;
+  if (!isSize(size) && !isLength(edge))
+    fail('size', `must give width and height${isCropped ? ', or shortest_edge,' : ''} in pixels`);
+  const resized = isSize(size) ? { width: size.width, height: size.height } : (edge as number);
+  if (isCropped) {
+    if (!isSize(cropped)) return fail('crop_size', 'must give width and height in pixels');
+    const [width, height] =
+      typeof resized === 'number' ? [resized, resized] : [resized.width, resized.height];
+    if (cropped.width > width || cropped.height > height)
+      fail('crop_size', 'must not be larger than what pictures are resized to');
+  }
   const rescale = config.do_rescale === false ? 1 : rescale_factor;
   if (!Number.isFinite(rescale)) fail('rescale_factor', 'must be a number');
   const plain = config.do_normalize === false;
@@ -46,17 +74,29 @@ export function parsePreprocessing(
   if (!isNumbers(mean)) fail('image_mean', `must hold ${channels} numbers`);
   if (!isNumbers(deviation) || deviation.includes(0))
     fail('image_std', `must hold ${channels} numbers other than zero`);
-  return { size, channels, rescale, mean, deviation } as Preprocessing;
+  const { width, height } = (isCropped ? cropped : size) as Size;
+  return {
+    size: { width, height },
+    ...(isCropped ? { resized } : {}),
+    ...(filter === 'bicubic' ? { filter } : {}),
+    channels,
+    rescale,
+    mean,
+    deviation,
+  } as Preprocessing;
 }
 
 /**
  * Writes a picture, resized and normalised, into `target` as [channels, height, width]. Colour becomes grey by the weights of
- * ITU-R BT.601, grey serves as every colour. Resizing is Pillow's bilinear filter, as `transformers` uses it, without its
- * rounding to whole levels.
+ * ITU-R BT.601, grey serves as every colour. Resizing is Pillow's bilinear or bicubic filter, as `transformers` uses it,
+ * without its rounding to whole levels.
  */
 export function preprocess(picture: Picture, to: Preprocessing, target: Float32Array): void {
-  const { size, channels } = to;
-  const planes = planesOf(picture, channels).map((plane) => resize(plane, picture, size));
+  const { size, channels, filter = 'bilinear' } = to;
+  const whole = resizedSize(picture, to);
+  const planes = planesOf(picture, channels).map((plane) =>
+    cutCentre(resize(plane, picture, whole, filter), whole, size),
+  );
   const pixels = size.width * size.height;
   for (let channel = 0; channel < channels; channel++) {
     const plane = planes[channel % planes.length]!;
@@ -80,41 +120,75 @@ function planesOf({ width, height, channels, pixels }: Picture, wanted: number):
 
 type Size = Preprocessing['size'];
 
+/** A shorter edge decides the longer one, which is rounded down. */
+function resizedSize({ width, height }: Size, { size, resized = size }: Preprocessing): Size {
+  if (typeof resized !== 'number') return resized;
+  const longer = Math.floor((resized * Math.max(width, height)) / Math.min(width, height));
+  return width <= height ? { width: resized, height: longer } : { width: longer, height: resized };
+}
+
+/** Of an odd margin the smaller half lies left and above. */
+function cutCentre(plane: Float64Array, from: Size, to: Size): Float64Array {
+  if (from.width === to.width && from.height === to.height) return plane;
+  const left = Math.floor((from.width - to.width) / 2);
+  const top = Math.floor((from.height - to.height) / 2);
+  const result = new Float64Array(to.width * to.height);
+  for (let y = 0; y < to.height; y++) {
+    const start = (top + y) * from.width + left;
+    result.set(plane.subarray(start, start + to.width), y * to.width);
+  }
+  return result;
+}
+
 /** First along x, then along y. */
-function resize(plane: Float64Array, from: Size, to: Size): Float64Array {
+function resize(plane: Float64Array, from: Size, to: Size, filter: Filter): Float64Array {
+  // A cubic goes beyond the levels that it passes through.
+  const level = (value: number) => (filter === 'bicubic' ? Math.min(255, Math.max(0, value)) : value);
   if (from.width === to.width && from.height === to.height) return plane;
   const across = new Float64Array(from.height * to.width);
-  tapsAlong(from.width, to.width).forEach(({ first, weights }, x) => {
+  tapsAlong(from.width, to.width, filter).forEach(({ first, weights }, x) => {
     for (let y = 0; y < from.height; y++)
-      across[y * to.width + x] = weights.reduce(
-        (sum, weight, i) => sum + weight * plane[y * from.width + first + i]!,
-        0,
+      across[y * to.width + x] = level(
+        weights.reduce((sum, weight, i) => sum + weight * plane[y * from.width + first + i]!, 0),
       );
   });
   const result = new Float64Array(to.height * to.width);
-  tapsAlong(from.height, to.height).forEach(({ first, weights }, y) => {
+  tapsAlong(from.height, to.height, filter).forEach(({ first, weights }, y) => {
     for (let x = 0; x < to.width; x++)
-      result[y * to.width + x] = weights.reduce(
-        (sum, weight, i) => sum + weight * across[(first + i) * to.width + x]!,
-        0,
+      result[y * to.width + x] = level(
+        weights.reduce((sum, weight, i) => sum + weight * across[(first + i) * to.width + x]!, 0),
       );
   });
   return result;
 }
 
+/** Weight of a source pixel so far from the centre, and where it ends: a triangle, or Keys' cubic (1981) with a = -1/2. */
+const SHAPES: Record<Filter, { reach: number; weight: (distance: number) => number }> = {
+  bilinear: { reach: 1, weight: (x) => Math.max(0, 1 - x) },
+  bicubic: {
+    reach: 2,
+    weight: (x) => {
+      if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+      return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+    },
+  },
+};
+
 /**
- * What each target pixel is made of: a triangle around its centre, as wide as a source pixel to either side, or as a target
- * pixel where the picture shrinks (so that every source pixel counts). What lies outside is left out.
+ * What each target pixel is made of: the filter's shape around its centre, in source pixels, or in target pixels where the
+ * picture shrinks (so that every source pixel counts). What lies outside is left out.
  */
-function tapsAlong(from: number, to: number): { first: number; weights: number[] }[] {
+function tapsAlong(from: number, to: number, filter: Filter): { first: number; weights: number[] }[] {
+  const shape = SHAPES[filter];
   const ratio = from / to;
-  const reach = Math.max(1, ratio);
+  const scale = Math.max(1, ratio);
+  const reach = shape.reach * scale;
   return Array.from({ length: to }, (_, target) => {
     const centre = (target + 0.5) * ratio;
     const first = Math.max(0, Math.floor(centre - reach + 0.5));
     const end = Math.min(from, Math.floor(centre + reach + 0.5));
     const weights = Array.from({ length: end - first }, (_, i) =>
-      Math.max(0, 1 - Math.abs(first + i + 0.5 - centre) / reach),
+      shape.weight(Math.abs(first + i + 0.5 - centre) / scale),
     );
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     return { first, weights: weights.map((weight) => weight / total) };
