@@ -1,11 +1,13 @@
 """Small GGUF files and what they hold, by the package of llama.cpp: the numbers that packages/model is tested against.
 
-    pip install gguf numpy                                   (made with gguf 0.19.0, numpy 2.4.6)
+    pip install gguf numpy tokenizers       (made with gguf 0.19.0, numpy 2.4.6, tokenizers 0.23.3)
     python tools/reference/gguf.py tools/reference/gguf
 
 Writes formats.gguf, one tensor of each format, blocks of any bytes with finite scales among them, with formats.f32: what the
 package makes of them, tensor after tensor in the order of the file. And llama.gguf, a Llama of two layers with grouped heads
 whose query and key are permuted as llama.cpp does for its rotation, with llama.f32: the same tensors as transformers has them.
+And tokenizer.gguf, the vocabulary of the byte-level BPE of tokenizers.py, with tokenizer.json: what the tokenizers package makes
+of texts with it, split in each of the ways that the reader knows.
 """
 
 import json
@@ -19,6 +21,7 @@ import numpy as np
 from gguf import GGMLQuantizationType as Type
 from gguf import GGUFWriter
 from gguf.quants import dequantize, quantize
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 folder = Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +111,38 @@ def llama():
     np.concatenate(expected).astype("<f4").tofile(folder / "llama.f32")
 
 
+LLAMA_3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
+def tokenizer():
+    source = folder.parent / "tokenizers" / "roberta"
+    stored = json.loads((source / "tokenizer.json").read_text())
+    vocabulary = sorted(stored["model"]["vocab"], key=stored["model"]["vocab"].get)
+    special = {token["content"] for token in stored["added_tokens"]}
+    writer = GGUFWriter(folder / "tokenizer.gguf", "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3 if token in special else 1 for token in vocabulary])
+    writer.add_token_merges([" ".join(merge) for merge in stored["model"]["merges"]])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(2)
+    finish(writer)
+    texts = [case[0] for case in json.loads((source / "reference.json").read_text())["single"][:110]]
+    ways = {
+        "gpt-2": (False, pre_tokenizers.ByteLevel(add_prefix_space=False)),
+        "smollm": (False, pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)])),
+        "llama-bpe": (True, pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LLAMA_3), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])),
+    }
+    content = {}
+    for name, (ignore_merges, split) in ways.items():
+        model = dict(stored["model"], ignore_merges=ignore_merges)
+        one = Tokenizer.from_str(json.dumps(dict(stored, model=model, post_processor=None)))
+        one.pre_tokenizer = split
+        content[name] = [one.encode(text).ids for text in texts]
+    (folder / "tokenizer.json").write_text(json.dumps(dict(texts=texts, ids=content), separators=(",", ":")) + "\n")
+
+
 def finish(writer):
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -117,3 +152,4 @@ def finish(writer):
 
 formats()
 llama()
+tokenizer()

@@ -9,6 +9,7 @@ export { Ensemble, type EnsembleStack } from './ensemble.ts';
 export { ModelError } from './errors.ts';
 export type { GgufMetadata, GgufValue } from './gguf/gguf-header.ts';
 export { type GgufStore, openGguf } from './gguf/gguf-store.ts';
+export { ggufTokenizer } from './gguf/gguf-tokenizer.ts';
 export { llamaConfig } from './gguf/llama-names.ts';
 export {
   type DownloadProgress,
