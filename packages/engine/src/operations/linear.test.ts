@@ -99,7 +99,7 @@ describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %
   test('a residual of another shape is refused', () => {
     const z = (...shape: number[]) => zeros(device, shape);
     expect(() => scope(() => linear(z(2, 5), z(3, 5), z(3), { residual: z(2, 4) }))).toThrow(
-      new ShapeError('linear: shapes [2,3] and [2,4] differ in axis 1'),
+      new ShapeError('linear: the result [2,3] of x [2,5] and residual [2,4] differ in axis 1'),
     );
   });
 });
