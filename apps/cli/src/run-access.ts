@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Unlearner } from '@s3t/unlearner';
 import { RunServer } from './remote.ts';
+import { Progress } from './terminal/progress.ts';
 
 /** Opens a run in this process, hands it to `use` and closes it whatever happens. */
 export async function withRun<T>(
@@ -21,10 +22,13 @@ const PATIENCE_MS = 3000;
 async function openPatiently(options: { run: string; config?: string }): Promise<Unlearner> {
   // Only here: it brings the engine and the database, which `s3t --help` can do without.
   const { Unlearner } = await import('@s3t/unlearner');
+  const progress = new Progress();
+  const onDownload = ({ file, bytes, total }: { file: string; bytes: number; total: number }) =>
+    progress.update({ label: 'download', done: bytes, total, note: file });
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     try {
-      return await Unlearner.open(options);
+      return await Unlearner.open({ ...options, onDownload }).finally(() => progress.clear());
     } catch (error) {
       const isHeld = (error as { code?: unknown }).code === 'held';
       if (!isHeld || holderOf(error) !== undefined || performance.now() > deadline) throw error;
