@@ -2,21 +2,10 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import {
-  capture,
-  Device,
-  gradients,
-  multiply,
-  operations,
-  scope,
-  tensor,
-  total,
-  uniformValues,
-  zeros,
-} from './index.ts';
+import { capture, Device, operations, zeros } from './index.ts';
 import type { Storage } from './storage.ts';
 import { bitsOf, bitsOfAll, trainedBits, trainingBlock } from './testing/block.ts';
-import { makeInput } from './testing/inputs.ts';
+import { computeCase } from './testing/check-case.ts';
 
 const COMPILING = 240_000;
 const STEPS = 8;
@@ -127,23 +116,11 @@ test(
 /** The bits of every operation's cases and of their gradients. */
 async function bitsOfOperations(): Promise<Record<string, string[]>> {
   const found: Record<string, string[]> = {};
-  for (const [name, { declaration, apply }] of operations) {
-    for (const { inputs, attributes } of declaration.cases) {
-      const computed = scope(() => {
-        const tensors = inputs.map((input, i) => {
-          const mayBeNumber = [declaration.dtypes?.[i] ?? 'f32'].flat().includes('f32');
-          const isNumber = mayBeNumber && !declaration.frozen?.includes(i);
-          return makeInput(input, i + 1).toTensor(device, isNumber);
-        });
-        const y = apply(tensors, attributes);
-        const trainable = tensors.filter((each) => each.trainable);
-        const weights = tensor(device, uniformValues(y.size, 1, [99, 7], 0), y.shape);
-        return declaration.gradient ? [y, ...gradients(total(multiply(y, weights)), trainable)] : [y];
-      });
-      found[`${name} ${JSON.stringify(inputs)}`] = await bitsOfAll(computed);
-      for (const each of computed) each.dispose();
+  for (const [name, operation] of operations)
+    for (const testCase of operation.declaration.cases) {
+      const { values } = await computeCase(device, operation, testCase);
+      found[`${name} ${JSON.stringify(testCase)}`] = values.map(bitsOf);
     }
-  }
   return found;
 }
 

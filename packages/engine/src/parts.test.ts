@@ -48,7 +48,7 @@ import {
   zeros,
 } from './index.ts';
 import { bitsOf, bitsOfAll } from './testing/block.ts';
-import { checkCase } from './testing/check-case.ts';
+import { computeCase } from './testing/check-case.ts';
 
 const LIMIT = 65_536;
 
@@ -309,8 +309,8 @@ test('every case of the table agrees with the whole, or says what is over the li
     for (const testCase of operation.declaration.cases) {
       const before = small.memory().liveBytes;
       try {
-        const { values: found } = await checkCase(small, operation, testCase);
-        const { values: expected } = await checkCase(whole, operation, testCase);
+        const { values: found } = await computeCase(small, operation, testCase);
+        const { values: expected } = await computeCase(whole, operation, testCase);
         expect(found.map(bitsOf), `${name} ${JSON.stringify(testCase)}`).toEqual(expected.map(bitsOf));
       } catch (error) {
         if (!(error instanceof EngineError)) throw error;

@@ -28,15 +28,24 @@ export interface CheckedCase {
   tolerances: { forward: number; gradients: number };
 }
 
-/** Runs one case of an operation forward and backward, against its float64 reference and against finite differences of that. */
-export async function checkCase(
+/** One case of an operation, computed forward and backward. */
+export interface ComputedCase {
+  /** The output and the gradients of the differentiable inputs. */
+  values: CheckedCase['values'];
+  arrays: readonly ReferenceArray[];
+  /** Which inputs are differentiable. */
+  indices: readonly number[];
+  /** The gradients are those of sum(weights * output). */
+  weights: Float32Array;
+}
+
+/** Computes one case of an operation forward and backward. */
+export async function computeCase(
   device: Device,
   { declaration, apply }: Operation,
   { inputs, attributes }: OperationCase<unknown>,
-): Promise<CheckedCase> {
+): Promise<ComputedCase> {
   const made = inputs.map((input, i) => makeInput(input, i + 1));
-  const arrays = made.map(({ array }) => array);
-  const tolerance = declaration.tolerance ?? (declaration.result === 'u32' ? 0 : 1e-5);
   const indices = inputs.flatMap((input, i) => (isDifferentiable(declaration, input, i) ? [i] : []));
   let weights = new Float32Array();
   const computed = scope((): Tensor[] => {
@@ -57,6 +66,19 @@ export async function checkCase(
   for (const each of computed)
     values.push(each.dtype === 'u32' ? await each.readUint32() : await each.read());
   for (const each of computed) each.dispose();
+  return { values, arrays: made.map(({ array }) => array), indices, weights };
+}
+
+/** Holds one case of an operation against its reference, and its gradients against finite differences of that. */
+export async function checkCase(
+  device: Device,
+  operation: Operation,
+  testCase: OperationCase<unknown>,
+): Promise<CheckedCase> {
+  const { declaration } = operation;
+  const { attributes } = testCase;
+  const { values, arrays, indices, weights } = await computeCase(device, operation, testCase);
+  const tolerance = declaration.tolerance ?? (declaration.result === 'u32' ? 0 : 1e-5);
   const [output, ...found] = values;
   return {
     values,

@@ -1,6 +1,6 @@
 import { type AdapterClass, capture, Device, operations } from '@s3t/engine';
 import { bitsOf, bitsOfAll, trainedBits, trainingBlock } from './block.ts';
-import { checkCase } from './check-case.ts';
+import { checkCase, computeCase } from './check-case.ts';
 
 /** What the engine is worth in one runtime, on one adapter. */
 export interface Conformance {
@@ -32,7 +32,7 @@ export async function conformance(): Promise<Conformance> {
       if (!(errors.forward <= tolerances.forward)) wrong.push(`${title}: off by ${errors.forward}`);
       for (const error of errors.gradients)
         if (!(error <= tolerances.gradients)) wrong.push(`${title}: a gradient is off by ${error}`);
-      const again = await checkCase(device, operation, testCase);
+      const again = await computeCase(device, operation, testCase);
       if (first.values.map(bitsOf).join() !== again.values.map(bitsOf).join())
         wrong.push(`${title}: other bits the second time`);
     }
