@@ -18,8 +18,11 @@ export interface EnsembleStack {
   stages: readonly { layers: readonly number[]; stage: Stage }[];
 }
 
-/** Batches are filled up to one of these sizes, each captured once. */
-const BATCH_SIZES = [1, 4, 16, 64] as const;
+/**
+ * Batches are filled up to one of these sizes, each captured once. On a software adapter 64 pictures would keep the cores busy
+ * for a tenth of a second, and whatever is urgent, an erasure for one, waits for what is under way.
+ */
+const BATCH_SIZES = { software: [1, 4, 16], portable: [1, 4, 16], gpu: [1, 4, 16, 64] } as const;
 
 interface Plan {
   input: Tensor;
@@ -47,8 +50,12 @@ export class Ensemble {
     this.#labels = labels;
   }
 
+  get batchSizes(): readonly number[] {
+    return BATCH_SIZES[this.#base.device.adapterClass];
+  }
+
   get largestBatch(): number {
-    return BATCH_SIZES.at(-1)!;
+    return this.batchSizes.at(-1)!;
   }
 
   /**
@@ -59,7 +66,7 @@ export class Ensemble {
    */
   async forward(pixels: Float32Array, count: number): Promise<Float32Array[]> {
     if (this.#disposed) throw new ModelError('forward: the ensemble is disposed');
-    const size = BATCH_SIZES.find((batch) => batch >= count);
+    const size = this.batchSizes.find((batch) => batch >= count);
     if (!size) throw new ModelError(`forward: ${count} pictures are more than ${this.largestBatch}`);
     const { num_channels: channels, image_size: side } = this.#base.config;
     if (pixels.length !== count * channels * side * side)

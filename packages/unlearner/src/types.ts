@@ -141,4 +141,9 @@ export interface EraseOptions {
   idempotencyKey?: string;
   /** When the request arrived, milliseconds since 1970. Default: now. */
   receivedAt?: number;
+  /**
+   * For whoever sends answers on: called once nothing answers from what was erased any more, with the version that answers now.
+   * The erasure is acknowledged when it has resolved: no older answer is on its way then.
+   */
+  drain?: (version: number) => Promise<void>;
 }

@@ -7,7 +7,7 @@ import { UnlearnerError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
 import { Mutex } from './mutex.ts';
 import { type OpenedRun, type OpenOptions, openRun, translate } from './open-run.ts';
-import { predict } from './predict.ts';
+import { forward, predict } from './predict.ts';
 import { receiptOf } from './receipts.ts';
 import { RightOfWay } from './right-of-way.ts';
 import { matchRecords, type RunRecord, readSplit } from './run-data.ts';
@@ -172,18 +172,16 @@ export class Unlearner {
    * @throws UnlearnerError `unknown-record`, `already-erased` or `idempotency-conflict`, with nothing changed
    */
   async erase(ids: readonly string[], options: EraseOptions = {}): Promise<Receipt> {
-    const { dryRun = false, idempotencyKey, receivedAt = Date.now() } = options;
+    const { receivedAt = Date.now() } = options;
     if (ids.length === 0) throw new UnlearnerError('usage', 'records: there are none');
     return this.#guard(() =>
-      this.#erasures.hold(() =>
-        this.#changes.run(() => this.#erase(ids, { dryRun, idempotencyKey, receivedAt })),
-      ),
+      this.#erasures.hold(() => this.#changes.run(() => this.#erase(ids, { ...options, receivedAt }))),
     );
   }
 
   async #erase(
     ids: readonly string[],
-    { dryRun, idempotencyKey, receivedAt }: Omit<EraseOptions, 'receivedAt'> & { receivedAt: number },
+    { dryRun = false, idempotencyKey, receivedAt, drain }: EraseOptions & { receivedAt: number },
   ): Promise<Receipt> {
     const { ledger } = this.#opened;
     if (this.#isUnfinished) await this.#finishAll();
@@ -205,27 +203,32 @@ export class Unlearner {
     this.#forget(ids, keys);
     // The ensemble first: from the next line on no answer comes from what was erased.
     await this.#refresh();
-    const receipt = await this.#finish({ result: erased, requestDigest, receivedAt });
+    const drained = drain?.(erased.after.version);
+    const receipt = await this.#finish({ result: erased, requestDigest, receivedAt }, drained);
     this.#isUnfinished = false;
     this.#emit({ type: 'erased', receipt });
     return receipt;
   }
 
   /**
-   * Goes through an erasure that is rolled back: after opening, the first real one finds its code compiled and its pages in
-   * memory, and takes no longer than those after it.
+   * Answers made-up pictures, in batches of every size, and goes through an erasure that is rolled back: after opening, the first
+   * real ones find their code compiled and take no longer than those after them.
    */
   async rehearse(): Promise<void> {
-    const { ledger } = this.#opened;
-    await this.#guard(() =>
-      this.#changes.run(async () => {
+    const { ledger, base } = this.#opened;
+    const { width, height, channels } = this.imageSize;
+    await this.#guard(async () => {
+      for (const count of this.#serving.served?.ensemble.batchSizes ?? [])
+        await forward(this.#answering(), new Float32Array(count * channels * width * height), count);
+      await base.device.idle();
+      await this.#changes.run(async () => {
         for await (const { key } of ledger.records()) {
           const request = { keys: [key], requestDigest: digestOf([key]), receivedAt: Date.now() };
           await ledger.erase({ ...request, dryRun: true });
           return;
         }
-      }),
-    );
+      });
+    });
   }
 
   /** The receipt of an erasure, null when there is none or it is not finished. */
@@ -311,15 +314,18 @@ export class Unlearner {
   }
 
   /** Destroys the adapters that an erasure deactivated, in the store and on the device, and acknowledges it. */
-  async #finish({
-    result: erased,
-    requestDigest,
-    receivedAt,
-  }: Pick<ErasureRow, 'result' | 'requestDigest' | 'receivedAt'>): Promise<Receipt> {
+  async #finish(
+    {
+      result: erased,
+      requestDigest,
+      receivedAt,
+    }: Pick<ErasureRow, 'result' | 'requestDigest' | 'receivedAt'>,
+    drained?: Promise<void>,
+  ): Promise<Receipt> {
     const { ledger, device } = this.#opened;
     const files = erased.deactivated.map(({ weights }) => weights);
     // On the device they are zeroed in the order of its queue: after what is still computed with them.
-    await Promise.all([ledger.adapters.destroyAll(files), device.idle()]);
+    await Promise.all([ledger.adapters.destroyAll(files), device.idle(), drained]);
     const destroyedAt = Date.now();
     const receipt = receiptOf(erased, receivedAt, destroyedAt);
     const times = { receivedAt, acknowledgedAt: destroyedAt, destroyedAt };

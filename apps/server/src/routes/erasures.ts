@@ -30,12 +30,12 @@ export function erasureRoutes(shared: Shared): Hono {
     const idempotencyKey = keyOf(c);
     const { records, dryRun } = await readBody(c, schema, { field: 'records', items: options.maxRecords });
     if (closing.aborted) throw new Problem(503, 'closing', 'the server is shutting down', { retryAfter: 5 });
+    // Answers that left before the swap must be out, or be cut off, before it is acknowledged.
+    const drain = (version: number) => egress.settle(version);
     const receipt = await exclusively(inFlight, idempotencyKey, () =>
-      service.erase(records, { receivedAt, dryRun, idempotencyKey }),
+      service.erase(records, { receivedAt, dryRun, idempotencyKey, drain }),
     );
     const changed = receipt.dryRun !== true && receipt.repeated !== true;
-    // The run has swapped and destroyed; now the answers that left before the swap must be out, or be cut off.
-    await egress.settle(receipt.after.version);
     if (!changed) return c.json(receipt, 200);
     metrics.erasures.add();
     metrics.erasureSeconds.observe((performance.now() - start) / 1000);

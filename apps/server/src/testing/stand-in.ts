@@ -139,7 +139,7 @@ export class StandIn implements Service {
 
   async erase(
     ids: readonly string[],
-    { dryRun, idempotencyKey, receivedAt = Date.now() }: EraseOptions = {},
+    { dryRun, idempotencyKey, receivedAt = Date.now(), drain }: EraseOptions = {},
   ): Promise<Receipt> {
     const start = performance.now();
     const known = idempotencyKey === undefined ? undefined : this.#keys.get(idempotencyKey);
@@ -166,6 +166,7 @@ export class StandIn implements Service {
       for (const id of ids) this.#gone.add(id);
       for (const { shard, slice } of records) this.#revisions[shard]![slice]! += 1;
       if (doomed.length > 0) this.bump();
+      await drain?.(this.#stamp().version);
       await this.beforeAcknowledge();
     }
     const receipt: Receipt = {
