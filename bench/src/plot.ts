@@ -65,7 +65,13 @@ export function plot(rows: readonly Row[], subtitle: string): string {
       'font-family': 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif',
       'font-size': 12,
     },
-    ['', element('rect', { width: WIDTH, height, fill: '#ffffff' }), ...content, ''].join('\n'),
+    [
+      '',
+      element('title', {}, 'Time of each engine relative to this one'),
+      element('rect', { width: WIDTH, height, fill: '#ffffff' }),
+      ...content,
+      '',
+    ].join('\n'),
   )}\n`;
 }
 
