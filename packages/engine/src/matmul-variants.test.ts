@@ -191,8 +191,7 @@ async function worstError(adapterClass: AdapterClass, problem: MatmulProblem): P
 const NN = { transposeA: false, transposeB: false };
 const NT = { transposeA: false, transposeB: true };
 const TN = { transposeA: true, transposeB: false };
-const TT = { transposeA: true, transposeB: true };
-const transposes = { NN, NT, TN, TT };
+const transposes = { NN, NT, TN };
 
 /** `rows` rows of op(A), from `first` on. */
 function rowsOf(
