@@ -219,7 +219,7 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
     [33, 16, 68, ['NN']],
     [140, 36, 100, ['NN', 'NT', 'TN']],
   ] as const)('%i x %i x %i', async ([m, n, k, names], { skip }) => {
-    if (!runs()) skip();
+    if (!runs()) skip('needs the subgroups of lavapipe');
     for (const name of names) {
       const transpose = transposes[name];
       const worst = await worstError(adapterClass, { m, n, k, batch: 1, ...transpose });
@@ -228,7 +228,7 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
   });
 
   test('batches, shared operands, alpha, bias and accumulation', async ({ skip }) => {
-    if (!runs()) skip();
+    if (!runs()) skip('needs the subgroups of lavapipe');
     const problem = { m: 10, n: 20, k: 12, batch: 3, alpha: -0.5, ...NT };
     expect(await worstError(adapterClass, problem)).toBeLessThan(1);
     expect(await worstError(adapterClass, { ...problem, sharedB: true, bias: true })).toBeLessThan(1);
@@ -240,7 +240,7 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
   });
 
   test('a residual, and sums deep enough to be computed in parts', async ({ skip }) => {
-    if (!runs()) skip();
+    if (!runs()) skip('needs the subgroups of lavapipe');
     const problem = { m: 10, n: 20, k: 12, batch: 3, alpha: -0.5, ...NT };
     expect(await worstError(adapterClass, { ...problem, residual: true, bias: true })).toBeLessThan(1);
     const parts = chooseMatmul(adapterClass, { m: 12, n: 20, k: 1100, batch: 2, ...TN }).combine?.parts;
@@ -261,7 +261,7 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
   ] as const)(
     'the bits of a row do not depend on the rows beside it: %s, n %i, k %i',
     async ([transpose, n, k], { skip }) => {
-      if (!runs()) skip();
+      if (!runs()) skip('needs the subgroups of lavapipe');
       const problem: MatmulProblem = { m: 150, n, k, batch: 1, ...transposes[transpose] };
       const data = dataFor(problem);
       const whole = await multiply(adapterClass, problem, data);
@@ -284,7 +284,7 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
   );
 
   test('the bits of a column do not depend on how many there are', async ({ skip }) => {
-    if (!runs()) skip();
+    if (!runs()) skip('needs the subgroups of lavapipe');
     const problem = { m: 20, n: 64, k: 130, batch: 1, alpha: 0.3, ...NT };
     const data = dataFor(problem);
     const whole = await multiply(adapterClass, problem, data);

@@ -65,7 +65,7 @@ describe.each(['software', 'portable'] as const)('attention by %s kernels', (ada
   }
 
   test('keys masked at the end give the bits of leaving them out, and get no gradient', async (context) => {
-    if (!device) return context.skip();
+    if (!device) return context.skip('needs the subgroups of lavapipe');
     const [tokens, real] = [13, 9];
     const inputs = { q: values(11, 1), k: values(tokens, 2), v: values(tokens, 3), dy: values(11, 4) };
     const mask = Uint32Array.from({ length: BATCH * tokens }, (_, i) => (i % tokens < real ? 1 : 0));
@@ -81,7 +81,7 @@ describe.each(['software', 'portable'] as const)('attention by %s kernels', (ada
   });
 
   test('the first tokens of a causal sequence have the bits they have without the others', async (context) => {
-    if (!device) return context.skip();
+    if (!device) return context.skip('needs the subgroups of lavapipe');
     const [tokens, first] = [19, 10];
     const inputs = {
       q: values(tokens, 1),
@@ -102,7 +102,7 @@ describe.each(['software', 'portable'] as const)('attention by %s kernels', (ada
   });
 
   test('the bits of a batch row do not depend on its neighbours', async (context) => {
-    if (!device) return context.skip();
+    if (!device) return context.skip('needs the subgroups of lavapipe');
     const tokens = 13;
     const inputs = {
       q: values(tokens, 1),
@@ -126,7 +126,7 @@ describe.each(['software', 'portable'] as const)('attention by %s kernels', (ada
   });
 
   test('queries that see no key give zeros, and zeros as gradients', async (context) => {
-    if (!device) return context.skip();
+    if (!device) return context.skip('needs the subgroups of lavapipe');
     const tokens = 13;
     const inputs = {
       q: values(tokens, 1),
@@ -147,7 +147,7 @@ describe.each(['software', 'portable'] as const)('attention by %s kernels', (ada
   });
 
   test('a head of keys that serves several of queries is as good as copies of it', async (context) => {
-    if (!device) return context.skip();
+    if (!device) return context.skip('needs the subgroups of lavapipe');
     const [tokens, keyHeads] = [11, 1];
     const [shared, copied] = scope(() => {
       const wide = (seed: number) => tensor(device!, values(tokens, seed), [BATCH, tokens, HEADS * WIDTH]);
@@ -173,7 +173,8 @@ describe.each(['software', 'portable'] as const)('attention by %s kernels', (ada
 test('the kernels for GPUs have the bits of the plain ones', async (context) => {
   const devices = [(await openAs('portable'))!, (await openAs('gpu'))!];
   // Compilers of GPUs may contract products and sums in one kernel and not in the other.
-  if (!/llvmpipe|swiftshader/i.test(devices[0]!.adapterName)) return context.skip();
+  if (!/llvmpipe|swiftshader/i.test(devices[0]!.adapterName))
+    return context.skip('compares bits that only software adapters promise');
   // Heads of 16: the narrowest that the tiled kernel takes.
   const [batch, queries, keys, width] = [2, 37, 53, 16];
   const found: string[][] = [];
