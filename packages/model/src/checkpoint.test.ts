@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Device } from '@s3t/engine';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { readCheckpoint } from './checkpoint.ts';
+import { openCheckpoint } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import { loadBaseModel, placeBaseModel } from './model.ts';
 import { writeSafetensors } from './safetensors.ts';
@@ -39,13 +39,21 @@ beforeEach(async () => {
   await write('model.safetensors', WEIGHTS);
 });
 
-describe('readCheckpoint', () => {
+/** The digest of the folder's checkpoint. */
+async function digestOf(): Promise<string> {
+  const { digest, tensors } = await openCheckpoint(folder);
+  await tensors.close();
+  return digest;
+}
+
+describe('openCheckpoint', () => {
   it('reads a folder in Hugging Face layout', async () => {
-    const checkpoint = await readCheckpoint(folder);
+    const checkpoint = await openCheckpoint(folder);
     expect(checkpoint.folder).toBe(folder);
     expect(checkpoint.config).toEqual(JSON.parse(CONFIG));
     expect(checkpoint.preprocessor).toEqual(JSON.parse(PREPROCESSOR));
-    expect([...checkpoint.tensors.keys()].sort()).toEqual([...entries.keys()].sort());
+    expect([...checkpoint.tensors.names()].sort()).toEqual([...entries.keys()].sort());
+    await checkpoint.tensors.close();
   });
 
   it('identifies it by the digests of its files', async () => {
@@ -55,11 +63,11 @@ describe('readCheckpoint', () => {
       return hash.digest();
     };
     const expected = sha256(sha256(CONFIG), sha256(PREPROCESSOR), sha256(WEIGHTS)).toString('hex');
-    expect((await readCheckpoint(folder)).digest).toBe(expected);
+    expect(await digestOf()).toBe(expected);
   });
 
   it('is another base when any byte of any file changes', async () => {
-    const digests = new Set([(await readCheckpoint(folder)).digest]);
+    const digests = new Set([await digestOf()]);
     const spoiled = WEIGHTS.slice();
     spoiled[spoiled.length - 1]! ^= 1;
     for (const [name, content, before] of [
@@ -68,7 +76,7 @@ describe('readCheckpoint', () => {
       ['model.safetensors', spoiled, WEIGHTS],
     ] as const) {
       await write(name, content);
-      digests.add((await readCheckpoint(folder)).digest);
+      digests.add(await digestOf());
       await write(name, before);
     }
     expect(digests.size).toBe(4);
@@ -78,7 +86,7 @@ describe('readCheckpoint', () => {
     'names a missing %s',
     async (name) => {
       await unlink(join(folder, name));
-      await expect(readCheckpoint(folder)).rejects.toThrow(
+      await expect(openCheckpoint(folder)).rejects.toThrow(
         new ModelError(`${join(folder, name)}: there is no such file`),
       );
     },
@@ -87,7 +95,7 @@ describe('readCheckpoint', () => {
   it('names a file that cannot be read', async () => {
     await unlink(join(folder, 'config.json'));
     await mkdir(join(folder, 'config.json'));
-    await expect(readCheckpoint(folder)).rejects.toThrow(
+    await expect(openCheckpoint(folder)).rejects.toThrow(
       new ModelError(`${join(folder, 'config.json')}: cannot be read (EISDIR)`),
     );
     await rm(join(folder, 'config.json'), { recursive: true });
@@ -102,7 +110,7 @@ describe('readCheckpoint', () => {
       ['[{}]', 'is not a JSON object'],
     ] as const) {
       await write(name, content);
-      await expect(readCheckpoint(folder)).rejects.toThrow(
+      await expect(openCheckpoint(folder)).rejects.toThrow(
         new ModelError(`${join(folder, name)}: ${problem}`),
       );
     }
@@ -110,7 +118,7 @@ describe('readCheckpoint', () => {
 
   it('names damaged weights', async () => {
     await write('model.safetensors', WEIGHTS.subarray(0, -4));
-    const failed = readCheckpoint(folder);
+    const failed = openCheckpoint(folder);
     await expect(failed).rejects.toThrow(ModelError);
     await expect(failed).rejects.toThrow(`${join(folder, 'model.safetensors')}: tensor `);
   });
@@ -186,7 +194,7 @@ describe('loadBaseModel', () => {
     const base = await loadBaseModel(device, folder);
     expect(base.config).toMatchObject(TINY);
     expect(base.preprocessing.mean).toEqual([0.5, 0.5, 0.5]);
-    expect(base.digest).toBe((await readCheckpoint(folder)).digest);
+    expect(base.digest).toBe(await digestOf());
     const { layers, norm, patches, classToken, positions } = base.weights;
     const value = (name: string) => weights.get(`vit.${name}`);
     expect(await classToken.read()).toEqual(value('embeddings.cls_token'));
@@ -245,11 +253,15 @@ describe('loadBaseModel', () => {
   });
 
   it('leaves nothing on the device when the weights are refused', async () => {
-    const { tensors, ...checkpoint } = await readCheckpoint(folder);
+    const { tensors, ...checkpoint } = await openCheckpoint(folder);
     const before = device.memory().liveBytes;
-    const without = new Map(tensors);
-    without.delete('vit.layernorm.bias');
-    expect(() => placeBaseModel(device, { ...checkpoint, tensors: without })).toThrow(ModelError);
+    const damaged = {
+      ...tensors,
+      read: (name: string) =>
+        name === 'vit.layernorm.bias' ? Promise.reject(new ModelError('cut short')) : tensors.read(name),
+    };
+    await expect(placeBaseModel(device, { ...checkpoint, tensors: damaged })).rejects.toThrow('cut short');
+    await tensors.close();
     expect(device.memory().liveBytes).toBe(before);
   });
 });

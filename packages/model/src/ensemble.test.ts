@@ -1,5 +1,6 @@
 import { Device, scope, type Tensor, tensor } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { LayerAdapter } from './adapter.ts';
 import { Ensemble, type EnsembleStack } from './ensemble.ts';
 import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
@@ -13,7 +14,6 @@ import {
   TINY,
   tinyBase,
 } from './testing/tiny.ts';
-import type { LayerAdapter } from './vit.ts';
 import { classify, embed, encoderLayer } from './vit.ts';
 
 const LABELS = FORM.labels;
@@ -54,7 +54,7 @@ async function computeAlone({ stages }: EnsembleStack, index: number): Promise<F
 
 beforeAll(async () => {
   device = await Device.open();
-  base = tinyBase(device);
+  base = await tinyBase(device);
   const stackOf = (shard: number, depth: number): EnsembleStack => ({
     shard,
     stages: Array.from({ length: depth }, (_, i) => servedStage(device, [3 - i], 10 * shard + i)),

@@ -1,16 +1,9 @@
 import { type Captured, capture, concat, keep, reshape, scope, slice, type Tensor, zeros } from '@s3t/engine';
+import type { LayerAdapter, LoraPair } from './adapter.ts';
 import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
 import type { Stage } from './stage.ts';
-import {
-  classify,
-  embed,
-  encoderLayer,
-  type LayerAdapter,
-  type LoraPair,
-  type LoraTarget,
-  VIT_TARGETS,
-} from './vit.ts';
+import { classify, embed, encoderLayer, VIT_TARGETS } from './vit.ts';
 
 /** The active prefix of one shard: its stages, top-down, with their layers. The last one's head answers. */
 export interface EnsembleStack {
@@ -155,7 +148,7 @@ export class Ensemble {
         result.storage.constant = true;
         return keep(result);
       });
-    const pairs: Partial<Record<LoraTarget, LoraPair>> = {};
+    const pairs: Record<string, LoraPair> = {};
     for (const target of VIT_TARGETS) {
       const own = adapters.flatMap((adapter) => adapter.pairs[target] ?? []);
       if (own.length === 0) continue;

@@ -1,10 +1,12 @@
 export { baseActivations } from './activations.ts';
+export { adaptedLinear, type LayerAdapter, type LinearWeights, type LoraPair } from './adapter.ts';
 export { type Augmentation, augment, type Draw } from './augment.ts';
+export { type Parameter, placeWeights } from './base-weights.ts';
 export { type ByteSource, blobSource, fileSource, memorySource } from './checkpoint/byte-source.ts';
 export { openTensors } from './checkpoint/open-tensors.ts';
 export { openSafetensors } from './checkpoint/safetensors-store.ts';
 export type { TensorInfo, TensorStore } from './checkpoint/tensor-store.ts';
-export { type Checkpoint, readCheckpoint } from './checkpoint.ts';
+export { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 export { Ensemble, type EnsembleStack } from './ensemble.ts';
 export { ModelError } from './errors.ts';
 export type { GgufMetadata, GgufValue } from './gguf/gguf-header.ts';

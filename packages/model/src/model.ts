@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Device } from '@s3t/engine';
-import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import { type Preprocessing, parsePreprocessing } from './preprocess.ts';
 import { loadVit, parseVitConfig, type VitConfig, type VitWeights } from './vit.ts';
@@ -18,11 +18,16 @@ export interface BaseModel {
 
 /** Reads a base model in Hugging Face layout and puts it on a device. @throws ModelError naming file and field */
 export async function loadBaseModel(device: Device, folder: string): Promise<BaseModel> {
-  return placeBaseModel(device, await readCheckpoint(folder));
+  const checkpoint = await openCheckpoint(folder);
+  try {
+    return await placeBaseModel(device, checkpoint);
+  } finally {
+    await checkpoint.tensors.close();
+  }
 }
 
 /** Puts a checkpoint on a device. */
-export function placeBaseModel(device: Device, checkpoint: Checkpoint): BaseModel {
+export async function placeBaseModel(device: Device, checkpoint: Checkpoint): Promise<BaseModel> {
   const { folder, digest } = checkpoint;
   const config = parseVitConfig(checkpoint.config, join(folder, 'config.json'));
   const preprocessor = join(folder, 'preprocessor_config.json');
@@ -32,6 +37,6 @@ export function placeBaseModel(device: Device, checkpoint: Checkpoint): BaseMode
     throw new ModelError(
       `${preprocessor}: field size is ${width} x ${height}, but image_size in config.json is ${config.image_size}`,
     );
-  const weights = loadVit(device, config, checkpoint.tensors, join(folder, 'model.safetensors'));
+  const weights = await loadVit(device, config, checkpoint.tensors);
   return { device, folder, digest, config, weights, preprocessing };
 }

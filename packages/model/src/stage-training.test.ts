@@ -39,7 +39,7 @@ let base: BaseModel;
 let kept: Map<number, Float32Array<ArrayBuffer>>;
 beforeAll(async () => {
   device = await Device.open();
-  base = tinyBase(device);
+  base = await tinyBase(device);
   kept = await baseActivations(base, RECORDS, drawPicture, [3, 2, 1]);
 });
 afterAll(() => device.close());
@@ -231,7 +231,7 @@ describe('the bytes of a stage', () => {
     expect((await bytesOf(second())).equals(below)).toBe(true);
     for (const one of crowd) one.dispose();
     const fresh = await Device.open();
-    expect((await bytesOf(second(), tinyBase(fresh))).equals(below)).toBe(true);
+    expect((await bytesOf(second(), await tinyBase(fresh))).equals(below)).toBe(true);
     fresh.close();
   });
 
@@ -349,7 +349,7 @@ describe('the bytes of a stage', () => {
       expect([name, digests.get(bytes)]).toEqual([name, undefined]);
       digests.set(bytes, name);
     }
-    expect((await bytesOf(second(), tinyBase(device, 2))).equals(below)).toBe(false);
+    expect((await bytesOf(second(), await tinyBase(device, 2))).equals(below)).toBe(false);
   });
 });
 

@@ -13,18 +13,11 @@ import {
   type Tensor,
   zeros,
 } from '@s3t/engine';
+import type { LayerAdapter } from './adapter.ts';
 import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
 import { headOf, placeStage, type StageForm, startStage } from './stage.ts';
-import {
-  classify,
-  encoderLayer,
-  type LayerAdapter,
-  type LoraTarget,
-  tokenCount,
-  VIT_TARGETS,
-  type VitLayer,
-} from './vit.ts';
+import { classify, encoderLayer, type LoraTarget, tokenCount, VIT_TARGETS, type VitLayer } from './vit.ts';
 
 /** How a stage is trained; names as in the configuration file. */
 export interface TrainingConfig {
@@ -220,7 +213,11 @@ function withDropout(
   random: ReturnType<typeof randomState>,
 ): LayerAdapter | undefined {
   if (!adapter || rate === 0) return adapter;
-  return { ...adapter, dropout: (x, use) => dropout(x, random, rate, layer * VIT_TARGETS.length + use) };
+  return {
+    ...adapter,
+    dropout: (x, target) =>
+      dropout(x, random, rate, layer * VIT_TARGETS.length + VIT_TARGETS.indexOf(target as LoraTarget)),
+  };
 }
 
 async function readValues(

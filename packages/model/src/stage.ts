@@ -1,15 +1,9 @@
 import { type Device, type RandomKey, type Tensor, tensor, uniformValues } from '@s3t/engine';
+import type { LayerAdapter, LinearWeights, LoraPair } from './adapter.ts';
 import { ModelError } from './errors.ts';
 import { type LoraConfig, loraScale } from './lora.ts';
 import { parseSafetensors, toFloat32, writeSafetensors } from './safetensors.ts';
-import {
-  type LayerAdapter,
-  type LinearWeights,
-  type LoraPair,
-  type LoraTarget,
-  VIT_TARGETS,
-  type VitConfig,
-} from './vit.ts';
+import { type LoraTarget, VIT_TARGETS, type VitConfig } from './vit.ts';
 
 /** What fixes the shapes of every stage of a run. */
 export interface StageForm {
@@ -97,7 +91,7 @@ export function placeStage(
   const scale = loraScale(form.lora);
   const adapters = new Map<number, LayerAdapter>();
   for (const layer of layers) {
-    const pairs: Partial<Record<LoraTarget, LoraPair>> = {};
+    const pairs: Record<string, LoraPair> = {};
     for (const target of targetsOf(form.lora)) {
       const name = `${ADAPTER_PREFIX}.${layer}.attention.attention.${target}`;
       pairs[target] = {

@@ -17,13 +17,14 @@ import {
 } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { baseActivations } from './activations.ts';
+import type { LayerAdapter, LinearWeights } from './adapter.ts';
 import { type BaseModel, loadBaseModel } from './model.ts';
 import { type Picture, preprocess } from './preprocess.ts';
 import { parseSafetensors, type StoredTensor, toFloat32 } from './safetensors.ts';
 import { headOf, placeStage, type StageForm, startStage } from './stage.ts';
 import { type TrainingConfig, trainStage } from './stage-training.ts';
 import { relativeError, type Values } from './testing/tiny.ts';
-import { classify, embed, encoderLayer, type LayerAdapter, type LinearWeights } from './vit.ts';
+import { classify, embed, encoderLayer } from './vit.ts';
 
 const FOLDER = fileURLToPath(new URL('../../../tools/reference/vit', import.meta.url));
 const RECORDS = 6;

@@ -45,7 +45,7 @@ let device: Device;
 let base: BaseModel;
 beforeAll(async () => {
   device = await Device.open();
-  base = tinyBase(device);
+  base = await tinyBase(device);
 });
 afterAll(() => device.close());
 

@@ -8,19 +8,17 @@ import {
   type Device,
   expand,
   gelu,
-  groupedLoraLinear,
   layerNorm,
   linear,
-  loraLinear,
   permute,
   reshape,
-  scope,
   slice,
   type Tensor,
-  tensor,
 } from '@s3t/engine';
+import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
+import { type Parameter, placeWeights } from './base-weights.ts';
+import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
-import { type StoredTensor, toFloat32 } from './safetensors.ts';
 
 /** The fields of config.json that say what a ViT computes, by their names there. */
 export interface VitConfig {
@@ -34,11 +32,6 @@ export interface VitConfig {
   patch_size: number;
   num_channels: number;
   qkv_bias: boolean;
-}
-
-export interface LinearWeights {
-  weight: Tensor;
-  bias: Tensor;
 }
 
 export interface VitLayer {
@@ -58,23 +51,6 @@ export interface VitWeights {
   patches: LinearWeights;
   layers: VitLayer[];
   norm: LinearWeights;
-}
-
-/**
- * The low-rank change of one linear layer: A [rank, hidden] and B [hidden, rank]. Or those of several adapters, stacked along a
- * first axis: then the batch consists of as many equal parts, side by side, one for each.
- */
-export interface LoraPair {
-  down: Tensor;
-  up: Tensor;
-}
-
-/** The adapters of one layer by target, and how they are applied. */
-export interface LayerAdapter {
-  pairs: Partial<Record<LoraTarget, LoraPair>>;
-  scale: number;
-  /** Applied to the input of every A while it is trained. The use number tells calls within a step apart. */
-  dropout?: (x: Tensor, use: number) => Tensor;
 }
 
 /** Target names as PEFT users write them for ViT, in the order of their use numbers. */
@@ -124,7 +100,7 @@ export function tokenCount({ image_size, patch_size }: VitConfig): number {
 }
 
 /** The name and shape of every base weight, and where it goes. */
-export function vitParameters(config: VitConfig): { name: string; shape: number[] }[] {
+export function vitParameters(config: VitConfig): Parameter[] {
   const { hidden_size: d, intermediate_size: inner, num_channels: channels, patch_size: patch } = config;
   const named = (name: string, shape: number[]) => ({ name, shape });
   const pair = (name: string, rows: number, columns: number) => [
@@ -182,26 +158,9 @@ export function arrangeVit(config: VitConfig, find: (name: string) => Tensor): V
 }
 
 /** Puts the base weights of a checkpoint on a device, as constants. @throws ModelError naming file and tensor */
-export function loadVit(
-  device: Device,
-  config: VitConfig,
-  tensors: ReadonlyMap<string, StoredTensor>,
-  file: string,
-): VitWeights {
-  // What was already loaded is freed if a later tensor is refused.
-  return scope(() => {
-    const loaded = new Map<string, Tensor>();
-    for (const { name, shape } of vitParameters(config)) {
-      const stored = tensors.get(`vit.${name}`) ?? tensors.get(name);
-      if (!stored) throw new ModelError(`${file}: there is no tensor vit.${name}`);
-      if (stored.shape.join() !== shape.join())
-        throw new ModelError(
-          `${file}: tensor vit.${name} has shape [${stored.shape}], config.json asks for [${shape}]`,
-        );
-      loaded.set(name, tensor(device, toFloat32(stored, name, file), shape, { constant: true }));
-    }
-    return arrangeVit(config, (name) => loaded.get(name)!);
-  });
+export async function loadVit(device: Device, config: VitConfig, store: TensorStore): Promise<VitWeights> {
+  const weights = await placeWeights(device, store, vitParameters(config), 'vit.');
+  return arrangeVit(config, (name) => weights.get(name)!);
 }
 
 /** Pictures [batch, channels, height, width] to tokens [batch, 1 + patches, hidden]. */
@@ -229,7 +188,7 @@ export function encoderLayer(
 ): Tensor {
   const normed = layerNorm(x, layer.normBefore.weight, layer.normBefore.bias, config.layer_norm_eps);
   const classRow = (t: Tensor) => (onlyClassToken ? slice(t, 1, 0, 1) : t);
-  const project = (target: LoraTarget, input: Tensor) => adapted(layer[target], input, target, adapter);
+  const project = (target: LoraTarget, input: Tensor) => adaptedLinear(layer[target], input, target, adapter);
   const attended = attention(
     project('query', classRow(normed)),
     project('key', normed),
@@ -241,20 +200,6 @@ export function encoderLayer(
   const again = layerNorm(middle, layer.normAfter.weight, layer.normAfter.bias, config.layer_norm_eps);
   const inner = gelu(linear(again, layer.intermediate.weight, layer.intermediate.bias));
   return add(middle, linear(inner, layer.output.weight, layer.output.bias));
-}
-
-function adapted(base: LinearWeights, x: Tensor, target: LoraTarget, adapter?: LayerAdapter): Tensor {
-  const pair = adapter?.pairs[target];
-  if (!adapter || !pair) return linear(x, base.weight, base.bias);
-  const { scale } = adapter;
-  if (pair.down.shape.length === 3) {
-    const [groups, batch] = [pair.down.shape[0]!, x.shape[0]!];
-    const parts = reshape(x, [groups, batch / groups, ...x.shape.slice(1)]);
-    const y = groupedLoraLinear(parts, base.weight, base.bias, { ...pair, scale });
-    return reshape(y, [batch, ...y.shape.slice(2)]);
-  }
-  const seen = adapter.dropout ? adapter.dropout(x, VIT_TARGETS.indexOf(target)) : x;
-  return loraLinear(x, base.weight, base.bias, { ...pair, scale, adapted: seen });
 }
 
 /** The class token's row of the top layer's output [batch, 1, hidden] to logits [batch, labels]. */

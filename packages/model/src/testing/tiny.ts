@@ -1,6 +1,8 @@
 import { type Device, linear, type Tensor, tensor, uniformValues } from '@s3t/engine';
+import { memorySource } from '../checkpoint/byte-source.ts';
+import { openSafetensors } from '../checkpoint/safetensors-store.ts';
 import { type BaseModel, placeBaseModel } from '../model.ts';
-import type { StoredTensor } from '../safetensors.ts';
+import { writeSafetensors } from '../safetensors.ts';
 import { placeStage, type Stage, type StageForm, startStage } from '../stage.ts';
 import { type VitConfig, vitParameters } from '../vit.ts';
 
@@ -47,18 +49,16 @@ export function tinyWeights(seed = 1): Values {
 }
 
 /** The base of `tinyWeights` on a device. */
-export function tinyBase(device: Device, seed = 1): BaseModel {
-  const tensors = new Map<string, StoredTensor>();
+export async function tinyBase(device: Device, seed = 1): Promise<BaseModel> {
   const weights = tinyWeights(seed);
-  for (const { name, shape } of vitParameters(TINY)) {
-    const bytes = new Uint8Array(weights.get(`vit.${name}`)!.buffer);
-    tensors.set(`vit.${name}`, { dtype: 'F32', shape, bytes });
-  }
+  const entries = vitParameters(TINY).map(
+    ({ name, shape }) => [`vit.${name}`, { shape, values: weights.get(`vit.${name}`)! }] as const,
+  );
   return placeBaseModel(device, {
     folder: 'tiny',
     config: { model_type: 'vit', ...TINY },
     preprocessor: { size: { width: 8, height: 8 }, image_mean: [0, 0, 0], image_std: [1, 1, 1] },
-    tensors,
+    tensors: await openSafetensors(memorySource(writeSafetensors(new Map(entries)), 'tiny')),
     digest: '',
   });
 }

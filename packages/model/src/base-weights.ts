@@ -1,0 +1,46 @@
+import { type Device, type FrozenType, quantise, type Tensor, tensor } from '@s3t/engine';
+import type { TensorStore } from './checkpoint/tensor-store.ts';
+import { ModelError } from './errors.ts';
+
+/** A weight of a base model. */
+export interface Parameter {
+  /** Its name in the checkpoint, without the prefix that some checkpoints put before it. */
+  name: string;
+  shape: readonly number[];
+  /** The type it is kept in on the device. Default: f32. */
+  dtype?: FrozenType;
+}
+
+/**
+ * Puts base weights on a device as constants, one after the other: host memory holds one at a time.
+ * @param prefix what a checkpoint with a head puts before the names ("vit."); those of a bare model have none
+ * @returns by name, without the prefix. Nothing stays on the device when one is refused
+ * @throws ModelError naming file and tensor
+ */
+export async function placeWeights(
+  device: Device,
+  store: TensorStore,
+  parameters: readonly Parameter[],
+  prefix: string,
+): Promise<Map<string, Tensor>> {
+  const placed = new Map<string, Tensor>();
+  try {
+    for (const { name, shape, dtype } of parameters) {
+      const stored = store.has(name) ? name : `${prefix}${name}`;
+      const found = store.info(stored).shape;
+      if (found.join() !== shape.join())
+        throw new ModelError(
+          `${store.fileOf(stored)}: tensor ${stored} has shape [${found}], config.json asks for [${shape}]`,
+        );
+      const values = await store.read(stored);
+      const weight = dtype
+        ? quantise(device, values, shape, dtype)
+        : tensor(device, values, shape, { constant: true });
+      placed.set(name, weight);
+    }
+    return placed;
+  } catch (error) {
+    for (const weight of placed.values()) weight.dispose();
+    throw error;
+  }
+}
