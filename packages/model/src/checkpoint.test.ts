@@ -9,7 +9,7 @@ import { ModelError } from './errors.ts';
 import { loadBaseModel, placeBaseModel } from './model.ts';
 import { writeSafetensors } from './safetensors.ts';
 import { TINY, tinyWeights } from './testing/tiny.ts';
-import { parseVitConfig, tokenCount, vitParameters } from './vit.ts';
+import { loadVit, parseVitConfig, tokenCount, vitParameters } from './vit.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -51,7 +51,7 @@ describe('openCheckpoint', () => {
     const checkpoint = await openCheckpoint(folder);
     expect(checkpoint.folder).toBe(folder);
     expect(checkpoint.config).toEqual(JSON.parse(CONFIG));
-    expect(checkpoint.preprocessor).toEqual(JSON.parse(PREPROCESSOR));
+    expect([...checkpoint.companions]).toEqual([['preprocessor_config.json', JSON.parse(PREPROCESSOR)]]);
     expect([...checkpoint.tensors.names()].sort()).toEqual([...entries.keys()].sort());
     await checkpoint.tensors.close();
   });
@@ -82,15 +82,12 @@ describe('openCheckpoint', () => {
     expect(digests.size).toBe(4);
   });
 
-  it.each(['config.json', 'preprocessor_config.json', 'model.safetensors'])(
-    'names a missing %s',
-    async (name) => {
-      await unlink(join(folder, name));
-      await expect(openCheckpoint(folder)).rejects.toThrow(
-        new ModelError(`${join(folder, name)}: there is no such file`),
-      );
-    },
-  );
+  it.each(['config.json', 'model.safetensors'])('names a missing %s', async (name) => {
+    await unlink(join(folder, name));
+    await expect(openCheckpoint(folder)).rejects.toThrow(
+      new ModelError(`${join(folder, name)}: there is no such file`),
+    );
+  });
 
   it('names a file that cannot be read', async () => {
     await unlink(join(folder, 'config.json'));
@@ -192,10 +189,13 @@ describe('loadBaseModel', () => {
 
   it('puts every weight where the model looks for it', async () => {
     const base = await loadBaseModel(device, folder);
-    expect(base.config).toMatchObject(TINY);
-    expect(base.preprocessing.mean).toEqual([0.5, 0.5, 0.5]);
+    expect(base.network.architecture).toMatchObject({ layers: 4, width: 16, tokens: 5 });
+    const grey = { width: 8, height: 8, channels: 1 as const, pixels: new Uint8Array(64).fill(255) };
+    expect(base.encode({ image: grey }).pixels).toEqual(new Float32Array(3 * 64).fill(1));
     expect(base.digest).toBe(await digestOf());
-    const { layers, norm, patches, classToken, positions } = base.weights;
+    const { tensors } = await openCheckpoint(folder);
+    const { layers, norm, patches, classToken, positions } = await loadVit(device, TINY, tensors);
+    await tensors.close();
     const value = (name: string) => weights.get(`vit.${name}`);
     expect(await classToken.read()).toEqual(value('embeddings.cls_token'));
     expect(await positions.read()).toEqual(value('embeddings.position_embeddings'));
@@ -211,8 +211,9 @@ describe('loadBaseModel', () => {
   it('reads a bare ViTModel, whose names have no prefix', async () => {
     const bare = new Map([...entries].map(([name, entry]) => [name.slice('vit.'.length), entry]));
     await write('model.safetensors', writeSafetensors(bare));
-    const { weights: placed } = await loadBaseModel(device, folder);
-    expect(await placed.norm.weight.read()).toEqual(weights.get('vit.layernorm.weight'));
+    const { network } = await loadBaseModel(device, folder);
+    const name = 'encoder.layer.2.attention.attention.query.weight';
+    expect(await network.linearOf(2, 'query').weight.read()).toEqual(weights.get(`vit.${name}`));
   });
 
   it('names file and tensor when one is missing or has another shape', async () => {
@@ -240,10 +241,15 @@ describe('loadBaseModel', () => {
 
   it('names file and field of a configuration it cannot follow', async () => {
     await write('config.json', JSON.stringify({ ...TINY, model_type: 'swin' }));
-    await fails(`${join(folder, 'config.json')}: field model_type is "swin"; this reads "vit"`);
+    await fails(`${join(folder, 'config.json')}: field model_type is "swin"; known are vit`);
     await write('config.json', CONFIG);
     await write('preprocessor_config.json', '{}');
     await fails(`${join(folder, 'preprocessor_config.json')}: field size `);
+  });
+
+  it('names a preprocessor_config.json that is not there', async () => {
+    await unlink(join(folder, 'preprocessor_config.json'));
+    await fails(`${join(folder, 'preprocessor_config.json')}: there is no such file`);
   });
 
   it('refuses pictures of another size than the positions are for', async () => {

@@ -1,4 +1,4 @@
-import { Device, scope, type Tensor, tensor } from '@s3t/engine';
+import { Device, scope, tensor } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LayerAdapter } from './adapter.ts';
 import { Ensemble, type EnsembleStack } from './ensemble.ts';
@@ -11,12 +11,10 @@ import {
   randomPictures,
   sameBits,
   servedStage,
-  TINY,
   tinyBase,
 } from './testing/tiny.ts';
-import { classify, embed, encoderLayer } from './vit.ts';
 
-const LABELS = FORM.labels;
+const LABELS = FORM.outputs;
 const COUNT = 14;
 const pictures = randomPictures(COUNT, 3);
 const picture = (index: number) => pictures.subarray(index * PICTURE, (index + 1) * PICTURE);
@@ -41,11 +39,11 @@ let alone: Float32Array<ArrayBuffer>[][];
 async function computeAlone({ stages }: EnsembleStack, index: number): Promise<Float32Array<ArrayBuffer>> {
   const adapters = new Map<number, LayerAdapter>(stages.flatMap(({ stage }) => [...stage.adapters]));
   const logits = scope(() => {
-    let x: Tensor = embed(TINY, base.weights, tensor(device, batchOf([index]), [1, 3, 8, 8]));
-    base.weights.layers.forEach((weights, layer) => {
-      x = encoderLayer(TINY, weights, x, { adapter: adapters.get(layer) });
-    });
-    return classify(TINY, base.weights, x, stages.at(-1)!.stage.head);
+    const { network } = base;
+    let x = network.embed({ pixels: tensor(device, batchOf([index]), [1, 3, 8, 8]) });
+    for (let layer = 0; layer < network.architecture.layers; layer++)
+      x = network.layer(layer, x, { inputs: {}, adapter: adapters.get(layer) });
+    return network.logits(x, stages.at(-1)!.stage.head);
   });
   const values = await logits.read();
   logits.dispose();
@@ -71,7 +69,7 @@ afterAll(() => device.close());
 
 /** Checks a forward pass of the given stacks and pictures against every one computed alone, bit for bit. */
 async function expectAlone(ensemble: Ensemble, chosen: readonly number[], indices: readonly number[]) {
-  const logits = await ensemble.forward(batchOf(indices), indices.length);
+  const logits = await ensemble.forward({ pixels: batchOf(indices) }, indices.length);
   expect(logits.map(({ length }) => length)).toEqual(chosen.map(() => indices.length * LABELS));
   for (const [position, stack] of chosen.entries())
     for (const [row, index] of indices.entries()) {
@@ -125,7 +123,7 @@ describe('Ensemble.forward', () => {
       stages: [servedStage(device, [3, 2], 72), servedStage(device, [1, 0], 73)],
     };
     const ensemble = new Ensemble(base, [wide, deep], LABELS);
-    const logits = await ensemble.forward(batchOf([3, 4]), 2);
+    const logits = await ensemble.forward({ pixels: batchOf([3, 4]) }, 2);
     for (const [i, stack] of [wide, deep].entries())
       for (const [row, index] of [3, 4].entries()) {
         const found = logits[i]!.slice(row * LABELS, (row + 1) * LABELS) as Float32Array<ArrayBuffer>;
@@ -162,11 +160,11 @@ describe('Ensemble.forward', () => {
   it('refuses more pictures than a batch holds, and pictures of another size', async () => {
     const ensemble = ensembleOf([0]);
     const most = ensemble.largestBatch;
-    const tooMany = ensemble.forward(new Float32Array((most + 1) * PICTURE), most + 1);
+    const tooMany = ensemble.forward({ pixels: new Float32Array((most + 1) * PICTURE) }, most + 1);
     await expect(tooMany).rejects.toThrow(
-      new ModelError(`forward: ${most + 1} pictures are more than ${most}`),
+      new ModelError(`forward: ${most + 1} records are more than ${most}`),
     );
-    const tooShort = ensemble.forward(new Float32Array(2 * PICTURE - 1), 2);
+    const tooShort = ensemble.forward({ pixels: new Float32Array(2 * PICTURE - 1) }, 2);
     await expect(tooShort).rejects.toThrow(ModelError);
     ensemble.dispose();
   });
@@ -195,7 +193,7 @@ describe('Ensemble.dispose', () => {
     const next = ensembleOf([3, 0]);
     await Promise.all([running, expectAlone(next, [3, 0], [8, 9])]);
     const before = device.memory().liveBytes;
-    await expect(ensemble.forward(batchOf([1]), 1)).rejects.toThrow(ModelError);
+    await expect(ensemble.forward({ pixels: batchOf([1]) }, 1)).rejects.toThrow(ModelError);
     expect(device.memory().liveBytes).toBe(before);
     next.dispose();
   });
@@ -203,12 +201,12 @@ describe('Ensemble.dispose', () => {
   it('cannot answer with the weights of a destroyed stage', async () => {
     const doomed = servedStage(device, [3], 90);
     const ensemble = new Ensemble(base, [{ shard: 0, stages: [doomed] }], LABELS);
-    await ensemble.forward(batchOf([0]), 1);
+    await ensemble.forward({ pixels: batchOf([0]) }, 1);
     ensemble.dispose();
     const parameters = [...doomed.parameters.values()];
     for (const parameter of parameters) parameter.destroy();
     const again = new Ensemble(base, [{ shard: 0, stages: [doomed] }], LABELS);
-    await expect(again.forward(batchOf([0]), 1)).rejects.toThrow('disposed');
+    await expect(again.forward({ pixels: batchOf([0]) }, 1)).rejects.toThrow('disposed');
     again.dispose();
   });
 });

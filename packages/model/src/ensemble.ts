@@ -1,9 +1,10 @@
-import { type Captured, capture, concat, keep, reshape, scope, slice, type Tensor, zeros } from '@s3t/engine';
+import { type Captured, capture, concat, keep, reshape, scope, slice, type Tensor } from '@s3t/engine';
 import type { LayerAdapter, LoraPair } from './adapter.ts';
+import type { HostInputs, Inputs } from './architecture.ts';
 import { ModelError } from './errors.ts';
+import { carriedInputs, copyInputs, hostInputs, placeInputs, writeInputs } from './inputs.ts';
 import type { BaseModel } from './model.ts';
 import type { Stage } from './stage.ts';
-import { classify, embed, encoderLayer, VIT_TARGETS } from './vit.ts';
 
 /** The active prefix of one shard: its stages, top-down, with their layers. The last one's head answers. */
 export interface EnsembleStack {
@@ -12,13 +13,13 @@ export interface EnsembleStack {
 }
 
 /**
- * Batches are filled up to one of these sizes, each captured once. On a software adapter 64 pictures would keep the cores busy
+ * Batches are filled up to one of these sizes, each captured once. On a software adapter 64 records would keep the cores busy
  * for a tenth of a second, and whatever is urgent, an erasure for one, waits for what is under way.
  */
 const BATCH_SIZES = { software: [1, 4, 16], portable: [1, 4, 16], gpu: [1, 4, 16, 64] } as const;
 
 interface Plan {
-  input: Tensor;
+  placed: Inputs;
   step: Captured<Tensor>;
 }
 
@@ -30,17 +31,17 @@ interface Plan {
 export class Ensemble {
   readonly stacks: readonly EnsembleStack[];
   readonly #base: BaseModel;
-  readonly #labels: number;
+  readonly #outputs: number;
   readonly #plans: Map<number, Plan> = new Map();
   /** The adapters of a layer side by side, by layer: copies, made once. */
   readonly #sideBySide: Map<number, LayerAdapter> = new Map();
   #disposed = false;
 
   /** @param stacks those of shards that serve at least one stage */
-  constructor(base: BaseModel, stacks: readonly EnsembleStack[], labels: number) {
+  constructor(base: BaseModel, stacks: readonly EnsembleStack[], outputs: number) {
     this.#base = base;
     this.stacks = stacks;
-    this.#labels = labels;
+    this.#outputs = outputs;
   }
 
   get batchSizes(): readonly number[] {
@@ -52,28 +53,30 @@ export class Ensemble {
   }
 
   /**
-   * The logits of every stack for up to `largestBatch` pictures.
-   * @param pixels [count, channels, height, width]
-   * @returns per stack, in their order: [count, labels]
-   * @throws ModelError when the pictures do not fit, or once the ensemble is disposed
+   * The logits of every stack for up to `largestBatch` records.
+   * @returns per stack, in their order: [count, outputs]
+   * @throws ModelError when the inputs do not fit, or once the ensemble is disposed
    */
-  async forward(pixels: Float32Array, count: number): Promise<Float32Array[]> {
+  async forward(inputs: HostInputs, count: number): Promise<Float32Array[]> {
     if (this.#disposed) throw new ModelError('forward: the ensemble is disposed');
     const size = this.batchSizes.find((batch) => batch >= count);
-    if (!size) throw new ModelError(`forward: ${count} pictures are more than ${this.largestBatch}`);
-    const { num_channels: channels, image_size: side } = this.#base.config;
-    if (pixels.length !== count * channels * side * side)
-      throw new ModelError(
-        `forward: ${pixels.length} values are not ${count} pictures [${channels}, ${side}, ${side}]`,
-      );
-    const { input, step } = this.#planFor(size);
-    const padded = new Float32Array(input.size);
-    padded.set(pixels);
-    input.write(padded);
+    if (!size) throw new ModelError(`forward: ${count} records are more than ${this.largestBatch}`);
+    const fields = this.#base.network.architecture.inputs;
+    for (const { name, shape } of fields) {
+      const values = inputs[name]?.length ?? 0;
+      if (values !== shape.reduce((product, extent) => product * extent, count))
+        throw new ModelError(
+          `forward: ${name}: ${values} values are not those of ${count} records [${shape}]`,
+        );
+    }
+    const { placed, step } = this.#planFor(size);
+    const host = hostInputs(fields, size);
+    copyInputs(fields, inputs, 0, count, host, 0);
+    writeInputs(fields, host, placed);
     step.replay();
     const logits = await step.outputs.read();
-    const perStack = size * this.#labels;
-    return this.stacks.map((_, i) => logits.slice(i * perStack, i * perStack + count * this.#labels));
+    const perStack = size * this.#outputs;
+    return this.stacks.map((_, i) => logits.slice(i * perStack, i * perStack + count * this.#outputs));
   }
 
   /** Frees the captured plans, and zeroes the copies of adapters. The stages belong to whoever placed them. */
@@ -85,9 +88,9 @@ export class Ensemble {
         pair.up.destroy();
       }
     this.#sideBySide.clear();
-    for (const { input, step } of this.#plans.values()) {
+    for (const { placed, step } of this.#plans.values()) {
       step.dispose();
-      input.dispose();
+      for (const input of Object.values(placed)) input.dispose();
     }
     this.#plans.clear();
   }
@@ -95,36 +98,40 @@ export class Ensemble {
   #planFor(batch: number): Plan {
     const known = this.#plans.get(batch);
     if (known) return known;
-    const { device, config } = this.#base;
-    const input = zeros(device, [batch, config.num_channels, config.image_size, config.image_size]);
-    const plan = { input, step: capture(device, () => this.#logits(input)) };
+    const { device, network } = this.#base;
+    const placed = placeInputs(device, network.architecture.inputs, batch);
+    const plan = { placed, step: capture(device, () => this.#logits(placed, batch)) };
     this.#plans.set(batch, plan);
     return plan;
   }
 
-  #logits(pictures: Tensor): Tensor {
-    const { config, weights } = this.#base;
-    const batch = pictures.shape[0]!;
-    const top = config.num_hidden_layers - 1;
-    let bare = embed(config, weights, pictures);
+  #logits(inputs: Inputs, batch: number): Tensor {
+    const { network } = this.#base;
+    const { inputs: fields, layers } = network.architecture;
+    const repeated = new Map<number, Inputs>();
+    const carriedBy = (streams: number): Inputs => {
+      const known = repeated.get(streams) ?? carriedInputs(fields, inputs, streams);
+      repeated.set(streams, known);
+      return known;
+    };
+    let bare = network.embed(inputs);
     // Side by side along the first axis, in the order in which they leave the trunk.
     const running: EnsembleStack[] = [];
     let streams: Tensor | null = null;
-    for (let layer = 0; layer <= top; layer++) {
+    for (let layer = 0; layer < layers; layer++) {
       const leaving = this.stacks.filter((stack) => lowestLayer(stack) === layer);
       running.push(...leaving);
       const parts: Tensor[] = [...(streams ? [streams] : []), ...leaving.map(() => bare)];
       if (parts.length > 0) {
-        const adapter = this.#adapterOf(layer, running);
-        const options = { adapter, onlyClassToken: layer === top };
         const x = parts.length === 1 ? parts[0]! : concat(parts, 0);
-        streams = encoderLayer(config, weights.layers[layer]!, x, options);
+        const adapter = this.#adapterOf(layer, running);
+        streams = network.layer(layer, x, { inputs: carriedBy(running.length), adapter });
       }
-      if (running.length < this.stacks.length) bare = encoderLayer(config, weights.layers[layer]!, bare);
+      if (running.length < this.stacks.length) bare = network.layer(layer, bare, { inputs: carriedBy(1) });
     }
     const logits = this.stacks.map((stack) => {
       const own = slice(streams!, 0, running.indexOf(stack) * batch, batch);
-      return classify(config, weights, own, stack.stages.at(-1)!.stage.head);
+      return network.logits(own, stack.stages.at(-1)!.stage.head);
     });
     return concat(logits, 0);
   }
@@ -149,9 +156,8 @@ export class Ensemble {
         return keep(result);
       });
     const pairs: Record<string, LoraPair> = {};
-    for (const target of VIT_TARGETS) {
-      const own = adapters.flatMap((adapter) => adapter.pairs[target] ?? []);
-      if (own.length === 0) continue;
+    for (const target of Object.keys(adapters[0]!.pairs)) {
+      const own = adapters.map((adapter) => adapter.pairs[target]!);
       pairs[target] = { down: stacked(own.map(({ down }) => down)), up: stacked(own.map(({ up }) => up)) };
     }
     const adapter = { pairs, scale: adapters[0]!.scale };

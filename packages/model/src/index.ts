@@ -1,5 +1,16 @@
 export { baseActivations } from './activations.ts';
 export { adaptedLinear, type LayerAdapter, type LinearWeights, type LoraPair } from './adapter.ts';
+export type {
+  AdapterTarget,
+  Architecture,
+  Head,
+  HeadParameter,
+  HostInputs,
+  InputField,
+  Inputs,
+  LayerOptions,
+  Network,
+} from './architecture.ts';
 export { type Augmentation, augment, type Draw } from './augment.ts';
 export { type Parameter, placeWeights } from './base-weights.ts';
 export { type ByteSource, blobSource, fileSource, memorySource } from './checkpoint/byte-source.ts';
@@ -19,8 +30,9 @@ export {
   type ResolveOptions,
   resolveBase,
 } from './hub/resolve-base.ts';
+export { copyInputs, hostInputs } from './inputs.ts';
 export { adapterGroups, type LoraConfig, loraScale } from './lora.ts';
-export { type BaseModel, loadBaseModel, placeBaseModel } from './model.ts';
+export { type BaseModel, type BaseOptions, type Example, loadBaseModel, placeBaseModel } from './model.ts';
 export { type Picture, type Preprocessing, preprocess } from './preprocess.ts';
 export { parseSafetensors, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';
 export {
@@ -29,6 +41,7 @@ export {
   placeStage,
   type Stage,
   type StageForm,
+  type StageValues,
   startStage,
   targetsOf,
 } from './stage.ts';
@@ -60,5 +73,7 @@ export {
   tokenCount,
   type VitConfig,
   type VitWeights,
+  vitArchitecture,
+  vitNetwork,
   vitParameters,
 } from './vit.ts';

@@ -1,10 +1,11 @@
 import { Device, philox, scope, tensor, uniformValues } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { baseActivations } from './activations.ts';
+import type { HostInputs } from './architecture.ts';
 import { ModelError } from './errors.ts';
 import { loraScale } from './lora.ts';
 import type { BaseModel } from './model.ts';
-import { encodeStage, headOf, startStage } from './stage.ts';
+import { encodeStage, startStage } from './stage.ts';
 import { type StageProgress, type StageTask, stageSteps, trainStage } from './stage-training.ts';
 import {
   FORM,
@@ -16,21 +17,22 @@ import {
   sameBits,
   TINY,
   tinyBase,
+  tinyTensors,
   tinyWeights,
   type Values,
 } from './testing/tiny.ts';
 import { logitsReference, lossReference, type ReferenceAdapter, rowsOf } from './testing/vit-reference.ts';
-import { embed, encoderLayer } from './vit.ts';
+import { loadVit, vitNetwork } from './vit.ts';
 
 const RECORDS = 11;
 const BATCH = 4;
 const LABELS = Uint32Array.from({ length: RECORDS }, (_, i) => i % 3);
 
 /** Picture `index`: noise around the mean of its class, so that there is something to learn. */
-function drawPicture(index: number, target: Float32Array): void {
+function drawPicture(index: number): HostInputs {
   const noise = uniformValues(PICTURE, 1, [index % RECORDS, 21], 0);
   const shared = uniformValues(PICTURE, 1, [LABELS[index % RECORDS]!, 22], 0);
-  for (let i = 0; i < PICTURE; i++) target[i] = shared[i]! + noise[i]!;
+  return { pixels: noise.map((value, i) => shared[i]! + value) };
 }
 
 let device: Device;
@@ -157,7 +159,7 @@ describe('training', () => {
     const all = Array.from({ length: RECORDS }, (_, i) => order[i]!);
     const started = new Map([
       ...PREFIX[0]!.values,
-      ...startStage(FORM, [2], [1234, 5678], headOf(PREFIX[0]!.values)),
+      ...startStage(FORM, [2], [1234, 5678], PREFIX[0]!.values),
     ]);
     expect((await run(1)).losses.get(1)! / referenceLoss(2, started, all) - 1).toBeCloseTo(0, 5);
     const { values } = await run(3);
@@ -202,7 +204,8 @@ describe('dropout', () => {
           )
           .concat(x.slice(tokens));
       };
-    const stream = (layer: number, target: string) => layer * 3 + ['query', 'key', 'value'].indexOf(target);
+    const names = FORM.architecture.targets.map(({ name }) => name);
+    const stream = (layer: number, target: string) => layer * names.length + names.indexOf(target);
     const [{ values }, { last }] = [await run(3), await run(4)];
     const order = taskOf().order(3) as number[];
     const off = (...of: Parameters<typeof masks>) =>
@@ -210,7 +213,7 @@ describe('dropout', () => {
     expect(off(3, stream)).toBeLessThan(1e-5);
     // The loss tells other masks apart.
     expect(off(2, stream)).toBeGreaterThan(1e-3);
-    expect(off(3, (layer, target) => stream(layer, target) % 3)).toBeGreaterThan(1e-3);
+    expect(off(3, (layer, target) => stream(layer, target) % names.length)).toBeGreaterThan(1e-3);
     expect(off(3, (layer) => layer * 3)).toBeGreaterThan(1e-3);
   });
 });
@@ -255,16 +258,13 @@ describe('the bytes of a stage', () => {
   });
 
   it('do not depend on whether activations are kept or computed again by the bare base, in any batch', async () => {
-    const pictures = new Float32Array(RECORDS * PICTURE);
-    for (let i = 0; i < RECORDS; i++) drawPicture(i, pictures.subarray(i * PICTURE, (i + 1) * PICTURE));
     /** What enters `layer` for the given records, as one eager batch. */
     const recomputed = async (layer: number, records: readonly number[]) => {
       const pixels = new Float32Array(records.length * PICTURE);
-      for (const [at, record] of records.entries())
-        pixels.set(pictures.subarray(record * PICTURE, (record + 1) * PICTURE), at * PICTURE);
+      for (const [at, record] of records.entries()) pixels.set(drawPicture(record).pixels!, at * PICTURE);
       const rows = scope(() => {
-        let x = embed(TINY, base.weights, tensor(device, pixels, [records.length, 3, 8, 8]));
-        for (let i = 0; i < layer; i++) x = encoderLayer(TINY, base.weights.layers[i]!, x);
+        let x = base.network.embed({ pixels: tensor(device, pixels, [records.length, 3, 8, 8]) });
+        for (let i = 0; i < layer; i++) x = base.network.layer(i, x, { inputs: {} });
         return x;
       });
       const values = await rows.read();
@@ -378,7 +378,8 @@ describe('the prefix of a stage', () => {
   });
 
   it('is frozen, and so is the base: training leaves every value of both as it was', async () => {
-    const { layers, norm, patches, classToken, positions } = base.weights;
+    const weights = await loadVit(device, TINY, await tinyTensors());
+    const { layers, norm, patches, classToken, positions } = weights;
     const tensors = [
       ...[...layers.flatMap((layer) => Object.values(layer)), norm, patches].flatMap((l) => [
         l.weight,
@@ -390,7 +391,7 @@ describe('the prefix of a stage', () => {
     const read = async () => bits(await Promise.all(tensors.map((one) => one.read())));
     const baseBefore = await read();
     const prefixBefore = bits(PREFIX[0]!.values.values());
-    const values = await trainStage(base, second());
+    const values = await trainStage({ ...base, network: vitNetwork(TINY, weights) }, second());
     expect(await read()).toEqual(baseBefore);
     expect(bits(PREFIX[0]!.values.values())).toEqual(prefixBefore);
     // And nothing of it is among what was trained.
@@ -416,7 +417,7 @@ describe('batches', () => {
     const still = constantRate({ epochs: 1, learningRate: 0, batchSize: 8 });
     const { losses, values } = await lossesOf(second({ training: still }));
     const order = second().order(0) as number[];
-    const start = startStage(FORM, [2], [1234, 5678], headOf(PREFIX[0]!.values));
+    const start = startStage(FORM, [2], [1234, 5678], PREFIX[0]!.values);
     for (const [name, value] of start)
       expect([name, sameBits(values.get(name)!, value)]).toEqual([name, true]);
     const all = new Map([...PREFIX[0]!.values, ...start]);
@@ -429,7 +430,7 @@ describe('batches', () => {
 
   it('leave the start values when there is no record', async () => {
     const { values } = await lossesOf(second({ records: 0, order: () => [] }));
-    for (const [name, value] of startStage(FORM, [2], [1234, 5678], headOf(PREFIX[0]!.values)))
+    for (const [name, value] of startStage(FORM, [2], [1234, 5678], PREFIX[0]!.values))
       expect([name, sameBits(values.get(name)!, value)]).toEqual([name, true]);
   });
 

@@ -14,10 +14,11 @@ import {
   zeros,
 } from '@s3t/engine';
 import type { LayerAdapter } from './adapter.ts';
+import type { HostInputs, InputField } from './architecture.ts';
 import { ModelError } from './errors.ts';
+import { copyInputs, hostInputs, placeInputs, writeInputs } from './inputs.ts';
 import type { BaseModel } from './model.ts';
-import { headOf, placeStage, type StageForm, startStage } from './stage.ts';
-import { classify, encoderLayer, type LoraTarget, tokenCount, VIT_TARGETS, type VitLayer } from './vit.ts';
+import { placeStage, type StageForm, type StageValues, startStage } from './stage.ts';
 
 /** How a stage is trained; names as in the configuration file. */
 export interface TrainingConfig {
@@ -49,8 +50,10 @@ export interface StageTask {
   prefix: readonly FrozenStage[];
   /** How many records there are. */
   records: number;
-  /** Copies what enters the lowest trained layer for a record, [tokens * hidden]. */
+  /** Copies what enters the lowest trained layer for a record, [tokens * width]. */
   activation: (record: number, target: Float32Array) => void;
+  /** The inputs of a record that layers read, if the architecture has any. */
+  inputs?: (record: number) => HostInputs;
   labels: Uint32Array;
   /** The order of the records in an epoch. */
   order: (epoch: number) => ArrayLike<number>;
@@ -86,19 +89,21 @@ export async function trainStage(
   task: StageTask,
   onProgress: (progress: StageProgress) => void = () => {},
   signal?: AbortSignal,
-): Promise<Map<string, Float32Array<ArrayBuffer>>> {
-  const { device, config } = base;
+): Promise<StageValues> {
+  const { device, network } = base;
+  const { layers: top, tokens, width } = network.architecture;
+  const carried = network.architecture.inputs.filter(({ carried }) => carried);
   const { training } = task;
   const { batchSize } = training;
   const lowest = Math.min(...task.layers);
-  const rowSize = tokenCount(config) * config.hidden_size;
-  const above = task.prefix.at(-1);
-  const start = startStage(task.form, task.layers, task.key, above ? headOf(above.values) : null);
+  const above = task.prefix.at(-1)?.values ?? null;
+  const start = startStage(task.form, task.layers, task.key, above);
   const { stage, parameters } = placeStage(device, task.form, task.layers, start, 'train');
-  const layers = mergedLayers(base, task);
+  const merged = mergePrefix(base, task);
   const random = randomState(device, task.key);
   const inputs = {
-    x: zeros(device, [batchSize, tokenCount(config), config.hidden_size]),
+    x: zeros(device, [batchSize, tokens, width]),
+    carried: placeInputs(device, carried, batchSize),
     labels: zeros(device, [batchSize], { dtype: 'u32' }),
     weights: zeros(device, [batchSize]),
   };
@@ -109,12 +114,11 @@ export async function trainStage(
   });
   const step = capture(device, () => {
     let x: Tensor = inputs.x;
-    for (let layer = lowest; layer < config.num_hidden_layers; layer++) {
-      const adapter = withDropout(stage.adapters.get(layer), layer, task.form.lora.dropout, random);
-      const onlyClassToken = layer === config.num_hidden_layers - 1;
-      x = encoderLayer(config, layers.get(layer)!, x, { adapter, onlyClassToken });
+    for (let layer = lowest; layer < top; layer++) {
+      const adapter = withDropout(stage.adapters.get(layer), layer, task.form, random);
+      x = network.layer(layer, x, { inputs: inputs.carried, adapter, merged: merged.get(layer) });
     }
-    const logits = classify(config, base.weights, x, stage.head);
+    const logits = network.logits(x, stage.head);
     const loss = crossEntropy(logits, inputs.labels, inputs.weights);
     optimiser.apply(gradients(loss, trained));
     return { loss };
@@ -122,7 +126,8 @@ export async function trainStage(
   try {
     const steps = stageSteps(task.records, training);
     const host = {
-      x: new Float32Array(batchSize * rowSize),
+      x: new Float32Array(batchSize * tokens * width),
+      carried: hostInputs(carried, batchSize),
       labels: new Uint32Array(batchSize),
       weights: new Float32Array(batchSize),
     };
@@ -132,8 +137,9 @@ export async function trainStage(
       for (let from = 0; from < order.length; from += batchSize) {
         await task.turn?.();
         signal?.throwIfAborted();
-        fillBatch(task, order, from, rowSize, host);
+        fillBatch(task, order, from, carried, host);
         inputs.x.write(host.x);
+        writeInputs(carried, host.carried, inputs.carried);
         inputs.labels.write(host.labels);
         inputs.weights.write(host.weights);
         random.setStep(done);
@@ -155,75 +161,76 @@ export async function trainStage(
     step.dispose();
     optimiser.dispose();
     random.state.dispose();
-    for (const tensor of [...trained, ...Object.values(inputs)]) tensor.destroy();
-    for (const merged of layers.values())
-      for (const target of VIT_TARGETS) disposeMerged(merged, target, base);
+    const { carried: carriedInputs, ...others } = inputs;
+    const weights = [...merged.values()].flatMap((layer) => [...layer.values()]);
+    for (const tensor of [...trained, ...Object.values(carriedInputs), ...Object.values(others), ...weights])
+      tensor.destroy();
   }
 }
 
+/** Copies the records of a batch, from number `from` of the epoch on, to where they are written from. Rows that are left over get weight zero. */
 function fillBatch(
   task: StageTask,
   order: ArrayLike<number>,
   from: number,
-  rowSize: number,
-  host: { x: Float32Array; labels: Uint32Array; weights: Float32Array },
+  carried: readonly InputField[],
+  host: { x: Float32Array; carried: HostInputs; labels: Uint32Array; weights: Float32Array },
 ): void {
+  const rowSize = host.x.length / host.labels.length;
   for (let row = 0; row < host.labels.length; row++) {
     const record = order[from + row];
     const target = host.x.subarray(row * rowSize, (row + 1) * rowSize);
     if (record === undefined) target.fill(0);
-    else task.activation(record, target);
+    else {
+      task.activation(record, target);
+      // What a row of weight zero carries does not matter.
+      if (task.inputs) copyInputs(carried, task.inputs(record), 0, 1, host.carried, row);
+    }
     host.labels[row] = record === undefined ? 0 : task.labels[record]!;
     host.weights[row] = record === undefined ? 0 : 1;
   }
 }
 
-/** The layers from the lowest trained one up, with the frozen stages' changes merged into their weights. */
-function mergedLayers({ device, config, weights }: BaseModel, task: StageTask): Map<number, VitLayer> {
-  const layers = new Map<number, VitLayer>();
-  for (let layer = Math.min(...task.layers); layer < config.num_hidden_layers; layer++)
-    layers.set(layer, weights.layers[layer]!);
-  for (const { layers: frozen, values } of task.prefix) {
-    const { stage, parameters } = placeStage(device, task.form, frozen, values, 'serve');
+/** The base's weights with the frozen stages' changes merged into them, by layer and target. */
+function mergePrefix(
+  { device, network }: BaseModel,
+  { form, prefix }: StageTask,
+): Map<number, Map<string, Tensor>> {
+  const merged = new Map<number, Map<string, Tensor>>();
+  for (const { layers: frozen, values } of prefix) {
+    const { stage, parameters } = placeStage(device, form, frozen, values, 'serve');
     for (const [layer, { pairs, scale }] of stage.adapters) {
-      const merged = { ...layers.get(layer)! };
-      for (const [target, pair] of Object.entries(pairs) as [LoraTarget, { down: Tensor; up: Tensor }][]) {
-        const { weight, bias } = merged[target];
+      const weights = new Map<string, Tensor>();
+      for (const [target, pair] of Object.entries(pairs)) {
+        const { weight } = network.linearOf(layer, target);
         const changed = scope(() => mergeLora(weight, { ...pair, scale }));
         // From here on it is read only: its texture form may be kept for the whole stage.
         changed.storage.constant = true;
-        merged[target] = { weight: changed, bias };
+        weights.set(target, changed);
       }
-      layers.set(layer, merged);
+      merged.set(layer, weights);
     }
     for (const parameter of parameters.values()) parameter.destroy();
   }
-  return layers;
-}
-
-function disposeMerged(layer: VitLayer, target: LoraTarget, base: BaseModel): void {
-  const isBase = base.weights.layers.some((own) => own[target].weight === layer[target].weight);
-  if (!isBase) layer[target].weight.destroy();
+  return merged;
 }
 
 function withDropout(
   adapter: LayerAdapter | undefined,
   layer: number,
-  rate: number,
+  { architecture, lora }: StageForm,
   random: ReturnType<typeof randomState>,
 ): LayerAdapter | undefined {
-  if (!adapter || rate === 0) return adapter;
+  if (!adapter || lora.dropout === 0) return adapter;
+  const names = architecture.targets.map(({ name }) => name);
   return {
     ...adapter,
-    dropout: (x, target) =>
-      dropout(x, random, rate, layer * VIT_TARGETS.length + VIT_TARGETS.indexOf(target as LoraTarget)),
+    dropout: (x, target) => dropout(x, random, lora.dropout, layer * names.length + names.indexOf(target)),
   };
 }
 
-async function readValues(
-  parameters: ReadonlyMap<string, Tensor>,
-): Promise<Map<string, Float32Array<ArrayBuffer>>> {
-  const values = new Map<string, Float32Array<ArrayBuffer>>();
+async function readValues(parameters: ReadonlyMap<string, Tensor>): Promise<StageValues> {
+  const values: StageValues = new Map();
   for (const [name, parameter] of parameters) {
     const read = await parameter.read();
     // The last step is the one that no later loss tells about.

@@ -2,8 +2,9 @@ import { Device } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ModelError } from './errors.ts';
 import { parseSafetensors, writeSafetensors } from './safetensors.ts';
-import { decodeStage, encodeStage, headOf, placeStage, startStage, targetsOf } from './stage.ts';
-import { FORM, randomStage, sameBits, sizeOf, type Values } from './testing/tiny.ts';
+import { decodeStage, encodeStage, placeStage, startStage, targetsOf } from './stage.ts';
+import { FORM, randomStage, sameBits, sizeOf, TINY, type Values } from './testing/tiny.ts';
+import { vitArchitecture } from './vit.ts';
 
 const LAYERS = [3, 2];
 const HEAD = 'base_model.model.classifier';
@@ -11,7 +12,11 @@ const adapterName = (layer: number, target: string, part: 'A' | 'B') =>
   `base_model.model.vit.encoder.layer.${layer}.attention.attention.${target}.lora_${part}.weight`;
 
 describe('startStage', () => {
-  const wide = { ...FORM, config: { ...FORM.config, hidden_size: 256 }, lora: { ...FORM.lora, rank: 32 } };
+  const wide = {
+    ...FORM,
+    architecture: vitArchitecture({ ...TINY, hidden_size: 256 }),
+    lora: { ...FORM.lora, rank: 32 },
+  };
   const start = startStage(wide, LAYERS, [1, 2], null);
 
   it('draws A uniformly within 1 / sqrt(width), each from a stream of its own', () => {
@@ -38,7 +43,7 @@ describe('startStage', () => {
   });
 
   it('starts the first head uniformly with standard deviation 0.02, its bias at zero', () => {
-    const many = startStage({ ...wide, labels: 100 }, LAYERS, [1, 2], null);
+    const many = startStage({ ...wide, outputs: 100 }, LAYERS, [1, 2], null);
     const weight = many.get(`${HEAD}.weight`)!;
     const variance = weight.reduce((sum, value) => sum + value * value, 0) / weight.length;
     expect(Math.sqrt(variance)).toBeCloseTo(0.02, 3);
@@ -47,10 +52,10 @@ describe('startStage', () => {
   });
 
   it('goes on with the head of the stage before', () => {
-    const before = headOf(randomStage([3], 1));
+    const before = randomStage([3], 1);
     const next = startStage(FORM, [2], [1, 2], before);
-    expect(sameBits(next.get(`${HEAD}.weight`)!, before.weight)).toBe(true);
-    expect(sameBits(next.get(`${HEAD}.bias`)!, before.bias)).toBe(true);
+    expect(sameBits(next.get(`${HEAD}.weight`)!, before.get(`${HEAD}.weight`)!)).toBe(true);
+    expect(sameBits(next.get(`${HEAD}.bias`)!, before.get(`${HEAD}.bias`)!)).toBe(true);
   });
 
   it('depends on the key, both words of it, and on nothing else', () => {
@@ -64,12 +69,18 @@ describe('startStage', () => {
 
 describe('targetsOf', () => {
   it('orders targets as the model has them, each once', () => {
-    expect(targetsOf({ ...FORM.lora, targets: ['value', 'query', 'value'] })).toEqual(['query', 'value']);
+    expect(
+      targetsOf(FORM.architecture, { ...FORM.lora, targets: ['value', 'query', 'value'] }).map(
+        ({ name }) => name,
+      ),
+    ).toEqual(['query', 'value']);
   });
 
   it('refuses what the model does not have', () => {
-    expect(() => targetsOf({ ...FORM.lora, targets: ['query', 'q_proj'] })).toThrow(
-      new ModelError('lora.targets: the model has no layer "q_proj"; it has query, key, value'),
+    expect(() => targetsOf(FORM.architecture, { ...FORM.lora, targets: ['query', 'q_proj'] })).toThrow(
+      new ModelError(
+        'lora.targets: the model has no layer "q_proj"; it has query, key, value, attention.output.dense, intermediate.dense, output.dense',
+      ),
     );
   });
 });
@@ -153,7 +164,7 @@ describe('encodeStage and decodeStage', () => {
     expect(() => decodeStage(file, FORM, LAYERS, 'store/ab')).toThrow(
       new ModelError(`store/ab: tensor ${missing} has shape [4,16], not [16,4]`),
     );
-    expect(() => decodeStage(bytes, { ...FORM, labels: 4 }, LAYERS, 'store/ab')).toThrow(
+    expect(() => decodeStage(bytes, { ...FORM, outputs: 4 }, LAYERS, 'store/ab')).toThrow(
       new ModelError(`store/ab: tensor ${HEAD}.weight has shape [3,16], not [4,16]`),
     );
   });
@@ -199,8 +210,8 @@ describe('placeStage', () => {
         expect(await up.read()).toEqual(values.get(adapterName(layer, target, 'B')));
       }
     }
-    expect(await stage.head.weight.read()).toEqual(values.get(`${HEAD}.weight`));
-    expect(await stage.head.bias.read()).toEqual(values.get(`${HEAD}.bias`));
+    expect(await stage.head['classifier.weight']!.read()).toEqual(values.get(`${HEAD}.weight`));
+    expect(await stage.head['classifier.bias']!.read()).toEqual(values.get(`${HEAD}.bias`));
     for (const parameter of parameters.values()) parameter.dispose();
   });
 

@@ -1,76 +1,91 @@
 import { type Device, type RandomKey, type Tensor, tensor, uniformValues } from '@s3t/engine';
-import type { LayerAdapter, LinearWeights, LoraPair } from './adapter.ts';
+import type { LayerAdapter, LoraPair } from './adapter.ts';
+import type { AdapterTarget, Architecture, Head } from './architecture.ts';
 import { ModelError } from './errors.ts';
 import { type LoraConfig, loraScale } from './lora.ts';
 import { parseSafetensors, toFloat32, writeSafetensors } from './safetensors.ts';
-import { type LoraTarget, VIT_TARGETS, type VitConfig } from './vit.ts';
 
 /** What fixes the shapes of every stage of a run. */
 export interface StageForm {
-  config: VitConfig;
+  architecture: Architecture;
   lora: LoraConfig;
-  /** Number of labels. */
-  labels: number;
+  /** Numbers that the head gives: one for each label. */
+  outputs: number;
 }
+
+/** A stage's tensors on the host, by the names PEFT gives them. */
+export type StageValues = Map<string, Float32Array<ArrayBuffer>>;
 
 /** A trained (or starting) stage on a device: the adapters of its group, by layer number, and its own head. */
 export interface Stage {
   adapters: ReadonlyMap<number, LayerAdapter>;
-  head: LinearWeights;
+  head: Head;
 }
 
-const ADAPTER_PREFIX = 'base_model.model.vit.encoder.layer';
-const HEAD = 'base_model.model.classifier';
+/** What PEFT puts before the name of every module. */
+const PREFIX = 'base_model.model.';
+
+interface StageParameter {
+  name: string;
+  shape: readonly number[];
+  /** A and B of an adapter, or a part of the head. */
+  role: 'down' | 'up' | 'head';
+}
 
 /** The tensors of a stage in a fixed order, by the names PEFT gives them. */
-function parametersOf(form: StageForm, layers: readonly number[]): { name: string; shape: number[] }[] {
-  const { hidden_size: width } = form.config;
-  const { rank } = form.lora;
-  const parameters = layers.flatMap((layer) =>
-    targetsOf(form.lora).flatMap((target) => {
-      const name = `${ADAPTER_PREFIX}.${layer}.attention.attention.${target}`;
+function parametersOf(
+  { architecture, lora, outputs }: StageForm,
+  layers: readonly number[],
+): StageParameter[] {
+  const { rank } = lora;
+  const adapters = layers.flatMap((layer) =>
+    targetsOf(architecture, lora).flatMap((target): StageParameter[] => {
+      const { down, up } = adapterNames(architecture, layer, target);
       return [
-        { name: `${name}.lora_A.weight`, shape: [rank, width] },
-        { name: `${name}.lora_B.weight`, shape: [width, rank] },
+        { name: down, shape: [rank, target.inputs], role: 'down' },
+        { name: up, shape: [target.outputs, rank], role: 'up' },
       ];
     }),
   );
-  return [
-    ...parameters,
-    { name: `${HEAD}.weight`, shape: [form.labels, width] },
-    { name: `${HEAD}.bias`, shape: [form.labels] },
-  ];
+  const head = architecture
+    .headParameters(outputs)
+    .map(({ name, shape }): StageParameter => ({ name: `${PREFIX}${name}`, shape, role: 'head' }));
+  return [...adapters, ...head];
+}
+
+function adapterNames(architecture: Architecture, layer: number, { module }: AdapterTarget) {
+  const name = `${PREFIX}${architecture.layerModule(layer)}.${module}`;
+  return { down: `${name}.lora_A.weight`, up: `${name}.lora_B.weight` };
 }
 
 /** The targets of a configuration in the model's own order. @throws ModelError for a name the model does not have */
-export function targetsOf({ targets }: LoraConfig): LoraTarget[] {
+export function targetsOf(architecture: Architecture, { targets }: LoraConfig): AdapterTarget[] {
+  const names = architecture.targets.map(({ name }) => name);
   for (const target of targets)
-    if (!(VIT_TARGETS as readonly string[]).includes(target))
-      throw new ModelError(
-        `lora.targets: the model has no layer "${target}"; it has ${VIT_TARGETS.join(', ')}`,
-      );
-  return VIT_TARGETS.filter((target) => targets.includes(target));
+    if (!names.includes(target))
+      throw new ModelError(`lora.targets: the model has no layer "${target}"; it has ${names.join(', ')}`);
+  return architecture.targets.filter(({ name }) => targets.includes(name));
 }
 
 /**
- * The values a stage starts from. A is uniform within 1 / sqrt(width), as PEFT draws it (Kaiming, a = sqrt 5); B is zero.
- * The head goes on from the stage before, or is uniform with standard deviation 0.02.
+ * The values a stage starts from. A is uniform within 1 / sqrt(inputs), as PEFT draws it (Kaiming, a = sqrt 5); B is zero.
+ * The head goes on from the stage before, or is uniform with standard deviation 0.02, its biases zero.
+ * @param previous the values of the stage above, null for a first stage
  */
 export function startStage(
   form: StageForm,
   layers: readonly number[],
   key: RandomKey,
-  previousHead: { weight: Float32Array<ArrayBuffer>; bias: Float32Array<ArrayBuffer> } | null,
-): Map<string, Float32Array<ArrayBuffer>> {
-  const values = new Map<string, Float32Array<ArrayBuffer>>();
-  parametersOf(form, layers).forEach(({ name, shape }, stream) => {
+  previous: ReadonlyMap<string, Float32Array<ArrayBuffer>> | null,
+): StageValues {
+  const values: StageValues = new Map();
+  parametersOf(form, layers).forEach(({ name, shape, role }, stream) => {
     const size = shape.reduce((product, extent) => product * extent, 1);
-    if (name.endsWith('lora_A.weight'))
-      values.set(name, uniformValues(size, 1 / Math.sqrt(form.config.hidden_size), key, stream));
-    else if (name === `${HEAD}.weight`)
-      values.set(name, previousHead?.weight ?? uniformValues(size, 0.02 * Math.sqrt(3), key, stream));
-    else if (name === `${HEAD}.bias`) values.set(name, previousHead?.bias ?? new Float32Array(size));
-    else values.set(name, new Float32Array(size));
+    const uniform = (bound: number) => uniformValues(size, bound, key, stream);
+    if (role === 'down') values.set(name, uniform(1 / Math.sqrt(shape[1]!)));
+    else if (role === 'up') values.set(name, new Float32Array(size));
+    else if (previous) values.set(name, previous.get(name)!);
+    else values.set(name, shape.length > 1 ? uniform(0.02 * Math.sqrt(3)) : new Float32Array(size));
   });
   return values;
 }
@@ -88,29 +103,21 @@ export function placeStage(
     const options = use === 'train' ? { trainable: true } : { constant: true };
     parameters.set(name, tensor(device, values.get(name)!, shape, options));
   }
-  const scale = loraScale(form.lora);
+  const { architecture, lora, outputs } = form;
+  const scale = loraScale(lora);
   const adapters = new Map<number, LayerAdapter>();
   for (const layer of layers) {
     const pairs: Record<string, LoraPair> = {};
-    for (const target of targetsOf(form.lora)) {
-      const name = `${ADAPTER_PREFIX}.${layer}.attention.attention.${target}`;
-      pairs[target] = {
-        down: parameters.get(`${name}.lora_A.weight`)!,
-        up: parameters.get(`${name}.lora_B.weight`)!,
-      };
+    for (const target of targetsOf(architecture, lora)) {
+      const { down, up } = adapterNames(architecture, layer, target);
+      pairs[target.name] = { down: parameters.get(down)!, up: parameters.get(up)! };
     }
     adapters.set(layer, { pairs, scale });
   }
-  const head = { weight: parameters.get(`${HEAD}.weight`)!, bias: parameters.get(`${HEAD}.bias`)! };
+  const head = Object.fromEntries(
+    architecture.headParameters(outputs).map(({ name }) => [name, parameters.get(`${PREFIX}${name}`)!]),
+  );
   return { stage: { adapters, head }, parameters };
-}
-
-/** The head's values within a stage's. */
-export function headOf(values: ReadonlyMap<string, Float32Array<ArrayBuffer>>): {
-  weight: Float32Array<ArrayBuffer>;
-  bias: Float32Array<ArrayBuffer>;
-} {
-  return { weight: values.get(`${HEAD}.weight`)!, bias: values.get(`${HEAD}.bias`)! };
 }
 
 /** A stage's values as the bytes of a safetensors file. */
@@ -131,9 +138,9 @@ export function decodeStage(
   form: StageForm,
   layers: readonly number[],
   file: string,
-): Map<string, Float32Array<ArrayBuffer>> {
+): StageValues {
   const { tensors } = parseSafetensors(bytes, file);
-  const values = new Map<string, Float32Array<ArrayBuffer>>();
+  const values: StageValues = new Map();
   for (const { name, shape } of parametersOf(form, layers)) {
     const stored = tensors.get(name);
     if (!stored) throw new ModelError(`${file}: there is no tensor ${name}`);

@@ -1,5 +1,6 @@
 // Against PyTorch, transformers and PEFT: the numbers of tools/reference/vit.py.
 
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,14 +18,14 @@ import {
 } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { baseActivations } from './activations.ts';
-import type { LayerAdapter, LinearWeights } from './adapter.ts';
+import type { LayerAdapter } from './adapter.ts';
+import type { Head } from './architecture.ts';
 import { type BaseModel, loadBaseModel } from './model.ts';
-import { type Picture, preprocess } from './preprocess.ts';
+import { type Picture, parsePreprocessing } from './preprocess.ts';
 import { parseSafetensors, type StoredTensor, toFloat32 } from './safetensors.ts';
-import { headOf, placeStage, type StageForm, startStage } from './stage.ts';
+import { placeStage, type StageForm, startStage } from './stage.ts';
 import { type TrainingConfig, trainStage } from './stage-training.ts';
 import { relativeError, type Values } from './testing/tiny.ts';
-import { classify, embed, encoderLayer } from './vit.ts';
 
 const FOLDER = fileURLToPath(new URL('../../../tools/reference/vit', import.meta.url));
 const RECORDS = 6;
@@ -60,29 +61,28 @@ beforeAll(async () => {
   about = JSON.parse(await readFile(join(FOLDER, 'reference.json'), 'utf8'));
   const file = new Uint8Array(await readFile(join(FOLDER, 'reference.safetensors')));
   stored = parseSafetensors(file, 'reference.safetensors').tensors;
-  form = { config: base.config, lora: about.lora, labels: 5 };
+  form = { architecture: base.network.architecture, lora: about.lora, outputs: 5 };
 });
 afterAll(() => device.close());
 
 type Adapters = ReadonlyMap<number, LayerAdapter>;
 
 /** The logits of what enters layer `from`. */
-function logitsOf(x: Tensor, from: number, head: LinearWeights, adapters?: Adapters): Tensor {
+function logitsOf(x: Tensor, from: number, head: Head, adapters?: Adapters): Tensor {
+  const { network } = base;
   let y = x;
-  for (let layer = from; layer < base.config.num_hidden_layers; layer++)
-    y = encoderLayer(base.config, base.weights.layers[layer]!, y, { adapter: adapters?.get(layer) });
-  return classify(base.config, base.weights, y, head);
+  for (let layer = from; layer < network.architecture.layers; layer++)
+    y = network.layer(layer, y, { inputs: {}, adapter: adapters?.get(layer) });
+  return network.logits(y, head);
 }
 
 const embedded = () =>
-  embed(base.config, base.weights, tensor(device, numbers('pixels'), [RECORDS, 3, 16, 16]));
+  base.network.embed({ pixels: tensor(device, numbers('pixels'), [RECORDS, 3, 16, 16]) });
+/** The inputs of record `i`. */
+const inputsOf = (i: number) => ({ pixels: numbers('pixels').subarray(i * PICTURE, (i + 1) * PICTURE) });
 
 describe('preprocess', () => {
-  const processed = (picture: Picture) => {
-    const target = new Float32Array(PICTURE);
-    preprocess(picture, base.preprocessing, target);
-    return target;
-  };
+  const processed = (image: Picture) => base.encode({ image }).pixels as Float32Array;
 
   it('makes of pictures of the exact size what ViTImageProcessor does', () => {
     const { bytes } = stored.get('pictures')!;
@@ -101,7 +101,8 @@ describe('preprocess', () => {
       const found = processed({ width, height, channels: 3, pixels: bytes });
       const expected = numbers(`${name}.pixels`);
       // Pillow rounds to whole levels after each of its two passes: at most one level of 1 / 255 apart, over the deviation.
-      const { deviation } = base.preprocessing;
+      const file = join(FOLDER, 'preprocessor_config.json');
+      const { deviation } = parsePreprocessing(JSON.parse(readFileSync(file, 'utf8')), 3, file);
       const worst = Math.max(
         ...found.map((v, i) => Math.abs(v - expected[i]!) * deviation[Math.floor(i / 256)]! * 255),
       );
@@ -112,11 +113,8 @@ describe('preprocess', () => {
 
 describe('forward', () => {
   it('enters every layer with the hidden states of transformers', async () => {
-    const pixels = numbers('pixels');
     const layers = [0, 1, 2, 3, 4];
-    const picture = (i: number, target: Float32Array) =>
-      target.set(pixels.subarray(i * PICTURE, (i + 1) * PICTURE));
-    const found = await baseActivations(base, RECORDS, picture, layers);
+    const found = await baseActivations(base, RECORDS, inputsOf, layers);
     const expected = numbers('base.hidden');
     for (const layer of layers) {
       const rows = expected.subarray(layer * RECORDS * ROW, (layer + 1) * RECORDS * ROW);
@@ -132,8 +130,8 @@ describe('forward', () => {
       return tensor(device, toFloat32(found, name, 'model.safetensors'), found.shape);
     };
     const logits = logitsOf(embedded(), 0, {
-      weight: put('classifier.weight'),
-      bias: put('classifier.bias'),
+      'classifier.weight': put('classifier.weight'),
+      'classifier.bias': put('classifier.bias'),
     });
     expect(relativeError(await logits.read(), numbers('base.logits'))).toBeLessThan(1e-5);
   });
@@ -171,14 +169,8 @@ describe('forward', () => {
 describe('training', () => {
   /** What enters the lowest trained layer, for all records. */
   const enteringRows = async () => {
-    const pixels = numbers('pixels');
     const lowest = Math.min(...about.trained);
-    const found = await baseActivations(
-      base,
-      RECORDS,
-      (i, target) => target.set(pixels.subarray(i * PICTURE, (i + 1) * PICTURE)),
-      [lowest],
-    );
+    const found = await baseActivations(base, RECORDS, inputsOf, [lowest]);
     return found.get(lowest)!;
   };
   const order = (epoch: number) => Array.from({ length: RECORDS }, (_, i) => (i + epoch) % RECORDS);
@@ -216,7 +208,7 @@ describe('training', () => {
     const { batchSize, epochs, weightDecay, clipNorm } = about.training;
     const above = named('adapter');
     const frozen = placeStage(device, form, about.frozen, above, 'serve').stage;
-    const start = startStage(form, about.trained, about.key, headOf(above));
+    const start = startStage(form, about.trained, about.key, above);
     const { stage, parameters } = placeStage(device, form, about.trained, start, 'train');
     const adapters = new Map([...frozen.adapters, ...stage.adapters]);
     const trained = [...parameters.values()];

@@ -10,8 +10,7 @@ import {
 } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loraScale } from './lora.ts';
-import type { BaseModel } from './model.ts';
-import { placeStage } from './stage.ts';
+import { placeStage, type Stage } from './stage.ts';
 import {
   FORM,
   PICTURE,
@@ -21,7 +20,7 @@ import {
   relativeError,
   sameBits,
   TINY,
-  tinyBase,
+  tinyTensors,
   tinyWeights,
 } from './testing/tiny.ts';
 import {
@@ -33,7 +32,7 @@ import {
   type Rows,
   rowsOf,
 } from './testing/vit-reference.ts';
-import { classify, embed, encoderLayer } from './vit.ts';
+import { classify, embed, encoderLayer, loadVit, type VitWeights } from './vit.ts';
 
 const BATCH = 3;
 const weights = tinyWeights();
@@ -42,12 +41,18 @@ const activations = uniformValues(BATCH * ROW, 1.5, [5, 5], 0);
 const scale = loraScale(FORM.lora);
 
 let device: Device;
-let base: BaseModel;
+let placed: VitWeights;
 beforeAll(async () => {
   device = await Device.open();
-  base = await tinyBase(device);
+  placed = await loadVit(device, TINY, await tinyTensors());
 });
 afterAll(() => device.close());
+
+/** A stage's head as the classifier takes it. */
+const headOf = ({ head }: Stage) => ({
+  weight: head['classifier.weight']!,
+  bias: head['classifier.bias']!,
+});
 
 /** One picture's part of a batch, as rows of the hidden width. */
 const record = (values: ArrayLike<number>, index: number): Rows =>
@@ -62,7 +67,7 @@ const input = () => tensor(device, activations, [BATCH, 5, 16]);
 describe('forward', () => {
   it('embeds pictures as the reference does', async () => {
     const pictures = randomPictures(BATCH);
-    const tokens = embed(TINY, base.weights, tensor(device, pictures, [BATCH, 3, 8, 8]));
+    const tokens = embed(TINY, placed, tensor(device, pictures, [BATCH, 3, 8, 8]));
     expect(tokens.shape).toEqual([BATCH, 5, 16]);
     const picture = (index: number) => pictures.subarray(index * PICTURE, (index + 1) * PICTURE);
     const expected = batched((index) => embedReference(TINY, weights, picture(index)));
@@ -70,7 +75,7 @@ describe('forward', () => {
   });
 
   it.each([0, 3])('computes the bare layer %i as the reference does', async (layer) => {
-    const y = encoderLayer(TINY, base.weights.layers[layer]!, input());
+    const y = encoderLayer(TINY, placed.layers[layer]!, input());
     const expected = batched((index) => layerReference(TINY, weights, layer, record(activations, index)));
     expect(relativeError(await y.read(), expected)).toBeLessThan(1e-5);
   });
@@ -83,7 +88,7 @@ describe('forward', () => {
     const values = randomStage([2], 7, form);
     const { stage } = placeStage(device, form, [2], values, 'serve');
     const adapter = stage.adapters.get(2);
-    const y = encoderLayer(TINY, base.weights.layers[2]!, input(), { adapter });
+    const y = encoderLayer(TINY, placed.layers[2]!, input(), { adapter });
     const reference = { values, scale: loraScale(form.lora) };
     const compute = (change?: typeof reference) =>
       batched((index) => layerReference(TINY, weights, 2, record(activations, index), change));
@@ -96,8 +101,8 @@ describe('forward', () => {
   it('computes with onlyClassToken the class row of the full layer, bit for bit', async () => {
     const { stage } = placeStage(device, FORM, [3], randomStage([3], 8), 'serve');
     for (const adapter of [undefined, stage.adapters.get(3)]) {
-      const full = encoderLayer(TINY, base.weights.layers[3]!, input(), { adapter });
-      const only = encoderLayer(TINY, base.weights.layers[3]!, input(), { adapter, onlyClassToken: true });
+      const full = encoderLayer(TINY, placed.layers[3]!, input(), { adapter });
+      const only = encoderLayer(TINY, placed.layers[3]!, input(), { adapter, onlyClassToken: true });
       expect(only.shape).toEqual([BATCH, 1, 16]);
       const rows = await full.read();
       const classRows = Float32Array.from(
@@ -105,7 +110,7 @@ describe('forward', () => {
       );
       expect(sameBits(await only.read(), classRows)).toBe(true);
       // The head reads the class row alone, so it answers the same from either.
-      const [a, b] = [full, only].map((top) => classify(TINY, base.weights, top, stage.head)) as [
+      const [a, b] = [full, only].map((top) => classify(TINY, placed, top, headOf(stage))) as [
         Tensor,
         Tensor,
       ];
@@ -116,7 +121,7 @@ describe('forward', () => {
   it('classifies as the reference does', async () => {
     const values = randomStage([3], 9);
     const { stage } = placeStage(device, FORM, [3], values, 'serve');
-    const logits = classify(TINY, base.weights, input(), stage.head);
+    const logits = classify(TINY, placed, input(), headOf(stage));
     expect(logits.shape).toEqual([BATCH, 3]);
     const expected = batched((index) => classifyReference(TINY, weights, record(activations, index), values));
     expect(relativeError(await logits.read(), expected)).toBeLessThan(1e-5);
@@ -126,13 +131,13 @@ describe('forward', () => {
     const pictures = randomPictures(BATCH, 4);
     const values = new Map([...randomStage([3], 10), ...randomStage([2, 1], 11)]);
     const { stage } = placeStage(device, FORM, [3, 2, 1], values, 'serve');
-    let x = embed(TINY, base.weights, tensor(device, pictures, [BATCH, 3, 8, 8]));
-    for (const [layer, layerWeights] of base.weights.layers.entries())
+    let x = embed(TINY, placed, tensor(device, pictures, [BATCH, 3, 8, 8]));
+    for (const [layer, layerWeights] of placed.layers.entries())
       x = encoderLayer(TINY, layerWeights, x, {
         adapter: stage.adapters.get(layer),
         onlyClassToken: layer === 3,
       });
-    const logits = await classify(TINY, base.weights, x, stage.head).read();
+    const logits = await classify(TINY, placed, x, headOf(stage)).read();
     const expected = batched((index) => {
       const picture = pictures.subarray(index * PICTURE, (index + 1) * PICTURE);
       return logitsReference(TINY, weights, 0, embedReference(TINY, weights, picture), { values, scale });
@@ -155,9 +160,9 @@ describe('gradients of the captured training step', () => {
       let y: Tensor = inputs.x;
       for (let layer = 1; layer < 4; layer++) {
         const adapter = stage.adapters.get(layer);
-        y = encoderLayer(TINY, base.weights.layers[layer]!, y, { adapter, onlyClassToken: layer === 3 });
+        y = encoderLayer(TINY, placed.layers[layer]!, y, { adapter, onlyClassToken: layer === 3 });
       }
-      const loss = crossEntropy(classify(TINY, base.weights, y, stage.head), inputs.labels, rows);
+      const loss = crossEntropy(classify(TINY, placed, y, headOf(stage)), inputs.labels, rows);
       return { loss, gradients: gradients(loss, trained) };
     });
     inputs.x.write(x);

@@ -16,6 +16,7 @@ import {
   type Tensor,
 } from '@s3t/engine';
 import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
+import { type Architecture, type Network, withMerged } from './architecture.ts';
 import { type Parameter, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
@@ -52,10 +53,6 @@ export interface VitWeights {
   layers: VitLayer[];
   norm: LinearWeights;
 }
-
-/** Target names as PEFT users write them for ViT, in the order of their use numbers. */
-export const VIT_TARGETS = ['query', 'key', 'value'] as const;
-export type LoraTarget = (typeof VIT_TARGETS)[number];
 
 const REQUIRED = [
   'hidden_size',
@@ -175,6 +172,20 @@ export function embed(config: VitConfig, weights: VitWeights, pictures: Tensor):
   return add(tokens, weights.positions);
 }
 
+/** The linear layers of a block by their names in the checkpoint, in the order in which they are computed, and where they lie here. */
+const TARGETS = {
+  query: { module: 'attention.attention.query', key: 'query' },
+  key: { module: 'attention.attention.key', key: 'key' },
+  value: { module: 'attention.attention.value', key: 'value' },
+  'attention.output.dense': { module: 'attention.output.dense', key: 'attentionOutput' },
+  'intermediate.dense': { module: 'intermediate.dense', key: 'intermediate' },
+  'output.dense': { module: 'output.dense', key: 'output' },
+} as const;
+
+type LinearName = (typeof TARGETS)[keyof typeof TARGETS]['key'];
+
+const keyOf = (target: string): LinearName => TARGETS[target as keyof typeof TARGETS].key;
+
 /**
  * One encoder layer: x + attention(norm(x)), then x + mlp(norm(x)).
  * @param onlyClassToken compute the class token's row alone: all that the classifier reads of the top layer
@@ -184,22 +195,23 @@ export function encoderLayer(
   config: VitConfig,
   layer: VitLayer,
   x: Tensor,
-  { adapter, onlyClassToken = false }: { adapter?: LayerAdapter; onlyClassToken?: boolean } = {},
+  { adapter, onlyClassToken = false }: { adapter?: LayerAdapter | undefined; onlyClassToken?: boolean } = {},
 ): Tensor {
-  const normed = layerNorm(x, layer.normBefore.weight, layer.normBefore.bias, config.layer_norm_eps);
+  const { layer_norm_eps: eps } = config;
+  const project = (target: keyof typeof TARGETS, input: Tensor) =>
+    adaptedLinear(layer[keyOf(target)], input, target, adapter);
+  const normed = layerNorm(x, layer.normBefore.weight, layer.normBefore.bias, eps);
   const classRow = (t: Tensor) => (onlyClassToken ? slice(t, 1, 0, 1) : t);
-  const project = (target: LoraTarget, input: Tensor) => adaptedLinear(layer[target], input, target, adapter);
   const attended = attention(
     project('query', classRow(normed)),
     project('key', normed),
     project('value', normed),
     config.num_attention_heads,
   );
-  const { weight, bias } = layer.attentionOutput;
-  const middle = add(classRow(x), linear(attended, weight, bias));
-  const again = layerNorm(middle, layer.normAfter.weight, layer.normAfter.bias, config.layer_norm_eps);
-  const inner = gelu(linear(again, layer.intermediate.weight, layer.intermediate.bias));
-  return add(middle, linear(inner, layer.output.weight, layer.output.bias));
+  const middle = add(classRow(x), project('attention.output.dense', attended));
+  const again = layerNorm(middle, layer.normAfter.weight, layer.normAfter.bias, eps);
+  const inner = gelu(project('intermediate.dense', again));
+  return add(middle, project('output.dense', inner));
 }
 
 /** The class token's row of the top layer's output [batch, 1, hidden] to logits [batch, labels]. */
@@ -208,4 +220,47 @@ export function classify(config: VitConfig, weights: VitWeights, top: Tensor, he
   const token = reshape(slice(top, 1, 0, 1), [batch, width]);
   const normed = layerNorm(token, weights.norm.weight, weights.norm.bias, config.layer_norm_eps);
   return linear(normed, head.weight, head.bias);
+}
+
+/** The shapes of a ViT with a classifier. */
+export function vitArchitecture(config: VitConfig): Architecture {
+  const { hidden_size: width, intermediate_size: inner, image_size: side, num_channels } = config;
+  const sizes = { inputs: width, outputs: width };
+  const sizesOf = {
+    intermediate: { inputs: width, outputs: inner },
+    output: { inputs: inner, outputs: width },
+  };
+  return {
+    layers: config.num_hidden_layers,
+    width,
+    tokens: tokenCount(config),
+    inputs: [{ name: 'pixels', shape: [num_channels, side, side], dtype: 'f32', carried: false }],
+    targets: Object.entries(TARGETS).map(([name, { module, key }]) => ({
+      name,
+      module,
+      ...sizes,
+      ...sizesOf[key as keyof typeof sizesOf],
+    })),
+    layerModule: (layer) => `vit.encoder.layer.${layer}`,
+    headParameters: (outputs) => [
+      { name: 'classifier.weight', shape: [outputs, width] },
+      { name: 'classifier.bias', shape: [outputs] },
+    ],
+  };
+}
+
+/** A ViT as training and the ensemble compute with it. */
+export function vitNetwork(config: VitConfig, weights: VitWeights): Network {
+  const architecture = vitArchitecture(config);
+  return {
+    architecture,
+    linearOf: (layer, target) => weights.layers[layer]![keyOf(target)],
+    embed: ({ pixels }) => embed(config, weights, pixels!),
+    layer(index, x, { adapter, merged }) {
+      const layer = withMerged(weights.layers[index]!, merged, keyOf);
+      return encoderLayer(config, layer, x, { adapter, onlyClassToken: index === architecture.layers - 1 });
+    },
+    logits: (top, head) =>
+      classify(config, weights, top, { weight: head['classifier.weight']!, bias: head['classifier.bias']! }),
+  };
 }

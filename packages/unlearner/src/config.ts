@@ -15,7 +15,14 @@ const data = v.strictObject({
   eval: v.optional(text),
   id: v.optional(text),
   label: v.optional(text),
-  text: v.optional(v.array(text)),
+  text: v.optional(
+    v.pipe(
+      v.array(text),
+      v.minLength(1, 'must name a field'),
+      v.maxLength(2, 'must name one field, or two that are read as a pair'),
+    ),
+  ),
+  maxLength: v.optional(count),
   image: v.optional(text),
   labels: v.pipe(
     v.array(text, 'must list the labels: they may not be learnt from the data'),
@@ -46,9 +53,11 @@ const training = v.strictObject({
   ),
 });
 
+const TASKS = ['image-classification', 'text-classification'] as const;
+
 const schema = v.strictObject({
   base: text,
-  task: v.picklist(['image-classification'], 'must be "image-classification": the one task there is so far'),
+  task: v.picklist(TASKS, `must be one of ${TASKS.join(', ')}`),
   data,
   shards: places,
   slices: places,
@@ -76,13 +85,16 @@ const schema = v.strictObject({
 export interface RunConfig {
   /** Folder in Hugging Face layout, relative to the file. */
   base: string;
-  task: 'image-classification';
+  task: (typeof TASKS)[number];
   data: {
     train: string;
     eval?: string;
     id?: string;
     label?: string;
+    /** The field of a text, or the two of a pair. */
     text?: string[];
+    /** Tokens of a text, or of a pair, at most: longer ones are cut. */
+    maxLength?: number;
     image?: string;
     /** In the order of the model's outputs. */
     labels: string[];
@@ -139,10 +151,22 @@ export async function readConfig(file: string): Promise<LocatedConfig> {
 /** Checks a configuration. @throws UnlearnerError `config` naming file and field */
 export function parseConfig(value: unknown, file: string): RunConfig {
   const result = v.safeParse(schema, value);
-  if (result.success) return result.output;
+  if (result.success) return checkTask(result.output, file);
   const issue = result.issues[0];
   const path = v.getDotPath(issue) ?? '(whole file)';
   throw new UnlearnerError('config', `${file}: ${path}: ${explain(issue, path)}`);
+}
+
+/** Fields that only some tasks have. */
+function checkTask(config: RunConfig, file: string): RunConfig {
+  const { task, data: fields } = config;
+  const fail = (field: string, problem: string): never => {
+    throw new UnlearnerError('config', `${file}: data.${field}: ${problem}`);
+  };
+  if (task === 'text-classification' && !fields.text) fail('text', `is missing: ${task} reads it`);
+  if (task === 'image-classification' && fields.maxLength !== undefined)
+    fail('maxLength', `is for texts, not for ${task}`);
+  return config;
 }
 
 function explain(issue: v.BaseIssue<unknown>, path: string): string {

@@ -1,4 +1,6 @@
-import { type BaseModel, baseActivations, type Picture, preprocess, tokenCount } from '@s3t/model';
+import { type BaseModel, baseActivations, type Example, type HostInputs } from '@s3t/model';
+import type { RunConfig } from './config.ts';
+import { exampleOf } from './examples.ts';
 import type { RunRecord } from './run-data.ts';
 
 /**
@@ -9,37 +11,56 @@ export class KeptActivations {
   readonly #rows: Map<string, number>;
   readonly #byLayer: ReadonlyMap<number, Float32Array>;
   readonly #width: number;
+  /** Per row the inputs that layers read. */
+  readonly #inputs: readonly HostInputs[];
 
-  private constructor(rows: Map<string, number>, byLayer: ReadonlyMap<number, Float32Array>, width: number) {
+  private constructor(
+    rows: Map<string, number>,
+    byLayer: ReadonlyMap<number, Float32Array>,
+    width: number,
+    inputs: readonly HostInputs[],
+  ) {
     this.#rows = rows;
     this.#byLayer = byLayer;
     this.#width = width;
+    this.#inputs = inputs;
   }
 
   static async compute(
     base: BaseModel,
     records: readonly RunRecord[],
     layers: readonly number[],
+    config: RunConfig,
     signal?: AbortSignal,
   ): Promise<KeptActivations> {
-    const pictures: Picture[] = [];
-    for (const { record } of records) pictures.push(await record.image!());
+    const examples: Example[] = [];
+    for (const { record } of records) examples.push(await exampleOf(record, config));
+    const { inputs: fields, tokens, width } = base.network.architecture;
+    const carried = fields.filter((field) => field.carried);
+    const kept: HostInputs[] = [];
     const byLayer = await baseActivations(
       base,
       records.length,
-      (index, target) => preprocess(pictures[index]!, base.preprocessing, target),
+      (index) => {
+        const inputs = base.encode(examples[index]!);
+        kept[index] = Object.fromEntries(carried.map(({ name }) => [name, inputs[name]!]));
+        return inputs;
+      },
       layers,
       () => signal?.throwIfAborted(),
     );
     const rows = new Map(records.map(({ key }, row) => [key, row]));
-    return new KeptActivations(rows, byLayer, tokenCount(base.config) * base.config.hidden_size);
+    return new KeptActivations(rows, byLayer, tokens * width, kept);
   }
 
-  /** Copies the activation of a record, [tokens * hidden]. */
+  /** Copies the activation of a record, [tokens * width]. */
   read(key: string, layer: number, target: Float32Array): void {
-    const row = this.#rows.get(key);
-    if (row === undefined) throw new Error(`no activation is kept for record ${key.slice(0, 12)}`);
-    target.set(this.#rowOf(layer, row));
+    target.set(this.#rowOf(layer, this.#find(key)));
+  }
+
+  /** The inputs of a record that layers read. */
+  inputs(key: string): HostInputs {
+    return this.#inputs[this.#find(key)]!;
   }
 
   /** Zeroes and forgets a record. */
@@ -47,12 +68,18 @@ export class KeptActivations {
     const row = this.#rows.get(key);
     if (row === undefined) return;
     for (const layer of this.#byLayer.keys()) this.#rowOf(layer, row).fill(0);
+    for (const values of Object.values(this.#inputs[row]!)) values.fill(0);
     this.#rows.delete(key);
   }
 
   clear(): void {
-    for (const values of this.#byLayer.values()) values.fill(0);
-    this.#rows.clear();
+    for (const key of [...this.#rows.keys()]) this.forget(key);
+  }
+
+  #find(key: string): number {
+    const row = this.#rows.get(key);
+    if (row === undefined) throw new Error(`no activation is kept for record ${key.slice(0, 12)}`);
+    return row;
   }
 
   #rowOf(layer: number, row: number): Float32Array {

@@ -142,11 +142,16 @@ async function prepareBase(
   const base = await loadBaseModel(
     device,
     await resolveBase(config.base, { folder, onProgress: onDownload }),
+    { maxLength: config.data.maxLength },
   );
-  const form = { config: base.config, lora: config.lora, labels: config.data.labels.length };
+  const form = {
+    architecture: base.network.architecture,
+    lora: config.lora,
+    outputs: config.data.labels.length,
+  };
   try {
-    targetsOf(form.lora);
-    adapterGroups(base.config.num_hidden_layers, config.slices);
+    targetsOf(form.architecture, form.lora);
+    adapterGroups(form.architecture.layers, config.slices);
   } catch (error) {
     if (!(error instanceof ModelError)) throw error;
     throw new UnlearnerError('config', `${located.file}: ${error.message}`, { cause: error });

@@ -1,38 +1,41 @@
-import { type BaseModel, type Picture, preprocess } from '@s3t/model';
+import { type BaseModel, copyInputs, type Example, type HostInputs, hostInputs } from '@s3t/model';
+import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
+import { exampleOfInput } from './examples.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { Served, Serving } from './serving.ts';
 import type { Input, LabelScore, Prediction } from './types.ts';
 
-/** The logits of every served stack for a batch of pictures, and what computed them. */
+/** The logits of every served stack for a batch of records, and what computed them. */
 export interface BatchLogits {
   served: Served;
-  /** Per stack: [count, labels]. */
+  /** Per stack: [count, outputs]. */
   logits: readonly Float32Array[];
 }
 
 /**
- * Runs pictures through what is served. When that changes meanwhile, the result is thrown away and computed again.
- * @param pixels [count, channels, height, width]
+ * Runs records through what is served. When that changes meanwhile, the result is thrown away and computed again.
+ * @param inputs those of `count` records
  * @throws UnlearnerError `unavailable` when nothing is served
  */
 export async function forward(
-  { serving, erasures }: { serving: Serving; erasures: RightOfWay },
-  pixels: Float32Array,
+  { serving, erasures, base }: { serving: Serving; erasures: RightOfWay; base: BaseModel },
+  inputs: HostInputs,
   count: number,
 ): Promise<BatchLogits> {
+  const { inputs: fields } = base.network.architecture;
   for (;;) {
     await erasures.clear();
     const { served } = serving;
     if (!served)
       throw new UnlearnerError('unavailable', 'no shard has an active stage: train or repair the run first');
-    const perPicture = pixels.length / count;
     const parts: Float32Array[][] = [];
     for (let from = 0; from < count; from += served.ensemble.largestBatch) {
       await erasures.clear();
       if (serving.served !== served) break;
       const rows = Math.min(served.ensemble.largestBatch, count - from);
-      const batch = pixels.subarray(from * perPicture, (from + rows) * perPicture);
+      const batch = hostInputs(fields, rows);
+      copyInputs(fields, inputs, from, rows, batch, 0);
       parts.push(await served.ensemble.forward(batch, rows));
     }
     // Another ensemble took its place meanwhile: one answer never mixes two, and never comes from an erased one.
@@ -54,51 +57,26 @@ function joinParts(parts: readonly Float32Array[][]): Float32Array[] {
   });
 }
 
-/** Pictures of a batch of inputs, as the base takes them. @throws UnlearnerError `usage` naming the input */
-export function pixelsOf(base: BaseModel, inputs: readonly Input[]): Float32Array {
-  const { channels, size } = base.preprocessing;
-  const perPicture = channels * size.width * size.height;
-  const pixels = new Float32Array(inputs.length * perPicture);
-  inputs.forEach((input, i) => {
-    preprocess(
-      pictureOf(input, `inputs.${i}`),
-      base.preprocessing,
-      pixels.subarray(i * perPicture, (i + 1) * perPicture),
-    );
+/** The inputs of the network for examples, one after the other. */
+export function encodeAll(base: BaseModel, examples: readonly Example[]): HostInputs {
+  const { inputs: fields } = base.network.architecture;
+  const all = hostInputs(fields, examples.length);
+  examples.forEach((example, i) => {
+    copyInputs(fields, base.encode(example), 0, 1, all, i);
   });
-  return pixels;
-}
-
-/** The picture of an input, which may come from anywhere. */
-function pictureOf(input: Input, path: string): Picture {
-  const fail = (at: string, problem: string): never => {
-    throw new UnlearnerError('usage', `${path}${at}: ${problem}`);
-  };
-  if (typeof input !== 'object' || input === null || !('image' in input))
-    return fail('', 'this run answers images');
-  const { image } = input;
-  if (typeof image !== 'object' || image === null) return fail('.image', 'must be a picture');
-  const { width, height, channels, pixels } = image;
-  for (const [side, extent] of Object.entries({ width, height }))
-    if (!Number.isSafeInteger(extent) || extent < 1)
-      fail(`.image.${side}`, 'must be a whole number above zero');
-  if (channels !== 1 && channels !== 3) fail('.image.channels', 'must be 1 or 3');
-  if (!(pixels instanceof Uint8Array)) fail('.image.pixels', 'must be a Uint8Array');
-  if (pixels.length !== width * height * channels)
-    fail(
-      '.image.pixels',
-      `holds ${pixels.length} bytes, but ${width} x ${height} pixels of ${channels} channels have ${width * height * channels}`,
-    );
-  return image;
+  return all;
 }
 
 /** Answers a batch: the softmax of the mean over shards of their logits, best label first. */
 export async function predict(
-  parts: { serving: Serving; erasures: RightOfWay; base: BaseModel; labels: readonly string[] },
+  parts: { serving: Serving; erasures: RightOfWay; base: BaseModel; config: RunConfig },
   inputs: readonly Input[],
 ): Promise<Prediction> {
-  const { served, logits } = await forward(parts, pixelsOf(parts.base, inputs), inputs.length);
-  const answers = inputs.map((_, row) => scoresOf(meanRow(logits, row, parts.labels.length), parts.labels));
+  const { base, config } = parts;
+  const { labels } = config.data;
+  const examples = inputs.map((input, i) => exampleOfInput(input, config, `inputs.${i}`));
+  const { served, logits } = await forward(parts, encodeAll(base, examples), inputs.length);
+  const answers = inputs.map((_, row) => scoresOf(meanRow(logits, row, labels.length), labels));
   return { version: served.version, manifest: served.manifest, stages: served.stages, answers };
 }
 

@@ -51,7 +51,7 @@ export class Serving {
     this.#form = parts.form;
     this.#run = parts.run;
     this.#store = parts.store;
-    this.#groups = adapterGroups(parts.form.config.num_hidden_layers, parts.slices);
+    this.#groups = adapterGroups(parts.form.architecture.layers, parts.slices);
   }
 
   /** What answers now; null when no shard has a stage. */
@@ -87,7 +87,7 @@ export class Serving {
     const ensemble = new Ensemble(
       this.#base,
       stacks.map(({ shard, stages }) => ({ shard, stages: stages.map((id) => this.#placed.get(id)!) })),
-      this.#form.labels,
+      this.#form.outputs,
     );
     this.#served =
       stacks.length === 0

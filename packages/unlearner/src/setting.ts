@@ -19,6 +19,7 @@ export function stageSetting(config: RunConfig, baseDigest: string): StageSettin
     kernels: sha256Hex(kernelIdentity()),
     task,
     labels: data.labels,
+    ...(task === 'text-classification' && { text: data.text, maxLength: data.maxLength ?? null }),
     adapterGroups: slices,
     lora: { ...lora, targets: [...lora.targets].sort() },
     training: { ...training },

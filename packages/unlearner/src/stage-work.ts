@@ -39,7 +39,7 @@ export async function workStage(
   onProgress: (progress: StageProgress) => void,
   signal?: AbortSignal,
 ): Promise<{ values: Map<string, Float32Array<ArrayBuffer>>; bytes: Uint8Array<ArrayBuffer> }> {
-  const layers = adapterGroups(base.config.num_hidden_layers, config.slices)[plan.position]!;
+  const layers = adapterGroups(form.architecture.layers, config.slices)[plan.position]!;
   const lowest = Math.min(...layers);
   const ordered = [...records].sort((a, b) => (a.key < b.key ? -1 : 1));
   const values = await trainStage(
@@ -52,6 +52,7 @@ export async function workStage(
       prefix,
       records: ordered.length,
       activation: (record, target) => activations.read(ordered[record]!.key, lowest, target),
+      inputs: (record) => activations.inputs(ordered[record]!.key),
       labels: Uint32Array.from(ordered, ({ label }) => label),
       order: (epoch) => epochOrder(plan.id, epoch, ordered),
       turn,

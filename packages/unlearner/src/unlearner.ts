@@ -2,6 +2,7 @@ import { affectedBy, digestOf, placer, recordKey } from '@s3t/algorithm';
 import type { DataRecord } from '@s3t/data';
 import { AlreadyErasedError, type ErasureRow, UnknownRecordError } from '@s3t/ledger';
 import { statementText } from '@s3t/ledger/log';
+import { hostInputs } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
@@ -107,12 +108,6 @@ export class Unlearner {
     return this.config.data.labels;
   }
 
-  /** The pictures the base takes; others are resized. */
-  get imageSize(): { width: number; height: number; channels: number } {
-    const { size, channels } = this.#opened.base.preprocessing;
-    return { ...size, channels };
-  }
-
   /** The version that answers now; null when nothing is served. */
   get servedVersion(): number | null {
     return this.#serving.served?.version ?? null;
@@ -211,15 +206,15 @@ export class Unlearner {
   }
 
   /**
-   * Answers made-up pictures, in batches of every size, and goes through an erasure that is rolled back: after opening, the first
+   * Answers made-up records, in batches of every size, and goes through an erasure that is rolled back: after opening, the first
    * real ones find their code compiled and take no longer than those after them.
    */
   async rehearse(): Promise<void> {
     const { ledger, base } = this.#opened;
-    const { width, height, channels } = this.imageSize;
+    const { inputs } = base.network.architecture;
     await this.#guard(async () => {
       for (const count of this.#serving.served?.ensemble.batchSizes ?? [])
-        await forward(this.#answering(), new Float32Array(count * channels * width * height), count);
+        await forward(this.#answering(), hostInputs(inputs, count), count);
       await base.device.idle();
       await this.#changes.run(async () => {
         for await (const { key } of ledger.records()) {
@@ -388,7 +383,7 @@ export class Unlearner {
   /** What answering takes. */
   #answering() {
     const { base } = this.#opened;
-    return { serving: this.#serving, erasures: this.#erasures, base, labels: this.labels };
+    return { serving: this.#serving, erasures: this.#erasures, base, config: this.config };
   }
 
   /** With another base the stages mean something else, and no manifest says so. */

@@ -109,7 +109,7 @@ async function retrain(
 ): Promise<Map<string, string>> {
   const { base, form, located } = opened;
   const { config } = located;
-  const groups = adapterGroups(base.config.num_hidden_layers, config.slices);
+  const groups = adapterGroups(form.architecture.layers, config.slices);
   const placed = placeRecords(
     located,
     [...records.values()].map(({ record }) => record),
@@ -128,7 +128,7 @@ async function retrain(
         activations?.clear();
         const all = ofShard.map(({ key }) => records.get(key)!);
         const layers = groups.map((group) => Math.min(...group));
-        activations = await KeptActivations.compute(base, all, layers, signal);
+        activations = await KeptActivations.compute(base, all, layers, config, signal);
         keptShard = shard;
       }
       const prefix = stored ? await storedPrefix(opened, stored, stage) : prefixOf(trained, parent);
@@ -150,11 +150,11 @@ async function retrain(
 }
 
 async function storedPrefix(
-  { base, form, located, ledger }: OpenedRun,
+  { form, located, ledger }: OpenedRun,
   stored: readonly ActiveStage[],
   { shard, parent }: StagePlan,
 ): Promise<FrozenStage[]> {
-  const groups = adapterGroups(base.config.num_hidden_layers, located.config.slices);
+  const groups = adapterGroups(form.architecture.layers, located.config.slices);
   const rows = new Map(stored.filter((row) => row.shard === shard).map((row) => [row.id, row]));
   const prefix: FrozenStage[] = [];
   for (let at = parent; at !== null; ) {

@@ -215,7 +215,7 @@ export class Worker {
     if (this.#kept?.shard === shard) return this.#kept.activations;
     this.#kept?.activations.clear();
     this.#kept = null;
-    const { base, config, ledger, records } = this.#parts;
+    const { base, form, config, ledger, records } = this.#parts;
     const all = await records();
     const own: RunRecord[] = [];
     for (let slice = 0; slice < config.slices; slice++)
@@ -223,10 +223,8 @@ export class Worker {
         const record = all.get(key);
         if (record) own.push(record);
       }
-    const layers = adapterGroups(base.config.num_hidden_layers, config.slices).map((group) =>
-      Math.min(...group),
-    );
-    const activations = await KeptActivations.compute(base, own, layers, signal);
+    const layers = adapterGroups(form.architecture.layers, config.slices).map((group) => Math.min(...group));
+    const activations = await KeptActivations.compute(base, own, layers, config, signal);
     // Those erased while they were computed: from here on `erased` sees to it.
     for (const { key } of own) if (!all.has(key)) activations.forget(key);
     this.#kept = { shard, activations };
@@ -235,9 +233,9 @@ export class Worker {
 
   /** The values of the stages that a stage is trained on top of, top-down. */
   async #prefixOf(plan: StagePlan): Promise<FrozenStage[]> {
-    const { ledger, base, form, config } = this.#parts;
+    const { ledger, form, config } = this.#parts;
     const active = new Map((await ledger.activeStages(plan.shard)).map((stage) => [stage.id, stage]));
-    const groups = adapterGroups(base.config.num_hidden_layers, config.slices);
+    const groups = adapterGroups(form.architecture.layers, config.slices);
     const prefix: FrozenStage[] = [];
     for (let parent = plan.parent; parent !== null; ) {
       const stage = active.get(parent);

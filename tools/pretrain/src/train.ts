@@ -43,7 +43,7 @@ export interface Examples {
 export const PIXEL_MEAN = 0.5;
 export const PIXEL_DEVIATION = 0.5;
 
-type Parameters = Map<string, { shape: number[]; values: Float32Array<ArrayBuffer> }>;
+type Parameters = Map<string, { shape: readonly number[]; values: Float32Array<ArrayBuffer> }>;
 
 /** Truncated to three bounds is not worth it here: uniform with standard deviation 0.02 where ViT draws a normal. */
 function startValues(config: VitConfig, classes: number, seed: number): Parameters {

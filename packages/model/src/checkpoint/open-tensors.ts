@@ -42,7 +42,7 @@ async function isSharded(folder: string): Promise<boolean> {
   return !(await exists(join(folder, WEIGHTS))) && (await exists(join(folder, INDEX)));
 }
 
-function exists(path: string): Promise<boolean> {
+export function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
     () => false,

@@ -1,10 +1,11 @@
 import { type Device, linear, type Tensor, tensor, uniformValues } from '@s3t/engine';
 import { memorySource } from '../checkpoint/byte-source.ts';
 import { openSafetensors } from '../checkpoint/safetensors-store.ts';
+import type { TensorStore } from '../checkpoint/tensor-store.ts';
 import { type BaseModel, placeBaseModel } from '../model.ts';
 import { writeSafetensors } from '../safetensors.ts';
 import { placeStage, type Stage, type StageForm, startStage } from '../stage.ts';
-import { type VitConfig, vitParameters } from '../vit.ts';
+import { type VitConfig, vitArchitecture, vitParameters } from '../vit.ts';
 
 /** A ViT small enough for float64 loops: 4 layers, 5 tokens of width 16. One shape for all tests: few kernels to compile. */
 export const TINY: VitConfig = {
@@ -26,9 +27,9 @@ export const ROW: number = 5 * 16;
 export const PICTURE: number = 3 * 8 * 8;
 
 export const FORM: StageForm = {
-  config: TINY,
+  architecture: vitArchitecture(TINY),
   lora: { rank: 4, alpha: 8, rslora: true, dropout: 0, targets: ['query', 'value'] },
-  labels: 3,
+  outputs: 3,
 };
 
 export type Values = Map<string, Float32Array<ArrayBuffer>>;
@@ -48,17 +49,27 @@ export function tinyWeights(seed = 1): Values {
   return values;
 }
 
-/** The base of `tinyWeights` on a device. */
-export async function tinyBase(device: Device, seed = 1): Promise<BaseModel> {
+/** The weights of `tinyWeights` as a checkpoint's tensors. */
+export function tinyTensors(seed = 1): Promise<TensorStore> {
   const weights = tinyWeights(seed);
   const entries = vitParameters(TINY).map(
     ({ name, shape }) => [`vit.${name}`, { shape, values: weights.get(`vit.${name}`)! }] as const,
   );
+  return openSafetensors(memorySource(writeSafetensors(new Map(entries)), 'tiny'));
+}
+
+/** The base of `tinyWeights` on a device. */
+export async function tinyBase(device: Device, seed = 1): Promise<BaseModel> {
   return placeBaseModel(device, {
     folder: 'tiny',
     config: { model_type: 'vit', ...TINY },
-    preprocessor: { size: { width: 8, height: 8 }, image_mean: [0, 0, 0], image_std: [1, 1, 1] },
-    tensors: await openSafetensors(memorySource(writeSafetensors(new Map(entries)), 'tiny')),
+    companions: new Map([
+      [
+        'preprocessor_config.json',
+        { size: { width: 8, height: 8 }, image_mean: [0, 0, 0], image_std: [1, 1, 1] },
+      ],
+    ]),
+    tensors: await tinyTensors(seed),
     digest: '',
   });
 }
@@ -99,7 +110,7 @@ export async function poisonPools(device: Device, base: BaseModel): Promise<void
     for (let i = 0; i < 12; i++) poison.push(tensor(device, new Float32Array(size).fill(Number.NaN)));
   for (const rows of [1, 5, 16, 40, 320]) {
     const x = tensor(device, new Float32Array(rows * 16).fill(Number.NaN), [rows, 16]);
-    const { weight, bias } = base.weights.layers[0]!.query;
+    const { weight, bias } = base.network.linearOf(0, 'query');
     poison.push(x, linear(x, weight, bias));
   }
   await device.idle();

@@ -3,17 +3,7 @@ import { join } from 'node:path';
 import type { Device } from '@s3t/engine';
 import { scope, tensor } from '@s3t/engine';
 import { openLedger } from '@s3t/ledger';
-import {
-  adapterGroups,
-  type BaseModel,
-  classify,
-  decodeStage,
-  embed,
-  encoderLayer,
-  loadBaseModel,
-  placeStage,
-  preprocess,
-} from '@s3t/model';
+import { adapterGroups, type BaseModel, decodeStage, loadBaseModel, placeStage } from '@s3t/model';
 import type { RunConfig } from '../config.ts';
 import type { Input, LabelScore, ShardStatus, Status } from '../types.ts';
 import type { Project } from './project.ts';
@@ -51,9 +41,10 @@ async function shardLogits(
   { servedSequence, servedDepth, sequences }: ShardStatus,
   inputs: readonly Input[],
 ): Promise<Float32Array[]> {
-  const { device, config, weights, preprocessing } = base;
-  const form = { config, lora, labels: data.labels.length };
-  const groups = adapterGroups(config.num_hidden_layers, slices);
+  const { device, network } = base;
+  const { architecture } = network;
+  const form = { architecture, lora, outputs: data.labels.length };
+  const groups = adapterGroups(architecture.layers, slices);
   const stages = await Promise.all(
     sequences[servedSequence!]!.stages.slice(0, servedDepth).map(async ({ position, weights: digest }) => {
       const layers = groups[position]!;
@@ -62,19 +53,17 @@ async function shardLogits(
       return { layers, ...placeStage(device, form, layers, decodeStage(bytes, form, layers, file), 'serve') };
     }),
   );
-  const { num_channels: channels, image_size: side } = config;
   const found: Float32Array[] = [];
   for (const input of inputs) {
     if (!('image' in input)) throw new Error('not a picture');
-    const pixels = new Float32Array(channels * side * side);
-    preprocess(input.image, preprocessing, pixels);
+    const { pixels } = base.encode(input);
     const logits = scope(() => {
-      let x = embed(config, weights, tensor(device, pixels, [1, channels, side, side]));
-      for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+      let x = network.embed({ pixels: tensor(device, pixels!, [1, ...architecture.inputs[0]!.shape]) });
+      for (let layer = 0; layer < architecture.layers; layer++) {
         const adapter = stages.find(({ layers }) => layers.includes(layer))?.stage.adapters.get(layer);
-        x = encoderLayer(config, weights.layers[layer]!, x, { adapter });
+        x = network.layer(layer, x, { inputs: {}, adapter });
       }
-      return classify(config, weights, x, stages.at(-1)!.stage.head);
+      return network.logits(x, stages.at(-1)!.stage.head);
     });
     found.push(await logits.read());
     logits.dispose();

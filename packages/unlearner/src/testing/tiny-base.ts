@@ -20,14 +20,14 @@ export const TINY_VIT: VitConfig = {
 export interface TinyBase {
   config: Record<string, unknown>;
   preprocessor: Record<string, unknown>;
-  tensors: Map<string, { shape: number[]; values: Float32Array<ArrayBuffer> }>;
+  tensors: Map<string, { shape: readonly number[]; values: Float32Array<ArrayBuffer> }>;
 }
 
 /** A base with random weights that are the same every time. */
 export function tinyBase(change: Partial<VitConfig> = {}, seed = 1): TinyBase {
   const config = { ...TINY_VIT, ...change };
   const side = config.image_size;
-  const tensors = new Map<string, { shape: number[]; values: Float32Array<ArrayBuffer> }>();
+  const tensors = new Map<string, { shape: readonly number[]; values: Float32Array<ArrayBuffer> }>();
   vitParameters(config).forEach(({ name, shape }, stream) => {
     const size = shape.reduce((product, extent) => product * extent, 1);
     // Norms scale by about one; the rest is large enough that pictures of other classes come out elsewhere.
