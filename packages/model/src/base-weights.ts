@@ -6,6 +6,8 @@ import { ModelError } from './errors.ts';
 export interface Parameter {
   /** Its name in the checkpoint, without the prefix that some checkpoints put before it. */
   name: string;
+  /** What checkpoints of an older `transformers` call it, which reads them still. */
+  formerly?: string;
   shape: readonly number[];
   /** The type it is kept in on the device. Default: f32. */
   dtype?: FrozenType;
@@ -25,8 +27,11 @@ export async function placeWeights(
 ): Promise<Map<string, Tensor>> {
   const placed = new Map<string, Tensor>();
   try {
-    for (const { name, shape, dtype } of parameters) {
-      const stored = store.has(name) ? name : `${prefix}${name}`;
+    for (const { name, formerly, shape, dtype } of parameters) {
+      const names = [name, ...(formerly === undefined ? [] : [formerly])];
+      const stored =
+        names.flatMap((each) => [each, `${prefix}${each}`]).find((each) => store.has(each)) ??
+        `${prefix}${name}`;
       const found = store.info(stored).shape;
       if (found.join() !== shape.join())
         throw new ModelError(

@@ -13,6 +13,23 @@ export type {
 } from './architecture.ts';
 export { type Augmentation, augment, type Draw } from './augment.ts';
 export { type Parameter, placeWeights } from './base-weights.ts';
+export {
+  arrangeBert,
+  BERT_TARGETS,
+  type BertConfig,
+  type BertLayer,
+  type BertTarget,
+  type BertWeights,
+  bertParameters,
+  classify as classifyBert,
+  embed as embedBert,
+  encoderLayer as bertLayer,
+  headParameters,
+  loadBert,
+  maxTokens,
+  parseBertConfig,
+  type TextTensors,
+} from './bert.ts';
 export { type ByteSource, blobSource, fileSource, memorySource } from './checkpoint/byte-source.ts';
 export { openTensors } from './checkpoint/open-tensors.ts';
 export { openSafetensors } from './checkpoint/safetensors-store.ts';
