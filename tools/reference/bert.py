@@ -34,6 +34,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForSequenceClassification,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
     get_linear_schedule_with_warmup,
 )
 
@@ -200,6 +202,11 @@ def reference(name, kind, folder):
         other = kind["model"](kind["config"](**{**config.to_dict(), "hidden_act": activation})).eval()
         other.load_state_dict(base.state_dict())
         out[f"{activation}.logits"] = other(**inputs).logits
+    if name == "roberta":
+        # XLM-RoBERTa is another name for the same.
+        other = XLMRobertaForSequenceClassification(XLMRobertaConfig(**{**config.to_dict(), "model_type": "xlm-roberta"})).eval()
+        other.load_state_dict(base.state_dict())
+        assert torch.equal(other(**inputs).logits, out["base.logits"])
     losses = {}
     for about, count in kind["tasks"].items():
         own = {}

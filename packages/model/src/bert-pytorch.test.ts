@@ -162,13 +162,13 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
     }
     return classify(config, weights, y, head);
   };
+  /** The logits of the bare base, all rows of the top layer computed. */
   const baseLogits = (texts: TextTensors, own = config) =>
-    scope(() => classify(own, weights, topOf(texts, own), baseHead));
-  const topOf = (texts: TextTensors, own: BertConfig) =>
-    weights.layers.reduce(
-      (x, layer) => encoderLayer(own, layer, x, { mask: texts.mask }),
-      embed(own, weights, texts),
-    );
+    scope(() => {
+      let x = embed(own, weights, texts);
+      for (const layer of weights.layers) x = encoderLayer(own, layer, x, { mask: texts.mask });
+      return classify(own, weights, x, baseHead);
+    });
 
   it('reads the texts as transformers does', () => {
     expect([...batch.ids]).toEqual(about.ids.flat());
@@ -193,6 +193,13 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
       expect(relativeError(await logits.read(), numbers(`${hidden_act}.logits`))).toBeLessThan(1e-5);
     }
   });
+
+  if (name === 'roberta')
+    it('gives an XLM-RoBERTa the same, as transformers does', async () => {
+      const texts = textsOf(every);
+      const xlm = parseBertConfig({ ...config, model_type: 'xlm-roberta' }, 'config.json');
+      expect(sameBits(await baseLogits(texts, xlm).read(), await baseLogits(texts).read())).toBe(true);
+    });
 
   it('gives a text the same bits with padding and without, whatever rows of the top layer are computed', async () => {
     const all = await baseLogits(textsOf(every)).read();

@@ -143,8 +143,9 @@ export function parseBertConfig(config: Record<string, unknown>, file: string): 
       'position_embedding_type',
       `is ${JSON.stringify(position_embedding_type)}; only "absolute" is known`,
     );
-  for (const field of ['is_decoder', 'add_cross_attention', 'quantization_config'])
-    if (config[field]) fail(field, 'must be absent or false: this is an encoder with its own weights');
+  for (const field of ['is_decoder', 'add_cross_attention'])
+    if (config[field]) fail(field, 'must be false: this is an encoder');
+  if (config.quantization_config) fail('quantization_config', 'must be absent: weights are read unquantised');
   if (Object.keys(config.pruned_heads ?? {}).length > 0) fail('pruned_heads', 'must be empty');
   const bert = parsed as unknown as BertConfig;
   if (!Number.isInteger(pad_token_id) || bert.pad_token_id < 0 || bert.pad_token_id >= bert.vocab_size)
@@ -169,14 +170,16 @@ export function maxTokens(config: BertConfig): number {
 /** What the names of a checkpoint with a head begin with. */
 const prefixOf = (config: BertConfig) => (isBert(config) ? 'bert.' : 'roberta.');
 
+/** The parameters of a linear layer. */
+const pair = (name: string, rows: number, columns: number): Parameter[] => [
+  { name: `${name}.weight`, shape: [rows, columns] },
+  { name: `${name}.bias`, shape: [rows] },
+];
+
 /** The name and shape of every base weight, and where it goes. */
 export function bertParameters(config: BertConfig): Parameter[] {
   const d = config.hidden_size;
   const table = (name: string, rows: number) => ({ name: `embeddings.${name}.weight`, shape: [rows, d] });
-  const pair = (name: string, rows: number, columns: number) => [
-    { name: `${name}.weight`, shape: [rows, columns] },
-    { name: `${name}.bias`, shape: [rows] },
-  ];
   const norm = (name: string) => [
     { name: `${name}.LayerNorm.weight`, shape: [d], formerly: `${name}.LayerNorm.gamma` },
     { name: `${name}.LayerNorm.bias`, shape: [d], formerly: `${name}.LayerNorm.beta` },
@@ -204,13 +207,9 @@ export function bertParameters(config: BertConfig): Parameter[] {
 /** The name and shape of every parameter of the head, which each stage owns. A head of one label predicts a number. */
 export function headParameters(config: BertConfig, labels: number): Parameter[] {
   const d = config.hidden_size;
-  const pair = (name: string, rows: number) => [
-    { name: `${name}.weight`, shape: [rows, d] },
-    { name: `${name}.bias`, shape: [rows] },
-  ];
   return isBert(config)
-    ? pair('classifier', labels)
-    : [...pair('classifier.dense', d), ...pair('classifier.out_proj', labels)];
+    ? pair('classifier', labels, d)
+    : [...pair('classifier.dense', d, d), ...pair('classifier.out_proj', labels, d)];
 }
 
 type Find = (name: string) => Tensor;
