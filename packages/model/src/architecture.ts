@@ -74,6 +74,12 @@ export interface Network {
   layer(index: number, x: Tensor, options: LayerOptions): Tensor;
   /** @returns from what leaves the top layer, [batch, outputs] */
   logits(top: Tensor, head: Head): Tensor;
+  /**
+   * Of a language model: the mean cross-entropy of every token's next one, by weights.
+   * @param labels u32 [batch * tokens]
+   * @param weights f32 [batch * tokens]
+   */
+  tokenLoss?(top: Tensor, labels: Tensor, weights: Tensor): Tensor;
 }
 
 /** A layer's weights, some of them replaced. */

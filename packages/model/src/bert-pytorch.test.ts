@@ -4,27 +4,25 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
-  AdamW,
   capture,
   crossEntropy,
   Device,
   fill,
   gradients,
-  learningRateAt,
   meanSquaredError,
   scope,
   type Tensor,
   tensor,
-  uniformValues,
-  withoutGradients,
 } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { LayerAdapter, LoraPair } from './adapter.ts';
+import { baseActivations } from './activations.ts';
+import type { LayerAdapter } from './adapter.ts';
+import type { Head } from './architecture.ts';
 import { placeWeights } from './base-weights.ts';
 import {
-  BERT_TARGETS,
   type BertConfig,
   type BertWeights,
+  bertArchitecture,
   classify,
   embed,
   encoderLayer,
@@ -34,10 +32,12 @@ import {
   type TextTensors,
 } from './bert.ts';
 import { openTensors, readJson } from './checkpoint/open-tensors.ts';
-import { type LoraConfig, loraScale } from './lora.ts';
+import type { LoraConfig } from './lora.ts';
+import { loadBaseModel } from './model.ts';
 import { parseSafetensors, type StoredTensor, toFloat32 } from './safetensors.ts';
-import type { TrainingConfig } from './stage-training.ts';
-import { relativeError, sameBits, sizeOf, type Values } from './testing/tiny.ts';
+import { placeStage, type StageForm } from './stage.ts';
+import { type TrainingConfig, trainStage } from './stage-training.ts';
+import { relativeError, sameBits, type Values } from './testing/tiny.ts';
 import { loadTokenizer } from './text/load-tokenizer.ts';
 import type { TextBatch, TextInput } from './text/tokenizer.ts';
 
@@ -74,7 +74,7 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
   let weights: BertWeights;
   let about: About;
   let batch: TextBatch;
-  let baseHead: Map<string, Tensor>;
+  let baseHead: Head;
   let stored: Map<string, StoredTensor>;
   const numbers = (of: string) => toFloat32(stored.get(of)!, of, 'reference.safetensors');
   /** The values of a kind ("classification.gradient"), by the names PEFT gives them. */
@@ -90,7 +90,7 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
     stored = parseSafetensors(file, 'reference.safetensors').tensors;
     const checkpoint = await openTensors(folder);
     weights = await loadBert(device, config, checkpoint);
-    baseHead = await placeWeights(device, checkpoint, headParameters(config, 5), '');
+    baseHead = Object.fromEntries(await placeWeights(device, checkpoint, headParameters(config, 5), ''));
     await checkpoint.close();
     const tokenizer = await loadTokenizer(folder);
     batch = tokenizer.encodeBatch(about.texts, { length: about.length, padId: config.pad_token_id });
@@ -105,40 +105,11 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
     return { ids: rows(batch.ids), mask: rows(batch.mask), typeIds: rows(batch.typeIds) };
   };
   const every = Array.from({ length: RECORDS }, (_, i) => i);
-
-  interface Placed {
-    adapters: Map<number, LayerAdapter>;
-    head: Map<string, Tensor>;
-    /** By the names PEFT gives them. */
-    parameters: Map<string, Tensor>;
-  }
-
-  /** Puts the adapters of some layers, and the head, on the device. */
-  const place = (values: Values, layers: readonly number[], labels: number, trainable: boolean): Placed => {
-    const parameters = new Map<string, Tensor>();
-    const put = (parameter: string, shape: readonly number[]) => {
-      const placed = tensor(device, values.get(parameter)!, shape, { trainable });
-      parameters.set(parameter, placed);
-      return placed;
-    };
-    const { rank, targets } = about.lora;
-    const used = BERT_TARGETS.filter((target) => targets.includes(target.name));
-    const adapters = layers.map((layer): [number, LayerAdapter] => {
-      const pairs: Record<string, LoraPair> = {};
-      for (const { name: target, path, inputs, outputs } of used) {
-        const at = `base_model.model.${name}.encoder.layer.${layer}.${path}`;
-        pairs[target] = {
-          down: put(`${at}.lora_A.weight`, [rank, config[inputs]]),
-          up: put(`${at}.lora_B.weight`, [config[outputs], rank]),
-        };
-      }
-      return [layer, { pairs, scale: loraScale(about.lora) }];
-    });
-    const head = headParameters(config, labels).map(
-      (each) => [each.name, put(`base_model.model.${each.name}`, each.shape)] as const,
-    );
-    return { adapters: new Map(adapters), head: new Map(head), parameters };
-  };
+  const formOf = (outputs: number): StageForm => ({
+    architecture: bertArchitecture(config, about.length),
+    lora: about.lora,
+    outputs,
+  });
 
   /** What enters each of the layers, of the bare base. */
   const enteringLayers = (texts: TextTensors, top: number): Tensor[] => {
@@ -153,7 +124,7 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
     x: Tensor,
     from: number,
     mask: Tensor,
-    { adapters, head }: { adapters?: ReadonlyMap<number, LayerAdapter>; head: ReadonlyMap<string, Tensor> },
+    { adapters, head }: { adapters?: ReadonlyMap<number, LayerAdapter>; head: Head },
   ): Tensor => {
     let y = x;
     for (let layer = from; layer <= TOP; layer++) {
@@ -229,12 +200,18 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
 
     it('gives the logits, the loss and the gradients of PEFT', async () => {
       const layers = [...about.frozen, ...about.trained];
-      const { adapters, head, parameters } = place(named(`${task}.adapter`), layers, labels, true);
+      const { stage, parameters } = placeStage(
+        device,
+        formOf(labels),
+        layers,
+        named(`${task}.adapter`),
+        'train',
+      );
       const expected = named(`${task}.gradient`);
       expect([...parameters.keys()].sort()).toEqual([...expected.keys()].sort());
       const [texts, lossOf] = [textsOf(every), lossFor(every)];
       const step = capture(device, () => {
-        const logits = logitsOf(embed(config, weights, texts), 0, texts.mask, { adapters, head });
+        const logits = logitsOf(embed(config, weights, texts), 0, texts.mask, stage);
         const loss = lossOf(logits);
         return { logits, loss, gradients: gradients(loss, [...parameters.values()]) };
       });
@@ -249,58 +226,37 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
     });
 
     it('trains a stage with the ten losses, and to the values, of PEFT and torch.optim.AdamW', async () => {
-      const above = named(`${task}.adapter`);
-      const start = new Map(above);
-      const expected = named(`${task}.trained`);
-      const frozen = place(above, about.frozen, labels, false);
-      startAdapters(start);
-      const stage = place(start, about.trained, labels, true);
-      const adapters = new Map([...frozen.adapters, ...stage.adapters]);
-      const trained = [...stage.parameters.values()];
-      const { batchSize, epochs, weightDecay, clipNorm } = about.training;
-      const optimiser = new AdamW(device, trained, { weightDecay, clipNorm: clipNorm! });
-      const losses: number[] = [];
-      const steps = about.losses[task]!.length;
+      const base = await loadBaseModel(device, folder, { maxLength: about.length });
       const lowest = Math.min(...about.trained);
-      for (let epoch = 0; epoch < epochs; epoch++)
-        for (let from = 0; from < RECORDS; from += batchSize) {
-          const records = every.map((i) => (i + epoch) % RECORDS).slice(from, from + batchSize);
-          optimiser.begin(learningRateAt(losses.length, { ...about.training, steps }));
-          const loss = scope(() => {
-            const texts = textsOf(records);
-            const x = withoutGradients(() => enteringLayers(texts, lowest).at(-1)!);
-            const logits = logitsOf(x, lowest, texts.mask, { adapters, head: stage.head });
-            const mean = lossFor(records)(logits);
-            optimiser.apply(gradients(mean, trained));
-            return mean;
-          });
-          losses.push(await loss.item());
-        }
+      const encoded = about.texts.map((text) => base.encode({ text }));
+      const kept = await baseActivations(base, RECORDS, (record) => encoded[record]!, [lowest]);
+      const rows = kept.get(lowest)!;
+      const size = rows.length / RECORDS;
+      const losses: number[] = [];
+      const values = await trainStage(
+        base,
+        {
+          form: formOf(labels),
+          objective: labels === 1 ? 'regression' : 'classification',
+          training: about.training,
+          key: about.key,
+          layers: about.trained,
+          prefix: [{ layers: about.frozen, values: named(`${task}.adapter`) }],
+          records: RECORDS,
+          activation: (record, target) => target.set(rows.subarray(record * size, (record + 1) * size)),
+          inputs: (record) => encoded[record]!,
+          labels: labels === 1 ? about.numbers : about.labels,
+          lossEvery: 1,
+          order: (epoch) => every.map((i) => (i + epoch) % RECORDS),
+        },
+        ({ loss }) => losses.push(loss!),
+      );
       expect(losses.length).toBe(10);
       expect(relativeError(losses, about.losses[task]!)).toBeLessThan(1e-4);
-      expect([...stage.parameters.keys()].sort()).toEqual([...expected.keys()].sort());
-      for (const [parameter, value] of stage.parameters) {
-        const error = relativeError(await value.read(), expected.get(parameter)!);
-        expect([parameter, error < 1e-3]).toEqual([parameter, true]);
-      }
+      const expected = named(`${task}.trained`);
+      expect([...values.keys()].sort()).toEqual([...expected.keys()].sort());
+      for (const [parameter, value] of values)
+        expect([parameter, relativeError(value, expected.get(parameter)!) < 1e-3]).toEqual([parameter, true]);
     });
   });
-
-  /** Sets the trained layers' adapters to the start of a stage: A uniform within 1 / sqrt(inputs), B zero. */
-  function startAdapters(values: Values): void {
-    const { rank, targets } = about.lora;
-    let stream = 0;
-    for (const layer of about.trained)
-      for (const { name: target, path, inputs, outputs } of BERT_TARGETS) {
-        if (!targets.includes(target)) continue;
-        const at = `base_model.model.${name}.encoder.layer.${layer}.${path}`;
-        const [down, up] = [sizeOf([rank, config[inputs]]), sizeOf([config[outputs], rank])];
-        values.set(
-          `${at}.lora_A.weight`,
-          uniformValues(down, 1 / Math.sqrt(config[inputs]), about.key, stream++),
-        );
-        values.set(`${at}.lora_B.weight`, new Float32Array(up));
-        stream++;
-      }
-  }
 });

@@ -19,6 +19,7 @@ import {
   where,
 } from '@s3t/engine';
 import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
+import { type Architecture, type Head, type Network, withMerged } from './architecture.ts';
 import { type Parameter, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
@@ -260,7 +261,7 @@ export function embed(config: BertConfig, weights: BertWeights, { ids, mask, typ
 }
 
 export interface BertLayerOptions {
-  adapter?: LayerAdapter;
+  adapter?: LayerAdapter | undefined;
   /** u32 [batch, tokens]: no token sees one whose mask is 0. Default: every token is seen. */
   mask?: Tensor;
   /** Compute the first token's row alone: all that the head reads of the top layer. */
@@ -294,17 +295,52 @@ export function encoderLayer(
  * @param head by the names of `headParameters`
  * @returns logits [batch, labels]
  */
-export function classify(
-  config: BertConfig,
-  weights: BertWeights,
-  top: Tensor,
-  head: ReadonlyMap<string, Tensor>,
-): Tensor {
+export function classify(config: BertConfig, weights: BertWeights, top: Tensor, head: Head): Tensor {
   const [batch, , width] = top.shape as [number, number, number];
   const token = reshape(slice(top, 1, 0, 1), [batch, width]);
-  const ofHead = (name: string) => pairOf((found) => head.get(found)!, name);
+  const ofHead = (name: string) => pairOf((found) => head[found]!, name);
   const [dense, out] = isBert(config)
     ? [weights.pooler!, ofHead('classifier')]
     : [ofHead('classifier.dense'), ofHead('classifier.out_proj')];
   return linear(tanh(linear(token, dense.weight, dense.bias)), out.weight, out.bias);
+}
+
+/** The shapes of a BERT or RoBERTa with a head that reads texts of `tokens` tokens. */
+export function bertArchitecture(config: BertConfig, tokens: number): Architecture {
+  const field = (name: string, carried: boolean) => ({
+    name,
+    shape: [tokens],
+    dtype: 'u32' as const,
+    carried,
+  });
+  return {
+    layers: config.num_hidden_layers,
+    width: config.hidden_size,
+    tokens,
+    inputs: [field('ids', false), field('typeIds', false), field('mask', true)],
+    targets: BERT_TARGETS.map(({ name, path, inputs, outputs }) => ({
+      name,
+      module: path,
+      inputs: config[inputs],
+      outputs: config[outputs],
+    })),
+    layerModule: (layer) => `${prefixOf(config)}encoder.layer.${layer}`,
+    headParameters: (outputs) => headParameters(config, outputs),
+  };
+}
+
+/** A BERT or RoBERTa as training and the ensemble compute with it. */
+export function bertNetwork(config: BertConfig, weights: BertWeights, tokens: number): Network {
+  const architecture = bertArchitecture(config, tokens);
+  return {
+    architecture,
+    linearOf: (layer, target) => weights.layers[layer]![target as BertTarget],
+    embed: ({ ids, mask, typeIds }) => embed(config, weights, { ids: ids!, mask: mask!, typeIds: typeIds! }),
+    layer(index, x, { inputs: { mask }, adapter, merged }) {
+      const layer = withMerged(weights.layers[index]!, merged, (target) => target as BertTarget);
+      const onlyFirstToken = index === architecture.layers - 1;
+      return encoderLayer(config, layer, x, { adapter, mask: mask!, onlyFirstToken });
+    },
+    logits: (top, head) => classify(config, weights, top, head),
+  };
 }

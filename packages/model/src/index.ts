@@ -14,21 +14,13 @@ export type {
 export { type Augmentation, augment, type Draw } from './augment.ts';
 export { type Parameter, placeWeights } from './base-weights.ts';
 export {
-  arrangeBert,
-  BERT_TARGETS,
   type BertConfig,
-  type BertLayer,
-  type BertTarget,
   type BertWeights,
+  bertArchitecture,
+  bertNetwork,
   bertParameters,
-  classify as classifyBert,
-  embed as embedBert,
-  encoderLayer as bertLayer,
-  headParameters,
   loadBert,
-  maxTokens,
   parseBertConfig,
-  type TextTensors,
 } from './bert.ts';
 export { type ByteSource, blobSource, fileSource, memorySource } from './checkpoint/byte-source.ts';
 export { openTensors } from './checkpoint/open-tensors.ts';
@@ -50,6 +42,7 @@ export {
 export { copyInputs, hostInputs } from './inputs.ts';
 export { adapterGroups, type LoraConfig, loraScale } from './lora.ts';
 export { type BaseModel, type BaseOptions, type Example, loadBaseModel, placeBaseModel } from './model.ts';
+export type { ObjectiveName } from './objective.ts';
 export { type Picture, type Preprocessing, preprocess } from './preprocess.ts';
 export { parseSafetensors, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';
 export {

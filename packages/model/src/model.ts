@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import type { Device } from '@s3t/engine';
 import type { HostInputs, Network } from './architecture.ts';
+import { bertNetwork, loadBert, maxTokens, parseBertConfig } from './bert.ts';
 import { type Checkpoint, companionOf, openCheckpoint } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import { type Picture, parsePreprocessing, preprocess } from './preprocess.ts';
-import type { TextInput } from './text/tokenizer.ts';
+import { type TextInput, Tokenizer } from './text/tokenizer.ts';
 import { loadVit, parseVitConfig, vitNetwork } from './vit.ts';
 
 /** What a record shows the model. */
@@ -34,7 +35,12 @@ export interface BaseModel extends Placed {
 const FAMILIES: Record<string, (device: Device, from: Checkpoint, options: BaseOptions) => Promise<Placed>> =
   {
     vit: placeVit,
+    bert: placeBert,
+    roberta: placeBert,
+    'xlm-roberta': placeBert,
   };
+
+const DEFAULT_LENGTH = 128;
 
 /** Reads a base model in Hugging Face layout and puts it on a device. @throws ModelError naming file and field */
 export async function loadBaseModel(
@@ -84,6 +90,42 @@ async function placeVit(device: Device, checkpoint: Checkpoint): Promise<Placed>
       const pixels = new Float32Array(preprocessing.channels * width * height);
       preprocess(example.image, preprocessing, pixels);
       return { pixels };
+    },
+  };
+}
+
+async function placeBert(
+  device: Device,
+  checkpoint: Checkpoint,
+  { maxLength }: BaseOptions,
+): Promise<Placed> {
+  const { folder, companions } = checkpoint;
+  const config = parseBertConfig(checkpoint.config, join(folder, 'config.json'));
+  const file = join(folder, 'tokenizer.json');
+  const rules = companionOf(checkpoint, 'tokenizer.json');
+  const tokenizer = new Tokenizer(rules, companions.get('tokenizer_config.json') ?? {}, file);
+  const most = maxTokens(config);
+  const length = maxLength ?? Math.min(DEFAULT_LENGTH, most);
+  if (length > most)
+    throw new ModelError(`data.maxLength: ${length} is more than the ${most} positions of the base`);
+  const weights = await loadBert(device, config, checkpoint.tensors);
+  return {
+    network: bertNetwork(config, weights, length),
+    encode(example) {
+      if (!('text' in example)) throw new ModelError(`${folder}: this base reads texts, not pictures`);
+      const { ids, mask, typeIds } = tokenizer.encodeBatch([example.text], {
+        length,
+        padId: config.pad_token_id,
+      });
+      // A kernel would take the last row for what is past the end.
+      const within = (values: Uint32Array, rows: number, what: string) => {
+        const past = values.find((value) => value >= rows);
+        if (past !== undefined)
+          throw new ModelError(`${file}: gives ${what} ${past}, config.json has ${rows} of them`);
+      };
+      within(ids, config.vocab_size, 'token');
+      within(typeIds, config.type_vocab_size, 'token type');
+      return { ids, mask, typeIds };
     },
   };
 }

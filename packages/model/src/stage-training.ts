@@ -1,7 +1,6 @@
 import {
   AdamW,
   capture,
-  crossEntropy,
   dropout,
   gradients,
   learningRateAt,
@@ -18,6 +17,7 @@ import type { HostInputs, InputField } from './architecture.ts';
 import { ModelError } from './errors.ts';
 import { copyInputs, hostInputs, placeInputs, writeInputs } from './inputs.ts';
 import type { BaseModel } from './model.ts';
+import { type ObjectiveName, objectiveOf } from './objective.ts';
 import { placeStage, type StageForm, type StageValues, startStage } from './stage.ts';
 
 /** How a stage is trained; names as in the configuration file. */
@@ -41,6 +41,8 @@ export interface FrozenStage {
 
 export interface StageTask {
   form: StageForm;
+  /** Default: classification. */
+  objective?: ObjectiveName;
   training: TrainingConfig;
   /** Keys everything random in the stage. */
   key: RandomKey;
@@ -54,9 +56,14 @@ export interface StageTask {
   activation: (record: number, target: Float32Array) => void;
   /** The inputs of a record that layers read, if the architecture has any. */
   inputs?: (record: number) => HostInputs;
-  labels: Uint32Array;
+  /** What is to be learnt of each record, one after the other: classes, numbers, or every token's next one. */
+  labels: ArrayLike<number>;
+  /** How much each label counts. Default: 1. */
+  weights?: ArrayLike<number>;
   /** The order of the records in an epoch. */
   order: (epoch: number) => ArrayLike<number>;
+  /** Steps from one reading of the loss to the next: each waits for the device. Default: 10. */
+  lossEvery?: number;
   /** Awaited before each step: what is more urgent goes first. */
   turn?: () => Promise<void>;
 }
@@ -67,9 +74,6 @@ export interface StageProgress {
   /** The loss of this step where it was read back, else null. */
   loss: number | null;
 }
-
-/** How often the loss is read: each reading waits for the device. */
-const STEPS_PER_LOSS = 10;
 
 /** Steps a stage takes. */
 export function stageSteps(
@@ -93,9 +97,11 @@ export async function trainStage(
   const { device, network } = base;
   const { layers: top, tokens, width } = network.architecture;
   const carried = network.architecture.inputs.filter(({ carried }) => carried);
-  const { training } = task;
+  const { training, lossEvery = 10 } = task;
   const { batchSize } = training;
   const lowest = Math.min(...task.layers);
+  const objective = objectiveOf(task.objective ?? 'classification', network.architecture);
+  const labels = batchSize * objective.labels;
   const above = task.prefix.at(-1)?.values ?? null;
   const start = startStage(task.form, task.layers, task.key, above);
   const { stage, parameters } = placeStage(device, task.form, task.layers, start, 'train');
@@ -104,8 +110,8 @@ export async function trainStage(
   const inputs = {
     x: zeros(device, [batchSize, tokens, width]),
     carried: placeInputs(device, carried, batchSize),
-    labels: zeros(device, [batchSize], { dtype: 'u32' }),
-    weights: zeros(device, [batchSize]),
+    labels: zeros(device, [labels], { dtype: objective.dtype }),
+    weights: zeros(device, [labels]),
   };
   const trained = [...parameters.values()];
   const optimiser = new AdamW(device, trained, {
@@ -118,8 +124,7 @@ export async function trainStage(
       const adapter = withDropout(stage.adapters.get(layer), layer, task.form, random);
       x = network.layer(layer, x, { inputs: inputs.carried, adapter, merged: merged.get(layer) });
     }
-    const logits = network.logits(x, stage.head);
-    const loss = crossEntropy(logits, inputs.labels, inputs.weights);
+    const loss = objective.loss(network, x, stage.head, inputs.labels, inputs.weights);
     optimiser.apply(gradients(loss, trained));
     return { loss };
   });
@@ -128,8 +133,8 @@ export async function trainStage(
     const host = {
       x: new Float32Array(batchSize * tokens * width),
       carried: hostInputs(carried, batchSize),
-      labels: new Uint32Array(batchSize),
-      weights: new Float32Array(batchSize),
+      labels: objective.dtype === 'u32' ? new Uint32Array(labels) : new Float32Array(labels),
+      weights: new Float32Array(labels),
     };
     let done = 0;
     for (let epoch = 0; epoch < training.epochs; epoch++) {
@@ -146,7 +151,7 @@ export async function trainStage(
         optimiser.begin(learningRateAt(done, { ...training, steps }));
         step.replay();
         done++;
-        const isRead = done % STEPS_PER_LOSS === 0 || done === steps;
+        const isRead = done % lossEvery === 0 || done === steps;
         const loss = isRead ? await step.outputs.loss.item() : null;
         if (!isRead) await device.idle();
         if (loss !== null && !Number.isFinite(loss))
@@ -174,10 +179,17 @@ function fillBatch(
   order: ArrayLike<number>,
   from: number,
   carried: readonly InputField[],
-  host: { x: Float32Array; carried: HostInputs; labels: Uint32Array; weights: Float32Array },
+  host: {
+    x: Float32Array;
+    carried: HostInputs;
+    labels: Uint32Array | Float32Array;
+    weights: Float32Array;
+  },
 ): void {
-  const rowSize = host.x.length / host.labels.length;
-  for (let row = 0; row < host.labels.length; row++) {
+  const { batchSize } = task.training;
+  const rowSize = host.x.length / batchSize;
+  const labels = host.labels.length / batchSize;
+  for (let row = 0; row < batchSize; row++) {
     const record = order[from + row];
     const target = host.x.subarray(row * rowSize, (row + 1) * rowSize);
     if (record === undefined) target.fill(0);
@@ -186,8 +198,11 @@ function fillBatch(
       // What a row of weight zero carries does not matter.
       if (task.inputs) copyInputs(carried, task.inputs(record), 0, 1, host.carried, row);
     }
-    host.labels[row] = record === undefined ? 0 : task.labels[record]!;
-    host.weights[row] = record === undefined ? 0 : 1;
+    for (let i = 0; i < labels; i++) {
+      const of = record === undefined ? null : record * labels + i;
+      host.labels[row * labels + i] = of === null ? 0 : task.labels[of]!;
+      host.weights[row * labels + i] = of === null ? 0 : (task.weights?.[of] ?? 1);
+    }
   }
 }
 
