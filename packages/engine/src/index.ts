@@ -35,6 +35,7 @@ export { dropout, type RandomState, randomState } from './operations/random.ts';
 export { max, mean, sum, sumOfSquares, total } from './operations/reduce.ts';
 export { rmsNorm } from './operations/rms-norm.ts';
 export {
+  type LinearScaling,
   type Llama3Scaling,
   type RopeOptions,
   rope,

@@ -40,6 +40,25 @@ export {
   resolveBase,
 } from './hub/resolve-base.ts';
 export { copyInputs, hostInputs } from './inputs.ts';
+export {
+  decoderLayer,
+  embedTokens,
+  type LayerCache,
+  LLAMA_TARGETS,
+  type LlamaConfig,
+  type LlamaLayer,
+  type LlamaTarget,
+  type LlamaWeights,
+  type LoadLlamaOptions,
+  languageModelLogits,
+  languageModelLoss,
+  llamaParameters,
+  loadLlama,
+  type NextTokens,
+  nextTokens,
+  parseLlamaConfig,
+  type RopeScaling,
+} from './llama.ts';
 export { adapterGroups, type LoraConfig, loraScale } from './lora.ts';
 export { type BaseModel, type BaseOptions, type Example, loadBaseModel, placeBaseModel } from './model.ts';
 export type { ObjectiveName } from './objective.ts';

@@ -44,6 +44,11 @@ test('the table holds the rounded cosines and sines of position * theta^(-2 i / 
   table.dispose();
 });
 
+test('linear scaling divides every frequency by the factor', () => {
+  const plain = ropeFrequencies({ ...LLAMA, scaling: undefined });
+  expect(ropeFrequencies({ ...LLAMA, scaling: { factor: 3 } })).toEqual(plain.map((each) => each / 3));
+});
+
 test('frequencies are scaled as Llama 3 scales them', () => {
   const scaled = ropeFrequencies(LLAMA);
   const plain = ropeFrequencies({ ...LLAMA, scaling: undefined });

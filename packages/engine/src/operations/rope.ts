@@ -4,9 +4,13 @@ import { type Apply, gridOf, operation } from '../operation.ts';
 import { cosineAndSine, exponential, logarithm } from '../portable-math.ts';
 import { type Shape, type Tensor, tensor } from '../tensor.ts';
 
-/** How Llama 3.1 and later stretch the slow frequencies over a longer context (`rope_type` "llama3" in `transformers`). */
-export interface Llama3Scaling {
+/** Every frequency divided by the factor (`rope_type` "linear" in `transformers`). */
+export interface LinearScaling {
   factor: number;
+}
+
+/** How Llama 3.1 and later stretch the slow frequencies over a longer context (`rope_type` "llama3" in `transformers`). */
+export interface Llama3Scaling extends LinearScaling {
   lowFrequencyFactor: number;
   highFrequencyFactor: number;
   /** `original_max_position_embeddings` */
@@ -20,7 +24,7 @@ export interface RopeOptions {
   positions: number;
   /** The base of the frequencies. Default 10,000. */
   theta?: number;
-  scaling?: Llama3Scaling;
+  scaling?: LinearScaling | Llama3Scaling;
 }
 
 /** Radians a position turns each pair of a head by: theta^(-2 i / headWidth), scaled. */
@@ -31,7 +35,8 @@ export function ropeFrequencies({ headWidth, theta = 10_000, scaling }: RopeOpti
 }
 
 /** Fast pairs keep their frequency, slow ones are divided by the factor, those between are blended. */
-function scaled(frequency: number, scaling: Llama3Scaling): number {
+function scaled(frequency: number, scaling: LinearScaling | Llama3Scaling): number {
+  if (!('originalPositions' in scaling)) return frequency / scaling.factor;
   const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalPositions } = scaling;
   const turns = (originalPositions * frequency) / (2 * Math.PI);
   const share = Math.min(1, Math.max(0, (turns - low) / (high - low)));

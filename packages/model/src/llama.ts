@@ -1,0 +1,403 @@
+// Llama 2 and 3 (Touvron et al. 2023, arXiv 2307.09288; Grattafiori et al. 2024, arXiv 2407.21783) with LoRA, as
+// `transformers` computes it: token embeddings -> pre-norm decoder layers -> norm -> logits over the vocabulary. SmolLM2 is one.
+
+import {
+  add,
+  attention,
+  cachedAttention,
+  cacheWrite,
+  type Device,
+  embedding,
+  type FrozenType,
+  linear,
+  type RopeOptions,
+  reshape,
+  rmsNorm,
+  rope,
+  ropeTable,
+  swiglu,
+  type Tensor,
+  vocabularyCrossEntropy,
+  zeros,
+} from '@s3t/engine';
+import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
+import { type Parameter, placeWeights } from './base-weights.ts';
+import type { TensorStore } from './checkpoint/tensor-store.ts';
+import { ModelError } from './errors.ts';
+
+/** How the frequencies of a rotary embedding are stretched over a longer context, as config.json says it. */
+export type RopeScaling =
+  | { rope_type: 'linear'; factor: number }
+  | {
+      rope_type: 'llama3';
+      factor: number;
+      low_freq_factor: number;
+      high_freq_factor: number;
+      original_max_position_embeddings: number;
+    };
+
+/** The fields of config.json that say what a Llama computes, by their names there. */
+export interface LlamaConfig {
+  hidden_size: number;
+  intermediate_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  num_key_value_heads: number;
+  head_dim: number;
+  vocab_size: number;
+  max_position_embeddings: number;
+  hidden_act: 'silu';
+  rms_norm_eps: number;
+  rope_theta: number;
+  rope_scaling: RopeScaling | null;
+  tie_word_embeddings: boolean;
+  /** The tokens that end a text. */
+  eos_token_id: readonly number[];
+}
+
+export type LlamaTarget = 'q_proj' | 'k_proj' | 'v_proj' | 'o_proj' | 'gate_proj' | 'up_proj' | 'down_proj';
+
+/** The linear layers of a decoder layer: their names as PEFT users write them, in the order of their use numbers. */
+export const LLAMA_TARGETS: readonly {
+  name: LlamaTarget;
+  /** Within the layer, in the checkpoint. */
+  path: string;
+  inputs(config: LlamaConfig): number;
+  outputs(config: LlamaConfig): number;
+}[] = [
+  { name: 'q_proj', path: 'self_attn.q_proj', inputs: hiddenWidth, outputs: queryWidth },
+  { name: 'k_proj', path: 'self_attn.k_proj', inputs: hiddenWidth, outputs: keyValueWidth },
+  { name: 'v_proj', path: 'self_attn.v_proj', inputs: hiddenWidth, outputs: keyValueWidth },
+  { name: 'o_proj', path: 'self_attn.o_proj', inputs: queryWidth, outputs: hiddenWidth },
+  { name: 'gate_proj', path: 'mlp.gate_proj', inputs: hiddenWidth, outputs: innerWidth },
+  { name: 'up_proj', path: 'mlp.up_proj', inputs: hiddenWidth, outputs: innerWidth },
+  { name: 'down_proj', path: 'mlp.down_proj', inputs: innerWidth, outputs: hiddenWidth },
+];
+
+function hiddenWidth({ hidden_size }: LlamaConfig): number {
+  return hidden_size;
+}
+function innerWidth({ intermediate_size }: LlamaConfig): number {
+  return intermediate_size;
+}
+function queryWidth({ num_attention_heads, head_dim }: LlamaConfig): number {
+  return num_attention_heads * head_dim;
+}
+function keyValueWidth({ num_key_value_heads, head_dim }: LlamaConfig): number {
+  return num_key_value_heads * head_dim;
+}
+
+export interface LlamaLayer extends Record<LlamaTarget, LinearWeights> {
+  inputNorm: Tensor;
+  postAttentionNorm: Tensor;
+  /** Cosines and sines of the positions that a text may have, for `rope`. All layers share it. */
+  rotations: Tensor;
+}
+
+export interface LlamaWeights {
+  /** [vocabulary, hidden] */
+  embedding: Tensor;
+  layers: LlamaLayer[];
+  norm: Tensor;
+  /** The embedding's own tensor where the two are tied. */
+  head: LinearWeights;
+}
+
+const REQUIRED = [
+  'hidden_size',
+  'intermediate_size',
+  'num_hidden_layers',
+  'num_attention_heads',
+  'num_key_value_heads',
+  'head_dim',
+  'vocab_size',
+  'max_position_embeddings',
+] as const;
+
+/** Fields that change what a Llama computes, and the one value that is computed here. */
+const FIXED: Readonly<Record<string, unknown>> = {
+  hidden_act: 'silu',
+  attention_bias: false,
+  mlp_bias: false,
+  attention_dropout: 0,
+  pretraining_tp: 1,
+  rope_interleaved: false,
+  partial_rotary_factor: 1,
+  sliding_window: null,
+  quantization_config: null,
+};
+
+/** Reads config.json of a Llama. @throws ModelError naming the field */
+export function parseLlamaConfig(config: Record<string, unknown>, file: string): LlamaConfig {
+  const fail: Fail = (field, problem) => {
+    throw new ModelError(`${file}: field ${field} ${problem}`);
+  };
+  if (config.model_type !== 'llama')
+    fail('model_type', `is ${JSON.stringify(config.model_type)}; this reads "llama"`);
+  const { num_attention_heads: heads, hidden_size } = config as { [field: string]: number };
+  const parsed = {
+    ...config,
+    hidden_act: 'silu',
+    // As transformers does where the fields are missing.
+    num_key_value_heads: config.num_key_value_heads ?? heads,
+    head_dim: config.head_dim ?? hidden_size! / heads!,
+    rms_norm_eps: config.rms_norm_eps ?? 1e-6,
+    tie_word_embeddings: config.tie_word_embeddings ?? false,
+    eos_token_id: [config.eos_token_id ?? []].flat(),
+    ...parseRope(config, fail),
+  } as unknown as LlamaConfig;
+  for (const field of REQUIRED)
+    if (!Number.isInteger(parsed[field]) || parsed[field] < 1)
+      fail(field, `must be a positive whole number, not ${JSON.stringify(parsed[field])}`);
+  for (const [field, value] of Object.entries(FIXED))
+    if (config[field] !== undefined && config[field] !== null && config[field] !== value)
+      fail(field, `is ${JSON.stringify(config[field])}; only ${JSON.stringify(value)} is known`);
+  if (!Number.isFinite(parsed.rms_norm_eps) || parsed.rms_norm_eps <= 0)
+    fail('rms_norm_eps', `must be a positive number, not ${JSON.stringify(config.rms_norm_eps)}`);
+  if (typeof parsed.tie_word_embeddings !== 'boolean') fail('tie_word_embeddings', 'must be true or false');
+  if (!parsed.eos_token_id.every((id) => Number.isInteger(id) && id >= 0))
+    fail(
+      'eos_token_id',
+      `must be the number of a token, or several, not ${JSON.stringify(config.eos_token_id)}`,
+    );
+  if (parsed.num_attention_heads % parsed.num_key_value_heads !== 0)
+    fail('num_key_value_heads', `must divide the ${parsed.num_attention_heads} of num_attention_heads`);
+  if (parsed.head_dim % 8 !== 0) fail('head_dim', `must be a multiple of eight, not ${parsed.head_dim}`);
+  if (parsed.hidden_size % 4 !== 0) fail('hidden_size', 'must be a multiple of four');
+  return parsed;
+}
+
+/** Where a field of config.json is not as it must be. */
+type Fail = (field: string, problem: string) => never;
+
+/** `rope_theta` and `rope_scaling`, or `rope_parameters`, in which transformers 5 writes both. */
+function parseRope(
+  config: Record<string, unknown>,
+  fail: Fail,
+): Pick<LlamaConfig, 'rope_theta' | 'rope_scaling'> {
+  const field = config.rope_parameters == null ? 'rope_scaling' : 'rope_parameters';
+  const rope = config[field] ?? {};
+  if (typeof rope !== 'object' || Array.isArray(rope)) fail(field, 'must be an object or null');
+  const { type, rope_type = type ?? 'default', ...rest } = rope as Record<string, unknown>;
+  const positive = (name: string, value: unknown): number =>
+    typeof value === 'number' && Number.isFinite(value) && value > 0
+      ? value
+      : fail(name, `must be a positive number, not ${JSON.stringify(value)}`);
+  const factor = (name: string) => positive(`${field}.${name}`, rest[name]);
+  const rope_theta =
+    rest.rope_theta == null ? positive('rope_theta', config.rope_theta ?? 10_000) : factor('rope_theta');
+  switch (rope_type) {
+    case 'default':
+      return { rope_theta, rope_scaling: null };
+    case 'linear':
+      return { rope_theta, rope_scaling: { rope_type, factor: factor('factor') } };
+    case 'llama3': {
+      const rope_scaling = {
+        rope_type,
+        factor: factor('factor'),
+        low_freq_factor: factor('low_freq_factor'),
+        high_freq_factor: factor('high_freq_factor'),
+        original_max_position_embeddings: factor('original_max_position_embeddings'),
+      } as const;
+      if (rope_scaling.low_freq_factor >= rope_scaling.high_freq_factor)
+        fail(`${field}.low_freq_factor`, 'must be below high_freq_factor');
+      return { rope_theta, rope_scaling };
+    }
+    default:
+      return fail(
+        `${field}.rope_type`,
+        `is ${JSON.stringify(rope_type)}; "default", "linear" and "llama3" are known`,
+      );
+  }
+}
+
+function ropeOptions({
+  head_dim,
+  rope_theta,
+  rope_scaling: scaling,
+}: LlamaConfig): Omit<RopeOptions, 'positions'> {
+  const plain = { headWidth: head_dim, theta: rope_theta };
+  if (scaling === null) return plain;
+  const { factor } = scaling;
+  if (scaling.rope_type === 'linear') return { ...plain, scaling: { factor } };
+  return {
+    ...plain,
+    scaling: {
+      factor,
+      lowFrequencyFactor: scaling.low_freq_factor,
+      highFrequencyFactor: scaling.high_freq_factor,
+      originalPositions: scaling.original_max_position_embeddings,
+    },
+  };
+}
+
+/**
+ * The name and shape of every base weight, and where it goes. The head has no place here: it lies outside the prefix.
+ * @param dtype what the weights of linear layers are kept in. Default: f32
+ */
+export function llamaParameters(config: LlamaConfig, dtype?: FrozenType): Parameter[] {
+  const { hidden_size: d, vocab_size } = config;
+  const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => [
+    { name: `layers.${i}.input_layernorm.weight`, shape: [d] },
+    ...LLAMA_TARGETS.map(({ path, inputs, outputs }) => ({
+      name: `layers.${i}.${path}.weight`,
+      shape: [outputs(config), inputs(config)],
+      ...(dtype && { dtype }),
+    })),
+    { name: `layers.${i}.post_attention_layernorm.weight`, shape: [d] },
+  ]);
+  return [
+    { name: 'embed_tokens.weight', shape: [vocab_size, d] },
+    ...layers.flat(),
+    { name: 'norm.weight', shape: [d] },
+  ];
+}
+
+const HEAD = 'lm_head.weight';
+
+export interface LoadLlamaOptions {
+  /** What the weights of the layers' linear layers are rounded to. Embeddings, norms and head stay f32. Default: nothing. */
+  quantization?: FrozenType;
+  /** Tokens of the longest text. Default: max_position_embeddings. */
+  positions?: number;
+}
+
+/** Puts the base weights of a checkpoint on a device, as constants. @throws ModelError naming file and tensor */
+export async function loadLlama(
+  device: Device,
+  config: LlamaConfig,
+  store: TensorStore,
+  { quantization, positions = config.max_position_embeddings }: LoadLlamaOptions = {},
+): Promise<LlamaWeights> {
+  if (store.has('rope_freqs.weight'))
+    throw new ModelError(
+      `${store.fileOf('rope_freqs.weight')}: tensor rope_freqs.weight scales frequencies in a way that is not known; ` +
+        'use the safetensors of this model, whose config.json says how',
+    );
+  const parameters = llamaParameters(config, quantization);
+  if (!config.tie_word_embeddings) {
+    // Outside the prefix: without one, a missing head is an error that names it so.
+    store.info(HEAD);
+    parameters.push({ name: HEAD, shape: [config.vocab_size, config.hidden_size] });
+  }
+  const weights = await placeWeights(device, store, parameters, 'model.');
+  const find = (name: string) => weights.get(`${name}.weight`)!;
+  // No linear layer of a Llama has a bias, and `linear` wants one: layers of one width share it.
+  const biases = new Map<number, Tensor>();
+  const unbiased = (weight: Tensor): LinearWeights => {
+    const width = weight.shape[0]!;
+    if (!biases.has(width)) biases.set(width, zeros(device, [width], { constant: true }));
+    return { weight, bias: biases.get(width)! };
+  };
+  const rotations = ropeTable(device, { ...ropeOptions(config), positions });
+  return {
+    embedding: find('embed_tokens'),
+    layers: Array.from({ length: config.num_hidden_layers }, (_, i) => ({
+      inputNorm: find(`layers.${i}.input_layernorm`),
+      postAttentionNorm: find(`layers.${i}.post_attention_layernorm`),
+      rotations,
+      ...(Object.fromEntries(
+        LLAMA_TARGETS.map(({ name, path }) => [name, unbiased(find(`layers.${i}.${path}`))]),
+      ) as Record<LlamaTarget, LinearWeights>),
+    })),
+    norm: find('norm'),
+    head: unbiased(config.tie_word_embeddings ? find('embed_tokens') : weights.get(HEAD)!),
+  };
+}
+
+/** Token numbers, u32 [batch, tokens], to [batch, tokens, hidden]. */
+export function embedTokens(weights: LlamaWeights, ids: Tensor): Tensor {
+  return embedding(weights.embedding, ids);
+}
+
+/** The keys and values of the tokens that a layer has seen: [batch, capacity, keyValueHeads * head_dim] each. */
+export interface LayerCache {
+  keys: Tensor;
+  values: Tensor;
+  /** u32 [batch]: how many tokens are in it, for each row of the batch. */
+  start: Tensor;
+}
+
+/**
+ * One decoder layer: x + attention(norm(x)), then x + mlp(norm(x)). A token sees itself and those before it, so what fills
+ * rows up behind their texts changes nothing.
+ * @param x [batch, tokens, hidden], of positions from 0 on, or from `cache.start` on
+ * @param cache what came before `x`; its keys and values are added to it
+ */
+export function decoderLayer(
+  config: LlamaConfig,
+  layer: LlamaLayer,
+  x: Tensor,
+  { adapter, cache }: { adapter?: LayerAdapter | undefined; cache?: LayerCache } = {},
+): Tensor {
+  const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, rms_norm_eps: epsilon } = config;
+  const project = (target: LlamaTarget, input: Tensor) =>
+    adaptedLinear(layer[target], input, target, adapter);
+  const normed = rmsNorm(x, layer.inputNorm, epsilon);
+  const q = rope(project('q_proj', normed), layer.rotations, cache?.start);
+  const k = rope(project('k_proj', normed), layer.rotations, cache?.start);
+  const v = project('v_proj', normed);
+  let attended: Tensor;
+  if (cache) {
+    cacheWrite(cache.keys, k, cache.start);
+    cacheWrite(cache.values, v, cache.start);
+    attended = cachedAttention(q, cache, cache.start, heads, keyValueHeads);
+  } else attended = attention(q, k, v, heads, { keyValueHeads, causal: true });
+  const middle = add(x, project('o_proj', attended));
+  const again = rmsNorm(middle, layer.postAttentionNorm, epsilon);
+  const inner = swiglu(project('gate_proj', again), project('up_proj', again));
+  return add(middle, project('down_proj', inner));
+}
+
+/** What the top layer gives, [..., hidden], to logits [..., vocabulary] of the token that follows. */
+export function languageModelLogits(config: LlamaConfig, weights: LlamaWeights, top: Tensor): Tensor {
+  const { weight, bias } = weights.head;
+  return linear(rmsNorm(top, weights.norm, config.rms_norm_eps), weight, bias);
+}
+
+/** What a language model is trained to say, [batch, tokens] row by row, for `languageModelLoss`. */
+export interface NextTokens {
+  labels: Uint32Array<ArrayBuffer>;
+  weights: Float32Array<ArrayBuffer>;
+}
+
+/**
+ * The token that follows each, and whether it counts: all of a text, or those of its response alone.
+ * @param ids [batch, tokens] @param counts of the same shape: whether a token is one to be learnt; what fills rows up is not
+ */
+export function nextTokens(
+  ids: Uint32Array,
+  counts: ArrayLike<number | boolean>,
+  tokens: number,
+): NextTokens {
+  const labels = new Uint32Array(ids.length);
+  const weights = new Float32Array(ids.length);
+  for (let i = 0; i + 1 < ids.length; i++) {
+    if ((i + 1) % tokens === 0) continue;
+    labels[i] = ids[i + 1]!;
+    weights[i] = counts[i + 1] ? 1 : 0;
+  }
+  return { labels, weights };
+}
+
+/**
+ * The mean cross-entropy of the tokens that follow, over those of weight 1, without ever holding all logits.
+ * @param top what the top layer gives, [batch, tokens, hidden] @param labels u32 [batch, tokens] @param rowWeights [batch, tokens]
+ * @returns shape [1]
+ */
+export function languageModelLoss(
+  config: LlamaConfig,
+  weights: LlamaWeights,
+  top: Tensor,
+  labels: Tensor,
+  rowWeights: Tensor,
+): Tensor {
+  const hidden = rmsNorm(top, weights.norm, config.rms_norm_eps);
+  const rows = labels.size;
+  return vocabularyCrossEntropy(
+    reshape(hidden, [rows, config.hidden_size]),
+    weights.head.weight,
+    reshape(labels, [rows]),
+    reshape(rowWeights, [rows]),
+  );
+}
