@@ -1,6 +1,15 @@
 // Linear layers and the low-rank changes on them (LoRA, Hu et al. 2021), as every architecture applies them.
 
-import { groupedLoraLinear, linear, loraLinear, reshape, type Tensor } from '@s3t/engine';
+import {
+  concat,
+  groupedLoraLinear,
+  keep,
+  linear,
+  loraLinear,
+  reshape,
+  scope,
+  type Tensor,
+} from '@s3t/engine';
 
 /** y = x W^T + b, with W [out, in] and b [out]. */
 export interface LinearWeights {
@@ -43,4 +52,28 @@ export function adaptedLinear(
   }
   const adapted = adapter.dropout ? adapter.dropout(x, target) : x;
   return loraLinear(x, base.weight, base.bias, { ...pair, scale, adapted });
+}
+
+/**
+ * The adapters that several stacks have in one layer, as one for a batch of as many equal parts in their order. All have the
+ * same targets and scale. They are copies: whoever asked for them destroys them.
+ */
+export function sideBySide(adapters: readonly LayerAdapter[]): LayerAdapter {
+  const [{ pairs, scale }] = adapters as [LayerAdapter];
+  const stacked = (target: string, part: keyof LoraPair): Tensor => {
+    const parts = adapters.map((adapter) => adapter.pairs[target]![part]);
+    const result = scope(() =>
+      concat(
+        parts.map((each) => reshape(each, [1, ...each.shape])),
+        0,
+      ),
+    );
+    // It is never written again, so its texture form may be kept.
+    result.storage.constant = true;
+    return keep(result);
+  };
+  const targets = Object.keys(pairs).map(
+    (target) => [target, { down: stacked(target, 'down'), up: stacked(target, 'up') }] as const,
+  );
+  return { pairs: Object.fromEntries(targets), scale };
 }

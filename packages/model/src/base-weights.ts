@@ -1,4 +1,4 @@
-import { type Device, type FrozenType, quantise, type Tensor, tensor } from '@s3t/engine';
+import { type Device, EngineError, type FrozenType, quantise, type Tensor, tensor } from '@s3t/engine';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
 
@@ -39,7 +39,7 @@ export async function placeWeights(
         );
       const values = await store.read(stored);
       const weight = dtype
-        ? quantise(device, values, shape, dtype)
+        ? rounded(device, values, shape, dtype, () => `${store.fileOf(stored)}: tensor ${stored}`)
         : tensor(device, values, shape, { constant: true });
       placed.set(name, weight);
     }
@@ -47,5 +47,21 @@ export async function placeWeights(
   } catch (error) {
     for (const weight of placed.values()) weight.dispose();
     throw error;
+  }
+}
+
+/** @throws ModelError naming the tensor that the type cannot hold */
+function rounded(
+  device: Device,
+  values: Float32Array<ArrayBuffer>,
+  shape: readonly number[],
+  dtype: FrozenType,
+  where: () => string,
+): Tensor {
+  try {
+    return quantise(device, values, shape, dtype);
+  } catch (cause) {
+    if (!(cause instanceof EngineError)) throw cause;
+    throw new ModelError(`${where()} cannot be held as ${dtype}: ${cause.message}`, { cause });
   }
 }

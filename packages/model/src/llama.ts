@@ -280,7 +280,11 @@ export async function loadLlama(
     store.info(HEAD);
     parameters.push({ name: HEAD, shape: [config.vocab_size, config.hidden_size] });
   }
-  const weights = await placeWeights(device, store, parameters, 'model.');
+  const rotations = ropeTable(device, { ...ropeOptions(config), positions });
+  const weights = await placeWeights(device, store, parameters, 'model.').catch((error) => {
+    rotations.dispose();
+    throw error;
+  });
   const find = (name: string) => weights.get(`${name}.weight`)!;
   // No linear layer of a Llama has a bias, and `linear` wants one: layers of one width share it.
   const biases = new Map<number, Tensor>();
@@ -289,7 +293,6 @@ export async function loadLlama(
     if (!biases.has(width)) biases.set(width, zeros(device, [width], { constant: true }));
     return { weight, bias: biases.get(width)! };
   };
-  const rotations = ropeTable(device, { ...ropeOptions(config), positions });
   return {
     embedding: find('embed_tokens'),
     layers: Array.from({ length: config.num_hidden_layers }, (_, i) => ({

@@ -84,6 +84,8 @@ export function llamaConfig(
   const heads = count(metadata, 'llama.attention.head_count', file);
   const hidden = count(metadata, 'llama.embedding_length', file);
   const optional = (key: string, otherwise: number) => (metadata.has(key) ? number(key) : otherwise);
+  const headWidth = optional('llama.attention.key_length', hidden / heads);
+  const rotated = optional('llama.rope.dimension_count', headWidth);
   const id = (name: string, key: string) => (metadata.has(key) ? { [name]: number(key) } : {});
   return {
     model_type: 'llama',
@@ -92,14 +94,23 @@ export function llamaConfig(
     num_hidden_layers: count(metadata, 'llama.block_count', file),
     num_attention_heads: heads,
     num_key_value_heads: optional('llama.attention.head_count_kv', heads),
-    head_dim: optional('llama.attention.key_length', hidden / heads),
+    head_dim: headWidth,
+    ...(rotated !== headWidth && { partial_rotary_factor: rotated / headWidth }),
     intermediate_size: count(metadata, 'llama.feed_forward_length', file),
     rms_norm_eps: number('llama.attention.layer_norm_rms_epsilon'),
     rope_theta: optional('llama.rope.freq_base', 10000),
+    ...ropeScaling(metadata),
     max_position_embeddings: count(metadata, 'llama.context_length', file),
     vocab_size: Array.isArray(tokens) ? tokens.length : count(metadata, 'llama.vocab_size', file),
     tie_word_embeddings: !names.has('lm_head.weight'),
     ...id('bos_token_id', 'tokenizer.ggml.bos_token_id'),
     ...id('eos_token_id', 'tokenizer.ggml.eos_token_id'),
   };
+}
+
+/** Whatever a file says of scaled frequencies is passed on, in the words of transformers, to whoever knows what can be computed. */
+function ropeScaling(metadata: GgufMetadata): Record<string, unknown> {
+  const type = metadata.get('llama.rope.scaling.type') ?? 'none';
+  if (type === 'none') return {};
+  return { rope_scaling: { rope_type: type, factor: metadata.get('llama.rope.scaling.factor') } };
 }
