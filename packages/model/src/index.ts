@@ -1,5 +1,11 @@
 export { baseActivations } from './activations.ts';
-export { adaptedLinear, type LayerAdapter, type LinearWeights, type LoraPair } from './adapter.ts';
+export {
+  adaptedLinear,
+  type LayerAdapter,
+  type LinearWeights,
+  type LoraPair,
+  sideBySide,
+} from './adapter.ts';
 export type {
   AdapterTarget,
   Architecture,
@@ -29,6 +35,10 @@ export type { TensorInfo, TensorStore } from './checkpoint/tensor-store.ts';
 export { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 export { Ensemble, type EnsembleStack } from './ensemble.ts';
 export { ModelError } from './errors.ts';
+export { Decoder, type DecoderOptions, type LlamaModel } from './generation/decoder.ts';
+export { type GeneratedPiece, type GenerateOptions, generate } from './generation/generate.ts';
+export type { SamplingOptions } from './generation/sampling.ts';
+export { TextStream } from './generation/text-stream.ts';
 export type { GgufMetadata, GgufValue } from './gguf/gguf-header.ts';
 export { type GgufStore, openGguf } from './gguf/gguf-store.ts';
 export { ggufTokenizer } from './gguf/gguf-tokenizer.ts';

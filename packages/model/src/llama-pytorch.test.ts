@@ -1,8 +1,5 @@
 // Against PyTorch, transformers and PEFT: the numbers of tools/reference/llama.py.
 
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import {
   AdamW,
   capture,
@@ -17,41 +14,18 @@ import {
 } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LayerAdapter } from './adapter.ts';
-import { openTensors, readJson } from './checkpoint/open-tensors.ts';
 import {
   decoderLayer,
   embedTokens,
   LLAMA_TARGETS,
-  type LlamaConfig,
-  type LlamaWeights,
   languageModelLogits,
   languageModelLoss,
-  loadLlama,
   nextTokens,
-  parseLlamaConfig,
 } from './llama.ts';
-import { type LoraConfig, loraScale } from './lora.ts';
-import { parseSafetensors, type StoredTensor, toFloat32 } from './safetensors.ts';
-import type { TrainingConfig } from './stage-training.ts';
-import { relativeError, type Values } from './testing/tiny.ts';
+import { type LlamaReference, llamaReference, parameterName } from './testing/llama-reference.ts';
+import { relativeError } from './testing/tiny.ts';
 
 const [RECORDS, TOKENS, VOCABULARY, LAYERS] = [6, 12, 128, 4];
-
-interface About {
-  /** Tokens of each text. */
-  lengths: number[];
-  losses: number[];
-  lora: LoraConfig;
-  training: TrainingConfig;
-  /** Layers of the frozen group and of the trained one, top-down. */
-  frozen: number[];
-  trained: number[];
-  key: [number, number];
-}
-
-/** As PEFT names it. @param matrix A or B */
-const parameterName = (layer: number, path: string, matrix: string) =>
-  `base_model.model.model.layers.${layer}.${path}.lora_${matrix}.weight`;
 
 let device: Device;
 beforeAll(async () => {
@@ -60,68 +34,23 @@ beforeAll(async () => {
 afterAll(() => device.close());
 
 describe.each(['llama2', 'llama3'])('%s', (name) => {
-  const folder = fileURLToPath(new URL(`../../../tools/reference/llama/${name}`, import.meta.url));
-  let config: LlamaConfig;
-  let weights: LlamaWeights;
-  let about: About;
-  let stored: Map<string, StoredTensor>;
-  const numbers = (of: string) => toFloat32(stored.get(of)!, of, 'reference.safetensors');
-  const words = (of: string) => new Int32Array(stored.get(of)!.bytes.slice().buffer);
-
+  let reference: LlamaReference;
   beforeAll(async () => {
-    config = parseLlamaConfig(await readJson(join(folder, 'config.json')), 'config.json');
-    const store = await openTensors(folder);
-    weights = await loadLlama(device, config, store, { positions: TOKENS });
-    await store.close();
-    about = JSON.parse(await readFile(join(folder, 'reference.json'), 'utf8'));
-    const file = new Uint8Array(await readFile(join(folder, 'reference.safetensors')));
-    stored = parseSafetensors(file, 'reference.safetensors').tensors;
+    reference = await llamaReference(device, name, TOKENS);
   });
 
-  /** The values of a kind ("adapter", "gradient", "trained"), by the names PEFT gives them. */
-  function named(kind: string): Values {
-    const names = [...stored.keys()].filter((each) => each.startsWith(`${kind}.base_model.`));
-    return new Map(names.map((each) => [each.slice(kind.length + 1), numbers(each)]));
-  }
-
-  /** The adapters of some layers, out of tensors by the names PEFT gives them. */
-  function adaptersOf(
-    layers: readonly number[],
-    parameter: (name: string) => Tensor,
-  ): Map<number, LayerAdapter> {
-    const pairsOf = (layer: number) =>
-      LLAMA_TARGETS.map(({ name: target, path }) => {
-        const [down, up] = ['A', 'B'].map((matrix) => parameter(parameterName(layer, path, matrix)));
-        return [target, { down: down!, up: up! }] as const;
-      });
-    const scale = loraScale(about.lora);
-    return new Map(layers.map((layer) => [layer, { pairs: Object.fromEntries(pairsOf(layer)), scale }]));
-  }
-
-  /** A, [rank, inputs], or B, [outputs, rank], of a parameter of PEFT. */
-  function shapeOf(parameter: string): number[] {
-    const target = LLAMA_TARGETS.find((each) => parameter.includes(`.${each.path}.`))!;
-    const { rank } = about.lora;
-    return parameter.includes('lora_A') ? [rank, target.inputs(config)] : [target.outputs(config), rank];
-  }
-
-  function place(values: Values, trainable: boolean): Map<string, Tensor> {
-    const put = ([of, value]: [string, Float32Array<ArrayBuffer>]) =>
-      [of, tensor(device, value, shapeOf(of), trainable ? { trainable } : { constant: true })] as const;
-    return new Map([...values].map(put));
-  }
-
-  const texts = () => Uint32Array.from(words('ids'));
+  const texts = () => Uint32Array.from(reference.integers('ids'));
   const asked = () =>
     nextTokens(
       texts(),
-      words('labels').map((label) => (label === -100 ? 0 : 1)),
+      reference.integers('labels').map((label) => (label === -100 ? 0 : 1)),
       TOKENS,
     );
   const batchOf = (ids: Uint32Array<ArrayBuffer>, rows: number) => tensor(device, ids, [rows, TOKENS]);
 
   /** What enters each layer, and last what leaves the top one. */
   function streamOf(ids: Tensor, adapters?: ReadonlyMap<number, LayerAdapter>): Tensor[] {
+    const { config, weights } = reference;
     const stream = [embedTokens(weights, ids)];
     for (let layer = 0; layer < LAYERS; layer++)
       stream.push(
@@ -131,6 +60,7 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
   }
 
   function lossOf(top: Tensor): Tensor {
+    const { config, weights } = reference;
     const { labels, weights: counting } = asked();
     return languageModelLoss(
       config,
@@ -145,11 +75,12 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
   function textError(found: Float32Array, expected: Float32Array): number {
     const width = found.length / RECORDS / TOKENS;
     const isText = (_: number, i: number) =>
-      Math.floor(i / width) % TOKENS < about.lengths[Math.floor(i / width / TOKENS)]!;
+      Math.floor(i / width) % TOKENS < reference.about.lengths[Math.floor(i / width / TOKENS)]!;
     return relativeError(found.filter(isText), expected.filter(isText));
   }
 
   it('enters every layer with the hidden states of transformers, and gives its logits and loss', async () => {
+    const { config, weights, numbers } = reference;
     const stream = scope(() => streamOf(batchOf(texts(), RECORDS)));
     const hidden = numbers('base.hidden');
     const size = hidden.length / LAYERS;
@@ -165,8 +96,9 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
   });
 
   it('gives the logits, the loss and the gradients of PEFT', async () => {
-    const parameters = place(named('adapter'), true);
-    const adapters = adaptersOf([...about.frozen, ...about.trained], (of) => parameters.get(of)!);
+    const { config, weights, about, numbers, named, place, adaptersOf } = reference;
+    const parameters = place(named('adapter'), 'train');
+    const adapters = adaptersOf([...about.frozen, ...about.trained], parameters);
     const expected = named('gradient');
     const names = [...expected.keys()];
     expect(names.length).toBe(3 * 7 * 2);
@@ -193,25 +125,23 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
   });
 
   it('trains a stage as PEFT and torch.optim.AdamW do: the ten losses, and the values afterwards', async () => {
+    const { config, weights, about, named, place, adaptersOf, shapeOf } = reference;
     const { batchSize, epochs, weightDecay, clipNorm } = about.training;
-    const [frozen, expected] = [place(named('adapter'), false), named('trained')];
+    const [frozen, expected] = [place(named('adapter'), 'serve'), named('trained')];
     const names = about.trained.flatMap((layer) =>
       LLAMA_TARGETS.flatMap(({ path }) => ['A', 'B'].map((matrix) => parameterName(layer, path, matrix))),
     );
     expect(names.toSorted()).toEqual([...expected.keys()].sort());
     const start = names.map((of, stream) => {
-      const [{ length }, bound] = [expected.get(of)!, 1 / Math.sqrt(shapeOf(of)[1]!)];
+      const [{ length }, bound] = [expected.get(of)!, 1 / Math.sqrt(shapeOf(of)[1])];
       const isDown = of.includes('lora_A');
       return [
         of,
         isDown ? uniformValues(length, bound, about.key, stream) : new Float32Array(length),
       ] as const;
     });
-    const parameters = place(new Map(start), true);
-    const adapters = new Map([
-      ...adaptersOf(about.frozen, (of) => frozen.get(of)!),
-      ...adaptersOf(about.trained, (of) => parameters.get(of)!),
-    ]);
+    const parameters = place(new Map(start), 'train');
+    const adapters = new Map([...adaptersOf(about.frozen, frozen), ...adaptersOf(about.trained, parameters)]);
     const trained = [...parameters.values()];
     const optimiser = new AdamW(device, trained, { weightDecay, clipNorm: clipNorm! });
     // One shape for all batches: what is missing from one is rows of weight zero.

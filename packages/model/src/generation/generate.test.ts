@@ -1,0 +1,204 @@
+import { Device, scope, tensor } from '@s3t/engine';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { LayerAdapter } from '../adapter.ts';
+import { decoderLayer, embedTokens, languageModelLogits } from '../llama.ts';
+import { type LlamaReference, llamaReference } from '../testing/llama-reference.ts';
+import { relativeError, sameBits } from '../testing/tiny.ts';
+import { Decoder, type DecoderOptions } from './decoder.ts';
+import { type GeneratedPiece, type GenerateOptions, generate } from './generate.ts';
+
+type Stack = ReadonlyMap<number, LayerAdapter>;
+
+const CAPACITY = 40;
+const VOCABULARY = 128;
+/** More than a step, and no whole number of them. */
+const TEXT = Array.from({ length: 21 }, (_, i) => (37 * i + 5) % VOCABULARY);
+
+let device: Device;
+let reference: LlamaReference;
+/** Of the layers 3 to 1, and of layer 3 alone. */
+let deep: Stack;
+let shallow: Stack;
+beforeAll(async () => {
+  device = await Device.open();
+  reference = await llamaReference(device, 'llama3', CAPACITY);
+  const { about, adaptersOf, named, place } = reference;
+  const parameters = place(named('adapter'), 'serve');
+  deep = adaptersOf([...about.frozen, ...about.trained], parameters);
+  // Another one in the same layer: its queries and values of the other sign.
+  const negated = [...named('adapter')].map(
+    ([name, values]) =>
+      [name, /[qv]_proj.lora_A/.test(name) ? values.map((value) => -value) : values] as const,
+  );
+  shallow = adaptersOf(about.frozen, place(new Map(negated), 'serve'));
+});
+afterAll(() => device.close());
+
+const decoders: Decoder[] = [];
+function open(options: DecoderOptions = {}): Decoder {
+  const decoder = new Decoder(reference, options);
+  decoders.push(decoder);
+  return decoder;
+}
+afterAll(() => {
+  for (const decoder of decoders) decoder.dispose();
+});
+
+/** The logits of the token after each of a text, by one pass over all of it. */
+async function wholeText(
+  ids: readonly number[],
+  stack: Stack = new Map(),
+): Promise<Float32Array<ArrayBuffer>[]> {
+  const { config, weights } = reference;
+  const logits = scope(() => {
+    let x = embedTokens(weights, tensor(device, Uint32Array.from(ids), [1, ids.length]));
+    weights.layers.forEach((layer, i) => {
+      x = decoderLayer(config, layer, x, { adapter: stack.get(i) });
+    });
+    return languageModelLogits(config, weights, x);
+  });
+  const all = await logits.read();
+  return ids.map((_, i) => all.slice(i * VOCABULARY, (i + 1) * VOCABULARY));
+}
+
+async function collected(
+  decoder: Decoder,
+  prompt: number[],
+  options: GenerateOptions,
+): Promise<GeneratedPiece[]> {
+  const pieces: GeneratedPiece[] = [];
+  for await (const piece of generate(decoder, prompt, options)) pieces.push(piece);
+  return pieces;
+}
+const tokensOf = (pieces: readonly GeneratedPiece[]) => pieces.map(({ token }) => token);
+
+describe('Decoder', () => {
+  it('gives the bits of the whole text, in steps of any size', async () => {
+    const decoder = open({ stacks: [deep] });
+    const expected = await wholeText(TEXT, deep);
+    for (const sizes of [[21], [1, 1, 1, 18], [8, 9, 4], [13, 1, 7]]) {
+      decoder.reset();
+      let read = 0;
+      for (const size of sizes) {
+        const logits = await decoder.append(TEXT.slice(read, read + size));
+        read += size;
+        expect([sizes, read, sameBits(logits, expected[read - 1]!)]).toEqual([sizes, read, true]);
+      }
+      expect(decoder.position).toBe(21);
+    }
+  });
+
+  it('gives for several stacks the mean of what each gives alone, in whatever order they leave the trunk', async () => {
+    const alone = [(await wholeText(TEXT, deep)).at(-1)!, (await wholeText(TEXT, shallow)).at(-1)!];
+    expect(relativeError(alone[0]!, alone[1]!)).toBeGreaterThan(0.1);
+    const mean = alone[0]!.map((value, id) => (value + alone[1]![id]!) / 2);
+    const found: Float32Array<ArrayBuffer>[] = [];
+    for (const stacks of [
+      [deep, shallow],
+      [shallow, deep],
+    ]) {
+      const decoder = open({ stacks });
+      await decoder.append(TEXT.slice(0, 20));
+      found.push(await decoder.append(TEXT.slice(20)));
+    }
+    // The sum of two numbers has the same bits either way round, and half of it is exact.
+    expect(sameBits(found[0]!, mean)).toBe(true);
+    expect(sameBits(found[1]!, mean)).toBe(true);
+  });
+
+  it('gives the logarithm of the mean of probabilities where that is asked for', async () => {
+    const logits = [(await wholeText(TEXT, deep)).at(-1)!, (await wholeText(TEXT, shallow)).at(-1)!];
+    const each = logits.map((row) => {
+      const all = row.reduce((sum, logit) => sum + Math.exp(logit), 0);
+      return Array.from(row, (logit) => Math.exp(logit) / all);
+    });
+    const found = await open({ stacks: [deep, shallow], mean: 'probabilities' }).append(TEXT);
+    const expected = each[0]!.map((probability, id) => Math.log((probability + each[1]![id]!) / 2));
+    expect(relativeError(found, expected)).toBeLessThan(1e-5);
+  });
+
+  it('names what cannot be', async () => {
+    const decoder = open({ capacity: 4 });
+    await expect(decoder.append([])).rejects.toThrow('generate: there is no token to read');
+    await expect(decoder.append([3, 128])).rejects.toThrow(
+      'generate: token 128 is not one of the vocabulary of 128',
+    );
+    await expect(decoder.append([1, 2, 3, 4, 5])).rejects.toThrow(
+      'generate: 5 tokens after 0 are more than the capacity of 4',
+    );
+    const first = decoder.append([1, 2, 3]);
+    await expect(decoder.append([4])).rejects.toThrow('generate: the decoder is reading already');
+    await first;
+    await expect(decoder.append([4, 5])).rejects.toThrow('2 tokens after 3 are more than the capacity of 4');
+    decoder.dispose();
+    await expect(decoder.append([4])).rejects.toThrow('generate: the decoder is disposed');
+    expect(() => open({ capacity: 41 })).toThrow('generate: option capacity must be in 1..40, not 41');
+    expect(() => open({ stacks: [] })).toThrow('generate: there is no stack');
+    expect(() => open({ stacks: [deep, new Map()] })).toThrow('generate: stack 1 has no adapter');
+    const gap = new Map([...deep].filter(([layer]) => layer !== 2));
+    expect(() => open({ stacks: [deep, gap] })).toThrow(
+      'generate: stack 1 has no adapter in layer 2, but in one below it',
+    );
+  });
+});
+
+describe('generate', () => {
+  it('continues greedily as transformers and PEFT do', async () => {
+    const { prompt, continued } = reference.about;
+    const options = { maxTokens: 20, endTokens: [] };
+    const base = await collected(open(), prompt, options);
+    expect(tokensOf(base)).toEqual(continued.base);
+    expect(base.map(({ finish }) => finish)).toEqual([...Array(19).fill(null), 'length']);
+    expect(tokensOf(await collected(open({ stacks: [deep] }), prompt, options))).toEqual(continued.adapter);
+  });
+
+  it('draws the same text from the same seed, whatever was read before', async () => {
+    const decoder = open();
+    const draw = async (seed: number) =>
+      tokensOf(await collected(decoder, [1, 2, 3], { temperature: 1.2, topP: 0.95, seed, endTokens: [] }));
+    const first = await draw(1);
+    expect(first).toHaveLength(CAPACITY - 3 + 1);
+    expect(await draw(2)).not.toEqual(first);
+    expect(await draw(1)).toEqual(first);
+  });
+
+  it('ends at an end token, which has no text, and at a stop string', async () => {
+    const { prompt, continued } = reference.about;
+    const decoder = open();
+    const decode = (ids: readonly number[]) => ids.map((id) => `<${id}>`).join('');
+    const [one, two, three] = continued.base as [number, number, number];
+    const ended = await collected(decoder, prompt, { decode, endTokens: [three] });
+    const at = continued.base.indexOf(three);
+    expect(ended.at(-1)).toEqual({ token: three, text: '', finish: 'stop' });
+    expect(ended.map(({ text }) => text).join('')).toBe(decode(continued.base.slice(0, at)));
+    const stopped = await collected(decoder, prompt, { decode, endTokens: [], stop: [`><${two}`] });
+    expect(stopped.map(({ text }) => text).join('')).toBe(`<${one}`);
+    expect(stopped.at(-1)!.finish).toBe('stop');
+  });
+
+  it('ends with the reason of its signal, between two tokens or while one is computed', async () => {
+    const decoder = open();
+    const controller = new AbortController();
+    const pieces = generate(decoder, [1, 2], { signal: controller.signal, endTokens: [] });
+    expect((await pieces.next()).done).toBe(false);
+    const under = pieces.next();
+    controller.abort(new Error('enough'));
+    await expect(under).rejects.toThrow('enough');
+    expect((await pieces.next()).done).toBe(true);
+    expect(await collected(decoder, [1, 2], { maxTokens: 1 })).toHaveLength(1);
+  });
+
+  it.each<[GenerateOptions, string]>([
+    [{ maxTokens: 0 }, 'maxTokens must be a positive whole number, not 0'],
+    [{ seed: -1 }, 'seed must be a whole number from 0 to 2^53 - 1, not -1'],
+    [{ stop: ['x'] }, 'stop takes decode: texts are not compared by tokens'],
+    [{ stop: [''], decode: String }, 'stop has an empty text'],
+    [{ topP: 2 }, 'topP must be above 0 and at most 1, not 2'],
+  ])('refuses %j', async (options, message) => {
+    await expect(collected(open(), [1], options)).rejects.toThrow(`generate: option ${message}`);
+  });
+
+  it('refuses a prompt without tokens', async () => {
+    await expect(collected(open(), [], {})).rejects.toThrow('generate: there is no token to read');
+  });
+});

@@ -1,0 +1,89 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { philox } from '@s3t/engine';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { memorySource } from '../checkpoint/byte-source.ts';
+import { openGguf } from '../gguf/gguf-store.ts';
+import { ggufTokenizer } from '../gguf/gguf-tokenizer.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import { TextStream } from './text-stream.ts';
+
+const FILE = fileURLToPath(new URL('../../../../tools/reference/gguf/tokenizer.gguf', import.meta.url));
+
+describe('TextStream of a byte-level tokenizer', () => {
+  let tokenizer: Tokenizer;
+  beforeAll(async () => {
+    const { metadata } = await openGguf(memorySource(new Uint8Array(await readFile(FILE)), 'tokenizer.gguf'));
+    tokenizer = ggufTokenizer(metadata, 'tokenizer.gguf');
+  });
+
+  const piecesOf = (ids: readonly number[], stop: readonly string[] = []) => {
+    const stream = new TextStream((some) => tokenizer.decode(some), stop);
+    const pieces = ids.map((id) => stream.push(id));
+    return { pieces: [...pieces, stream.end()], stopped: stream.stopped };
+  };
+
+  it('never breaks a character, and leaves nothing out', () => {
+    const text = 'grüße 🙂🙃 an alle, 你好  \n und 1234';
+    const { ids } = tokenizer.encode(text, { specialTokens: false });
+    const { pieces, stopped } = piecesOf(ids);
+    // The faces and the Chinese take several tokens each.
+    expect(ids.length).toBeGreaterThan([...text].length / 2);
+    expect(pieces.join('')).toBe(text);
+    expect(pieces.filter((piece) => piece.includes('\uFFFD'))).toEqual([]);
+    expect(pieces.filter((piece) => piece !== '').length).toBeGreaterThan(10);
+    expect(stopped).toBe(false);
+  });
+
+  it('gives at the end what is left, even half a character', () => {
+    const { ids } = tokenizer.encode('a 🙂', { specialTokens: false });
+    const { pieces } = piecesOf(ids.slice(0, -1));
+    expect(pieces.at(-1)).toMatch(/\uFFFD/);
+    expect(pieces.join('')).toBe(tokenizer.decode(ids.slice(0, -1)));
+  });
+
+  it('says of random tokens, valid or not, what they say together', () => {
+    const count = tokenizer.idOf('</s>') ?? 256;
+    for (let round = 0; round < 200; round++) {
+      const ids = Array.from(
+        { length: 24 },
+        (_, i) => philox([i, round, 0, 0], [1, 2])[0] % Math.min(256, count),
+      );
+      expect(piecesOf(ids).pieces.join('')).toBe(tokenizer.decode(ids));
+    }
+  });
+});
+
+describe('stop strings', () => {
+  /** A token is a character. */
+  const pieces = (text: string, stop: readonly string[]) => {
+    const stream = new TextStream((ids) => String.fromCharCode(...ids), stop);
+    const out: string[] = [];
+    for (const character of text) {
+      out.push(stream.push(character.charCodeAt(0)));
+      if (stream.stopped) break;
+    }
+    return { out, end: stream.end(), stopped: stream.stopped };
+  };
+
+  it('end the text before the first of them', () => {
+    const { out, end, stopped } = pieces('hello END more', ['more', 'END']);
+    expect({ text: out.join(''), end, stopped }).toEqual({ text: 'hello ', end: '', stopped: true });
+    expect(out).toHaveLength('hello END'.length);
+  });
+
+  it('hold back what may become one, and no more', () => {
+    const { out, end, stopped } = pieces('aab aac', ['aac!', 'zz']);
+    expect(out).toEqual(['', '', 'aab', ' ', '', '', '']);
+    expect({ end, stopped }).toEqual({ end: 'aac', stopped: false });
+  });
+
+  it('are found where a false start goes before them', () => {
+    expect(pieces('aaab', ['aab']).out).toEqual(['', '', 'a', '']);
+  });
+
+  it('are found within one token', () => {
+    const stream = new TextStream((ids) => ids.map(() => 'one two three').join(''), ['two']);
+    expect([stream.push(1), stream.stopped, stream.end()]).toEqual(['one ', true, '']);
+  });
+});
