@@ -241,7 +241,9 @@ describe('loadBaseModel', () => {
 
   it('names file and field of a configuration it cannot follow', async () => {
     await write('config.json', JSON.stringify({ ...TINY, model_type: 'swin' }));
-    await fails(`${join(folder, 'config.json')}: field model_type is "swin"; known are vit, bert, roberta, xlm-roberta`);
+    await fails(
+      `${join(folder, 'config.json')}: field model_type is "swin"; known are vit, bert, roberta, xlm-roberta`,
+    );
     await write('config.json', CONFIG);
     await write('preprocessor_config.json', '{}');
     await fails(`${join(folder, 'preprocessor_config.json')}: field size `);
