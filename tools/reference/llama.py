@@ -185,10 +185,39 @@ def write(folder: Path, config: LlamaConfig) -> None:
     (folder / "reference.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
+def write_tokenizer(folder: Path) -> None:
+    """A tokenizer.json whose tokens are the characters that can be printed, and the end of a line."""
+    # A byte-level vocabulary writes a space and the end of a line as letters of their own.
+    characters = ["\u0120", "\u010a", *(chr(code) for code in range(33, 127))]
+    special = ["<unk>", "<s>", "</s>"]
+    vocabulary = {token: i for i, token in enumerate([*special, *characters])}
+    start = {"SpecialToken": {"id": "<s>", "type_id": 0}}
+    sequences = [{"Sequence": {"id": name, "type_id": 0}} for name in ("A", "B")]
+    flags = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
+    tokenizer = dict(
+        version="1.0",
+        truncation=None,
+        padding=None,
+        added_tokens=[dict(id=i, content=token, **flags) for i, token in enumerate(special)],
+        normalizer=None,
+        pre_tokenizer=dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=True),
+        post_processor=dict(
+            type="TemplateProcessing",
+            single=[start, sequences[0]],
+            pair=[start, *sequences],
+            special_tokens={"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
+        ),
+        decoder=dict(type="ByteLevel", add_prefix_space=True, trim_offsets=True, use_regex=True),
+        model=dict(type="BPE", dropout=None, unk_token="<unk>", vocab=vocabulary, merges=[]),
+    )
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer) + "\n")
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     for name, config in CONFIGS.items():
         write(folder / name, LlamaConfig(**SHAPE, **config))
+        write_tokenizer(folder / name)
         # Not part of what is compared.
         (folder / name / "generation_config.json").unlink(missing_ok=True)
 

@@ -72,7 +72,7 @@ export interface Network {
   embed(inputs: Inputs): Tensor;
   /** @returns what leaves a layer: [batch, tokens, width]; of the top layer perhaps only the tokens that the head reads */
   layer(index: number, x: Tensor, options: LayerOptions): Tensor;
-  /** @returns from what leaves the top layer, [batch, outputs] */
+  /** @returns from what leaves the top layer, [batch, outputs]; of a language model [batch, tokens, vocabulary] */
   logits(top: Tensor, head: Head): Tensor;
   /**
    * Of a language model: the mean cross-entropy of every token's next one, by weights.

@@ -242,7 +242,7 @@ describe('loadBaseModel', () => {
   it('names file and field of a configuration it cannot follow', async () => {
     await write('config.json', JSON.stringify({ ...TINY, model_type: 'swin' }));
     await fails(
-      `${join(folder, 'config.json')}: field model_type is "swin"; known are vit, bert, roberta, xlm-roberta`,
+      `${join(folder, 'config.json')}: field model_type is "swin"; known are vit, bert, roberta, xlm-roberta, llama`,
     );
     await write('config.json', CONFIG);
     await write('preprocessor_config.json', '{}');

@@ -50,6 +50,7 @@ export {
   resolveBase,
 } from './hub/resolve-base.ts';
 export { copyInputs, hostInputs } from './inputs.ts';
+export type { LanguageModel, Learnt } from './language-model.ts';
 export {
   decoderLayer,
   embedTokens,

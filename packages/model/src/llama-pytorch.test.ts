@@ -1,28 +1,20 @@
 // Against PyTorch, transformers and PEFT: the numbers of tools/reference/llama.py.
 
-import {
-  AdamW,
-  capture,
-  Device,
-  gradients,
-  learningRateAt,
-  scope,
-  type Tensor,
-  tensor,
-  uniformValues,
-  zeros,
-} from '@s3t/engine';
+import { Device, gradients, scope, type Tensor, tensor } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { baseActivations } from './activations.ts';
 import type { LayerAdapter } from './adapter.ts';
 import {
   decoderLayer,
   embedTokens,
-  LLAMA_TARGETS,
   languageModelLogits,
   languageModelLoss,
+  llamaNetwork,
   nextTokens,
 } from './llama.ts';
-import { type LlamaReference, llamaReference, parameterName } from './testing/llama-reference.ts';
+import type { BaseModel } from './model.ts';
+import { trainStage } from './stage-training.ts';
+import { type LlamaReference, llamaReference } from './testing/llama-reference.ts';
 import { relativeError } from './testing/tiny.ts';
 
 const [RECORDS, TOKENS, VOCABULARY, LAYERS] = [6, 12, 128, 4];
@@ -125,64 +117,44 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
   });
 
   it('trains a stage as PEFT and torch.optim.AdamW do: the ten losses, and the values afterwards', async () => {
-    const { config, weights, about, named, place, adaptersOf, shapeOf } = reference;
-    const { batchSize, epochs, weightDecay, clipNorm } = about.training;
-    const [frozen, expected] = [place(named('adapter'), 'serve'), named('trained')];
-    const names = about.trained.flatMap((layer) =>
-      LLAMA_TARGETS.flatMap(({ path }) => ['A', 'B'].map((matrix) => parameterName(layer, path, matrix))),
-    );
-    expect(names.toSorted()).toEqual([...expected.keys()].sort());
-    const start = names.map((of, stream) => {
-      const [{ length }, bound] = [expected.get(of)!, 1 / Math.sqrt(shapeOf(of)[1])];
-      const isDown = of.includes('lora_A');
-      return [
-        of,
-        isDown ? uniformValues(length, bound, about.key, stream) : new Float32Array(length),
-      ] as const;
-    });
-    const parameters = place(new Map(start), 'train');
-    const adapters = new Map([...adaptersOf(about.frozen, frozen), ...adaptersOf(about.trained, parameters)]);
-    const trained = [...parameters.values()];
-    const optimiser = new AdamW(device, trained, { weightDecay, clipNorm: clipNorm! });
-    // One shape for all batches: what is missing from one is rows of weight zero.
-    const shape = [batchSize, TOKENS];
-    const inputs = {
-      ids: zeros(device, shape, { dtype: 'u32' }),
-      labels: zeros(device, shape, { dtype: 'u32' }),
-      weights: zeros(device, shape),
+    const { config, weights, about, named } = reference;
+    const base: BaseModel = {
+      device,
+      folder: name,
+      digest: '',
+      network: llamaNetwork(config, weights, TOKENS),
+      encode: () => ({}),
     };
-    const step = capture(device, () => {
-      const top = streamOf(inputs.ids, adapters)[LAYERS]!;
-      const loss = languageModelLoss(config, weights, top, inputs.labels, inputs.weights);
-      optimiser.apply(gradients(loss, trained));
-      return loss;
-    });
-    const [ids, { labels, weights: counting }] = [texts(), asked()];
-    const rowsOf = <T extends Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>>(
-      all: T,
-      rows: number[],
-    ): T => {
-      const target = all.slice(0, batchSize * TOKENS).fill(0) as T;
-      for (const [i, row] of rows.entries())
-        target.set(all.subarray(row * TOKENS, (row + 1) * TOKENS), i * TOKENS);
-      return target;
-    };
+    const ids = texts();
+    const lowest = Math.min(...about.trained);
+    const inputs = (record: number) => ({ ids: ids.subarray(record * TOKENS, (record + 1) * TOKENS) });
+    const rows = (await baseActivations(base, RECORDS, inputs, [lowest])).get(lowest)!;
+    const size = TOKENS * config.hidden_size;
+    const { labels, weights: counting } = asked();
     const losses: number[] = [];
-    const steps = about.losses.length;
-    for (let epoch = 0; epoch < epochs; epoch++)
-      for (let from = 0; from < RECORDS; from += batchSize) {
-        const order = Array.from({ length: RECORDS }, (_, i) => (i + epoch) % RECORDS);
-        const rows = order.slice(from, from + batchSize);
-        inputs.ids.write(rowsOf(ids, rows));
-        inputs.labels.write(rowsOf(labels, rows));
-        inputs.weights.write(rowsOf(counting, rows));
-        optimiser.begin(learningRateAt(losses.length, { ...about.training, steps }));
-        step.replay();
-        losses.push(await step.outputs.item());
-      }
+    const values = await trainStage(
+      base,
+      {
+        form: { architecture: base.network.architecture, lora: about.lora, outputs: 0 },
+        objective: 'causal-lm',
+        training: about.training,
+        key: about.key,
+        layers: about.trained,
+        prefix: [{ layers: about.frozen, values: named('adapter') }],
+        records: RECORDS,
+        activation: (record, target) => target.set(rows.subarray(record * size, (record + 1) * size)),
+        labels,
+        weights: counting,
+        lossEvery: 1,
+        order: (epoch) => Array.from({ length: RECORDS }, (_, i) => (i + epoch) % RECORDS),
+      },
+      ({ loss }) => losses.push(loss!),
+    );
+    expect(losses.length).toBe(10);
     expect(relativeError(losses, about.losses)).toBeLessThan(1e-4);
-    for (const [of, parameter] of parameters)
-      expect([of, relativeError(await parameter.read(), expected.get(of)!) < 1e-3]).toEqual([of, true]);
-    step.dispose();
+    const expected = named('trained');
+    expect([...values.keys()].sort()).toEqual([...expected.keys()].sort());
+    for (const [of, value] of values)
+      expect([of, relativeError(value, expected.get(of)!) < 1e-3]).toEqual([of, true]);
   });
 });

@@ -21,6 +21,7 @@ import {
   zeros,
 } from '@s3t/engine';
 import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
+import { type Architecture, type Network, withMerged } from './architecture.ts';
 import { type Parameter, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
@@ -403,4 +404,37 @@ export function languageModelLoss(
     reshape(labels, [rows]),
     reshape(rowWeights, [rows]),
   );
+}
+
+/** The shapes of a Llama that reads texts of `tokens` tokens. Its head is the base's own: stages have adapters alone. */
+export function llamaArchitecture(config: LlamaConfig, tokens: number): Architecture {
+  return {
+    layers: config.num_hidden_layers,
+    width: config.hidden_size,
+    tokens,
+    inputs: [{ name: 'ids', shape: [tokens], dtype: 'u32', carried: false }],
+    targets: LLAMA_TARGETS.map(({ name, path, inputs, outputs }) => ({
+      name,
+      module: path,
+      inputs: inputs(config),
+      outputs: outputs(config),
+    })),
+    layerModule: (layer) => `model.layers.${layer}`,
+    headParameters: () => [],
+  };
+}
+
+/** A Llama as training computes with it. */
+export function llamaNetwork(config: LlamaConfig, weights: LlamaWeights, tokens: number): Network {
+  return {
+    architecture: llamaArchitecture(config, tokens),
+    linearOf: (layer, target) => weights.layers[layer]![target as LlamaTarget],
+    embed: ({ ids }) => embedTokens(weights, ids!),
+    layer(index, x, { adapter, merged }) {
+      const layer = withMerged(weights.layers[index]!, merged, (target) => target as LlamaTarget);
+      return decoderLayer(config, layer, x, { adapter });
+    },
+    logits: (top) => languageModelLogits(config, weights, top),
+    tokenLoss: (top, labels, rowWeights) => languageModelLoss(config, weights, top, labels, rowWeights),
+  };
 }

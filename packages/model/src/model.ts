@@ -4,12 +4,13 @@ import type { HostInputs, Network } from './architecture.ts';
 import { bertNetwork, loadBert, maxTokens, parseBertConfig } from './bert.ts';
 import { type Checkpoint, companionOf, openCheckpoint } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
+import { type LanguageModel, placeLlama } from './language-model.ts';
 import { type Picture, parsePreprocessing, preprocess } from './preprocess.ts';
 import { type TextInput, Tokenizer } from './text/tokenizer.ts';
 import { loadVit, parseVitConfig, vitNetwork } from './vit.ts';
 
 /** What a record shows the model. */
-export type Example = { image: Picture } | { text: TextInput };
+export type Example = { image: Picture } | { text: TextInput } | { prompt: string; response: string };
 
 export interface BaseOptions {
   /** Tokens of a text at most: longer ones are cut. Default: 128, or as many as the base has positions. */
@@ -17,10 +18,12 @@ export interface BaseOptions {
 }
 
 /** A network, and how examples become its inputs. */
-interface Placed {
+export interface Placed {
   network: Network;
   /** The inputs of the network for an example. @throws ModelError when it is none that the base takes */
   encode(example: Example): HostInputs;
+  /** Of a base that continues texts. */
+  language?: LanguageModel;
 }
 
 /** A base model on a device: what every adapter stands on. */
@@ -38,9 +41,11 @@ const FAMILIES: Record<string, (device: Device, from: Checkpoint, options: BaseO
     bert: placeBert,
     roberta: placeBert,
     'xlm-roberta': placeBert,
+    llama: placeLlama,
   };
 
-const DEFAULT_LENGTH = 128;
+/** Tokens of a text, unless it is said. */
+export const DEFAULT_LENGTH = 128;
 
 /** Reads a base model in Hugging Face layout and puts it on a device. @throws ModelError naming file and field */
 export async function loadBaseModel(

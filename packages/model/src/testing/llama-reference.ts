@@ -39,12 +39,10 @@ export interface LlamaReference {
   place(values: Values, use: 'train' | 'serve'): Map<string, Tensor>;
   /** The adapters of some layers, out of placed parameters. */
   adaptersOf(layers: readonly number[], parameters: ReadonlyMap<string, Tensor>): Map<number, LayerAdapter>;
-  /** A, [rank, inputs], or B, [outputs, rank], of a parameter of PEFT. */
-  shapeOf(parameter: string): [number, number];
 }
 
 /** As PEFT names it. @param matrix A or B */
-export const parameterName = (layer: number, path: string, matrix: string): string =>
+const parameterName = (layer: number, path: string, matrix: string): string =>
   `base_model.model.model.layers.${layer}.${path}.lora_${matrix}.weight`;
 
 /** @param name llama2 or llama3 @param positions of the longest text */
@@ -91,6 +89,5 @@ export async function llamaReference(
       const scale = loraScale(about.lora);
       return new Map(layers.map((layer) => [layer, { pairs: Object.fromEntries(pairsOf(layer)), scale }]));
     },
-    shapeOf,
   };
 }

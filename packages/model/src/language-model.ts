@@ -1,0 +1,75 @@
+import { join } from 'node:path';
+import type { Device } from '@s3t/engine';
+import { type Checkpoint, companionOf } from './checkpoint.ts';
+import { ModelError } from './errors.ts';
+import type { LlamaModel } from './generation/decoder.ts';
+import { llamaNetwork, loadLlama, type NextTokens, nextTokens, parseLlamaConfig } from './llama.ts';
+import { type BaseOptions, DEFAULT_LENGTH, type Example, type Placed } from './model.ts';
+import { Tokenizer } from './text/tokenizer.ts';
+
+/** Which tokens of a prompt and its response are learnt: all of them, or the response's alone. */
+export type Learnt = 'all' | 'response';
+
+/** What a base that continues texts has besides its network. */
+export interface LanguageModel extends LlamaModel {
+  tokenizer: Tokenizer;
+  /** The tokens that follow each of an example's, and which of them count. */
+  nextTokens(example: Example, learnt: Learnt): NextTokens;
+}
+
+/** Puts a Llama on a device. @throws ModelError naming file and field */
+export async function placeLlama(
+  device: Device,
+  checkpoint: Checkpoint,
+  { maxLength }: BaseOptions,
+): Promise<Placed> {
+  const { folder, companions } = checkpoint;
+  const config = parseLlamaConfig(checkpoint.config, join(folder, 'config.json'));
+  const file = join(folder, 'tokenizer.json');
+  const rules = companionOf(checkpoint, 'tokenizer.json');
+  const tokenizer = new Tokenizer(rules, companions.get('tokenizer_config.json') ?? {}, file);
+  const most = config.max_position_embeddings;
+  const length = maxLength ?? Math.min(DEFAULT_LENGTH, most);
+  if (length > most)
+    throw new ModelError(`data.maxLength: ${length} is more than the ${most} positions of the base`);
+  const weights = await loadLlama(device, config, checkpoint.tensors);
+
+  /** The tokens of an example, the first `length` of them, and how many are the prompt's. A response ends the text. */
+  const tokensOf = (example: Example): { ids: number[]; prompt: number } => {
+    if ('image' in example) throw new ModelError(`${folder}: this base reads texts, not pictures`);
+    let ids: number[];
+    let prompt = 0;
+    if ('prompt' in example) {
+      const before = tokenizer.encode(example.prompt).ids;
+      const { ids: response } = tokenizer.encode(example.response, { specialTokens: false });
+      ids = [...before, ...response, ...config.eos_token_id.slice(0, 1)];
+      prompt = before.length;
+    } else ids = tokenizer.encode(example.text).ids;
+    const past = ids.find((id) => id >= config.vocab_size);
+    // A kernel would take the last row for what is past the end.
+    if (past !== undefined)
+      throw new ModelError(`${file}: gives token ${past}, config.json has ${config.vocab_size} of them`);
+    return { ids: ids.slice(0, length), prompt };
+  };
+  const rowOf = (ids: readonly number[]) => {
+    const row = new Uint32Array(length);
+    row.set(ids);
+    return row;
+  };
+  return {
+    network: llamaNetwork(config, weights, length),
+    encode: (example) => ({ ids: rowOf(tokensOf(example).ids) }),
+    language: {
+      device,
+      config,
+      weights,
+      tokenizer,
+      nextTokens(example, learnt) {
+        const { ids, prompt } = tokensOf(example);
+        const first = learnt === 'response' ? prompt : 0;
+        const counts = Array.from({ length }, (_, i) => i >= first && i < ids.length);
+        return nextTokens(rowOf(ids), counts, length);
+      },
+    },
+  };
+}
