@@ -1,8 +1,23 @@
-import { type Captured, capture, concat, keep, reshape, scope, slice, type Tensor } from '@s3t/engine';
+import {
+  argmax,
+  type Captured,
+  capture,
+  concat,
+  crossEntropy,
+  keep,
+  mean,
+  reshape,
+  scope,
+  slice,
+  type Tensor,
+  zeros,
+} from '@s3t/engine';
 import type { LayerAdapter, LoraPair } from './adapter.ts';
 import type { HostInputs, Inputs } from './architecture.ts';
 import { ModelError } from './errors.ts';
+import { Decoder } from './generation/decoder.ts';
 import { carriedInputs, copyInputs, hostInputs, placeInputs, writeInputs } from './inputs.ts';
+import type { NextTokens } from './llama.ts';
 import type { BaseModel } from './model.ts';
 import type { Stage } from './stage.ts';
 
@@ -23,6 +38,29 @@ interface Plan {
   step: Captured<Tensor>;
 }
 
+/** How one text was foretold, of which some tokens count. */
+export interface TokenScores {
+  /** How many count. */
+  tokens: number;
+  /** Mean over shards of their logits: the mean cross-entropy of those that count, and how many were the likeliest. */
+  ensemble: TokenScore;
+  /** Each stack by itself, in their order. */
+  stacks: TokenScore[];
+}
+
+export interface TokenScore {
+  loss: number;
+  right: number;
+}
+
+/** The captured step behind `tokenScores`: per stack, and last of their mean. */
+interface Scoring {
+  placed: Inputs;
+  labels: Tensor;
+  weights: Tensor;
+  step: Captured<{ losses: Tensor[]; likeliest: Tensor[] }>;
+}
+
 /**
  * All shards' stacks over one base, as served. Immutable: an erasure builds another. The trunk runs once; a shard's stream
  * leaves it at the shard's own deepest layer, and shards that are still bare share one stream. The others run side by side as
@@ -33,6 +71,8 @@ export class Ensemble {
   readonly #base: BaseModel;
   readonly #outputs: number;
   readonly #plans: Map<number, Plan> = new Map();
+  #scoring: Scoring | null = null;
+  #decoder: Decoder | null = null;
   /** The adapters of a layer side by side, by layer: copies, made once. */
   readonly #sideBySide: Map<number, LayerAdapter> = new Map();
   #disposed = false;
@@ -79,6 +119,42 @@ export class Ensemble {
     return this.stacks.map((_, i) => logits.slice(i * perStack, i * perStack + count * this.#outputs));
   }
 
+  /**
+   * Of a language model: how well the stacks foretell a text.
+   * @throws ModelError once the ensemble is disposed
+   */
+  async tokenScores(inputs: HostInputs, { labels, weights }: NextTokens): Promise<TokenScores> {
+    if (this.#disposed) throw new ModelError('tokenScores: the ensemble is disposed');
+    const scoring = this.#planScoring();
+    writeInputs(this.#base.network.architecture.inputs, inputs, scoring.placed);
+    scoring.labels.write(labels);
+    scoring.weights.write(weights);
+    scoring.step.replay();
+    const { losses, likeliest } = scoring.step.outputs;
+    const scores = await Promise.all(
+      losses.map(async (loss, i): Promise<TokenScore> => {
+        const [value, ids] = await Promise.all([loss.item(), likeliest[i]!.readUint32()]);
+        return {
+          loss: value,
+          right: labels.filter((label, at) => weights[at]! > 0 && ids[at] === label).length,
+        };
+      }),
+    );
+    const tokens = weights.filter((weight) => weight > 0).length;
+    return { tokens, ensemble: scores.at(-1)!, stacks: scores.slice(0, -1) };
+  }
+
+  /** Of a language model: what continues texts, one at a time. It ends with the ensemble. @throws ModelError once that is disposed */
+  decoder(): Decoder {
+    if (this.#disposed) throw new ModelError('decoder: the ensemble is disposed');
+    const { language, network } = this.#base;
+    const stacks = this.stacks.map(
+      ({ stages }) => new Map(stages.flatMap(({ stage }) => [...stage.adapters])),
+    );
+    this.#decoder ??= new Decoder(language!, { stacks, capacity: network.architecture.tokens });
+    return this.#decoder;
+  }
+
   /** Frees the captured plans, and zeroes the copies of adapters. The stages belong to whoever placed them. */
   dispose(): void {
     this.#disposed = true;
@@ -93,6 +169,33 @@ export class Ensemble {
       for (const input of Object.values(placed)) input.dispose();
     }
     this.#plans.clear();
+    this.#decoder?.dispose();
+    if (this.#scoring) {
+      const { placed, labels, weights, step } = this.#scoring;
+      step.dispose();
+      for (const tensor of [...Object.values(placed), labels, weights]) tensor.dispose();
+      this.#scoring = null;
+    }
+  }
+
+  #planScoring(): Scoring {
+    if (this.#scoring) return this.#scoring;
+    const { device, network } = this.#base;
+    const { inputs, tokens } = network.architecture;
+    const placed = placeInputs(device, inputs, 1);
+    const labels = zeros(device, [tokens], { dtype: 'u32' });
+    const weights = zeros(device, [tokens]);
+    const step = capture(device, () => {
+      const all = this.#logits(placed, 1);
+      const each = this.stacks.map((_, stack) => reshape(slice(all, 0, stack, 1), all.shape.slice(1)));
+      const rows = [...each, mean(all, 0)];
+      return {
+        losses: rows.map((logits) => crossEntropy(logits, labels, weights)),
+        likeliest: rows.map((logits) => argmax(logits)),
+      };
+    });
+    this.#scoring = { placed, labels, weights, step };
+    return this.#scoring;
   }
 
   #planFor(batch: number): Plan {

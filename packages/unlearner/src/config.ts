@@ -10,6 +10,9 @@ const fraction = v.pipe(v.number(), v.minValue(0, 'must be at least 0'), v.maxVa
 const positive = v.pipe(v.number(), v.gtValue(0, 'must be more than 0'));
 const text = v.pipe(v.string(), v.nonEmpty('must not be empty'));
 
+/** How a language model is shown a record: its fields as they are, or in the words of Alpaca. */
+const FORMATS = ['plain', 'alpaca'] as const;
+
 const data = v.strictObject({
   train: text,
   eval: v.optional(text),
@@ -19,15 +22,18 @@ const data = v.strictObject({
     v.pipe(
       v.array(text),
       v.minLength(1, 'must name a field'),
-      v.maxLength(2, 'must name one field, or two that are read as a pair'),
+      v.maxLength(3, 'must name at most three fields'),
     ),
   ),
   maxLength: v.optional(count),
+  format: v.optional(v.picklist(FORMATS, `must be one of ${FORMATS.join(', ')}`)),
   image: v.optional(text),
-  labels: v.pipe(
-    v.array(text, 'must list the labels: they may not be learnt from the data'),
-    v.minLength(2, 'must hold at least two labels'),
-    v.check((labels) => new Set(labels).size === labels.length, 'must not name a label twice'),
+  labels: v.optional(
+    v.pipe(
+      v.array(text, 'must list the labels: they may not be learnt from the data'),
+      v.minLength(2, 'must hold at least two labels'),
+      v.check((labels) => new Set(labels).size === labels.length, 'must not name a label twice'),
+    ),
   ),
 });
 
@@ -47,13 +53,14 @@ const training = v.strictObject({
   schedule: v.optional(v.picklist(['constant', 'linear', 'cosine']), 'linear'),
   warmup: v.optional(fraction, 0.03),
   clipNorm: v.optional(v.nullable(positive), null),
+  learn: v.optional(v.picklist(['all', 'response'], 'must be all or response')),
   seed: v.optional(
     v.pipe(v.number(), v.safeInteger('must be a whole number'), v.minValue(0, 'must be at least 0')),
     1,
   ),
 });
 
-const TASKS = ['image-classification', 'text-classification'] as const;
+const TASKS = ['image-classification', 'text-classification', 'causal-lm'] as const;
 
 const schema = v.strictObject({
   base: text,
@@ -91,12 +98,17 @@ export interface RunConfig {
     eval?: string;
     id?: string;
     label?: string;
-    /** The field of a text, or the two of a pair. */
+    /**
+     * The field of a text, or the two of a pair. Of a language model: a text, or a prompt and its response; with the format
+     * "alpaca" an instruction, perhaps its input, and the output.
+     */
     text?: string[];
     /** Tokens of a text, or of a pair, at most: longer ones are cut. */
     maxLength?: number;
+    /** How a language model is shown a record. Default: plain. */
+    format?: (typeof FORMATS)[number];
     image?: string;
-    /** In the order of the model's outputs. */
+    /** In the order of the model's outputs; a language model has none. */
     labels: string[];
   };
   shards: number;
@@ -115,6 +127,8 @@ export interface RunConfig {
     warmup: number;
     /** Gradients are scaled down to this norm; null leaves them. */
     clipNorm: number | null;
+    /** Which tokens a language model learns. Default: all of a record's. */
+    learn?: 'all' | 'response';
     seed: number;
   };
   /** `file:`, `file:<path>` or `postgres://...` */
@@ -151,7 +165,10 @@ export async function readConfig(file: string): Promise<LocatedConfig> {
 /** Checks a configuration. @throws UnlearnerError `config` naming file and field */
 export function parseConfig(value: unknown, file: string): RunConfig {
   const result = v.safeParse(schema, value);
-  if (result.success) return checkTask(result.output, file);
+  if (result.success) {
+    const { data: fields, ...rest } = result.output;
+    return checkTask({ ...rest, data: { ...fields, labels: fields.labels ?? [] } }, file);
+  }
   const issue = result.issues[0];
   const path = v.getDotPath(issue) ?? '(whole file)';
   throw new UnlearnerError('config', `${file}: ${path}: ${explain(issue, path)}`);
@@ -159,13 +176,29 @@ export function parseConfig(value: unknown, file: string): RunConfig {
 
 /** Fields that only some tasks have. */
 function checkTask(config: RunConfig, file: string): RunConfig {
-  const { task, data: fields } = config;
+  const { task, data: fields, training: how } = config;
   const fail = (field: string, problem: string): never => {
-    throw new UnlearnerError('config', `${file}: data.${field}: ${problem}`);
+    throw new UnlearnerError('config', `${file}: ${field}: ${problem}`);
   };
-  if (task === 'text-classification' && !fields.text) fail('text', `is missing: ${task} reads it`);
-  if (task === 'image-classification' && fields.maxLength !== undefined)
-    fail('maxLength', `is for texts, not for ${task}`);
+  const isLanguage = task === 'causal-lm';
+  const refused: Record<string, unknown> =
+    task === 'image-classification'
+      ? { 'data.maxLength': fields.maxLength, 'data.format': fields.format, 'training.learn': how.learn }
+      : task === 'text-classification'
+        ? { 'data.format': fields.format, 'training.learn': how.learn }
+        : { 'data.label': fields.label, 'data.labels': fields.labels[0] };
+  for (const [field, value] of Object.entries(refused))
+    if (value !== undefined) fail(field, `is not for ${task}`);
+  if (!isLanguage && fields.labels.length === 0) fail('data.labels', 'is missing');
+  if (task === 'image-classification') return config;
+  const count = fields.text?.length ?? fail('data.text', `is missing: ${task} reads it`);
+  if (!isLanguage && count > 2) fail('data.text', 'must name one field, or two that are read as a pair');
+  if (isLanguage && fields.format === 'alpaca' && count < 2)
+    fail('data.text', 'must name the instruction, perhaps its input, and the output');
+  if (isLanguage && fields.format !== 'alpaca' && count > 2)
+    fail('data.text', 'must name a text, or a prompt and its response');
+  if (how.learn === 'response' && count === 1)
+    fail('training.learn', 'there is no response: data.text names one field');
   return config;
 }
 

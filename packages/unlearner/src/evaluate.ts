@@ -2,7 +2,7 @@ import type { DataRecord } from '@s3t/data';
 import type { BaseModel, Example } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { exampleOf } from './examples.ts';
-import { encodeAll, forward, meanRow } from './predict.ts';
+import { encodeAll, forward, meanRow, nothingServed } from './predict.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { Serving } from './serving.ts';
 import type { Evaluation } from './types.ts';
@@ -13,6 +13,7 @@ export async function evaluate(
   records: readonly DataRecord[],
 ): Promise<Evaluation> {
   const { base, config } = parts;
+  if (config.task === 'causal-lm') return foretell(parts, records);
   const { labels } = config.data;
   const examples: Example[] = [];
   for (const record of records) examples.push(await exampleOf(record, config));
@@ -36,4 +37,48 @@ export async function evaluate(
       accuracy: accuracyOf([logits[i]!]),
     })),
   };
+}
+
+/** How well a language model foretells the evaluation data, token by token. */
+async function foretell(
+  {
+    serving,
+    erasures,
+    base,
+    config,
+  }: { serving: Serving; erasures: RightOfWay; base: BaseModel; config: RunConfig },
+  records: readonly DataRecord[],
+): Promise<Evaluation> {
+  const examples: Example[] = [];
+  for (const record of records) examples.push(await exampleOf(record, config));
+  const language = base.language!;
+  for (;;) {
+    await erasures.clear();
+    const { served } = serving;
+    if (!served) throw nothingServed();
+    const totals = [...served.depths, null].map(() => ({ loss: 0, right: 0 }));
+    let tokens = 0;
+    for (const example of examples) {
+      await erasures.clear();
+      if (serving.served !== served) break;
+      const next = language.nextTokens(example, config.training.learn ?? 'all');
+      const scores = await served.ensemble.tokenScores(base.encode(example), next);
+      tokens += scores.tokens;
+      for (const [i, { loss, right }] of [...scores.stacks, scores.ensemble].entries()) {
+        totals[i]!.loss += loss * scores.tokens;
+        totals[i]!.right += right;
+      }
+    }
+    if (serving.served !== served) continue;
+    const measures = totals.map(({ loss, right }) => ({
+      accuracy: right / tokens,
+      perplexity: Math.exp(loss / tokens),
+    }));
+    return {
+      ...measures.at(-1)!,
+      examples: records.length,
+      version: served.version,
+      shards: served.depths.map((shard, i) => ({ ...shard, ...measures[i]! })),
+    };
+  }
 }

@@ -7,31 +7,54 @@ import type { Input } from './types.ts';
 /** What a record shows the model: its picture, or its text fields in the order of the configuration. */
 export async function exampleOf(record: DataRecord, { task, data }: RunConfig): Promise<Example> {
   if (task === 'image-classification') return { image: await record.image!() };
-  return { text: textsOf(data, (field) => record.text![field]!) };
+  const fields = data.text!.map((field) => record.text![field]!);
+  if (task === 'text-classification') return { text: oneOrTwo(fields) };
+  if (fields.length === 1) return { text: fields[0]! };
+  return { prompt: promptOf(fields.slice(0, -1), data), response: fields.at(-1)! };
 }
 
 /** What an input shows the model; it may come from anywhere. @throws UnlearnerError `usage` naming the input's field */
 export function exampleOfInput(input: Input, { task, data }: RunConfig, path: string): Example {
   if (task === 'image-classification') return { image: pictureOf(input, path) };
-  const text: unknown = (input as { text?: unknown } | null)?.text;
-  if (typeof text !== 'object' || text === null)
-    throw new UnlearnerError('usage', `${path}: this run answers texts: ${data.text!.join(', ')}`);
-  return {
-    text: textsOf(data, (field) => {
-      const value: unknown = Object.hasOwn(text, field) ? text[field as keyof typeof text] : undefined;
-      if (typeof value !== 'string')
-        throw new UnlearnerError('usage', `${path}.text.${field}: must be a text`);
-      return value;
-    }),
-  };
+  return { text: oneOrTwo(fieldsOf(input, data.text!, path)) };
 }
 
-function textsOf(
-  { text: fields }: RunConfig['data'],
-  read: (field: string) => string,
-): string | [string, string] {
-  const [first, second] = fields!;
-  return second === undefined ? read(first!) : [read(first!), read(second)];
+/**
+ * The prompt of an input for a language model: a text, or the fields of a record but for its response.
+ * @throws UnlearnerError `usage` naming the input's field
+ */
+export function promptOfInput(input: string | Input, { data }: RunConfig): string {
+  const fields = data.text!.length === 1 ? data.text! : data.text!.slice(0, -1);
+  if (typeof input !== 'string') return promptOf(fieldsOf(input, fields, 'input'), data);
+  return fields.length === 1 ? promptOf([input], data) : input;
+}
+
+function fieldsOf(input: Input, fields: readonly string[], path: string): string[] {
+  const text: unknown = (input as { text?: unknown } | null)?.text;
+  if (typeof text !== 'object' || text === null)
+    throw new UnlearnerError('usage', `${path}: this run answers texts: ${fields.join(', ')}`);
+  return fields.map((field) => {
+    const value: unknown = Object.hasOwn(text, field) ? text[field as keyof typeof text] : undefined;
+    if (typeof value !== 'string') throw new UnlearnerError('usage', `${path}.text.${field}: must be a text`);
+    return value;
+  });
+}
+
+function oneOrTwo([first, second]: readonly string[]): string | [string, string] {
+  return second === undefined ? first! : [first!, second];
+}
+
+/** The words round an instruction, and perhaps its input, of the Alpaca data (Taori et al. 2023). */
+function promptOf([instruction, input]: readonly string[], { format }: RunConfig['data']): string {
+  if (format !== 'alpaca') return instruction!;
+  const hasInput = input !== undefined && input !== '';
+  const given = hasInput ? ', paired with an input that provides further context' : '';
+  return [
+    `Below is an instruction that describes a task${given}. Write a response that appropriately completes the request.`,
+    `### Instruction:\n${instruction}`,
+    ...(hasInput ? [`### Input:\n${input}`] : []),
+    '### Response:\n',
+  ].join('\n\n');
 }
 
 function pictureOf(input: Input, path: string): Picture {

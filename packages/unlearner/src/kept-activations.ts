@@ -1,4 +1,4 @@
-import { type BaseModel, baseActivations, type Example, type HostInputs } from '@s3t/model';
+import { type BaseModel, baseActivations, type Example, type HostInputs, type NextTokens } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { exampleOf } from './examples.ts';
 import type { RunRecord } from './run-data.ts';
@@ -11,19 +11,22 @@ export class KeptActivations {
   readonly #rows: Map<string, number>;
   readonly #byLayer: ReadonlyMap<number, Float32Array>;
   readonly #width: number;
-  /** Per row the inputs that layers read. */
+  /** Per row the inputs that layers read, and of a language model what is learnt. */
   readonly #inputs: readonly HostInputs[];
+  readonly #nextTokens: readonly NextTokens[];
 
   private constructor(
     rows: Map<string, number>,
     byLayer: ReadonlyMap<number, Float32Array>,
     width: number,
     inputs: readonly HostInputs[],
+    nextTokens: readonly NextTokens[],
   ) {
     this.#rows = rows;
     this.#byLayer = byLayer;
     this.#width = width;
     this.#inputs = inputs;
+    this.#nextTokens = nextTokens;
   }
 
   static async compute(
@@ -49,8 +52,11 @@ export class KeptActivations {
       layers,
       () => signal?.throwIfAborted(),
     );
+    const { language } = base;
+    const learnt = config.training.learn ?? 'all';
+    const nextTokens = language ? examples.map((example) => language.nextTokens(example, learnt)) : [];
     const rows = new Map(records.map(({ key }, row) => [key, row]));
-    return new KeptActivations(rows, byLayer, tokens * width, kept);
+    return new KeptActivations(rows, byLayer, tokens * width, kept, nextTokens);
   }
 
   /** Copies the activation of a record, [tokens * width]. */
@@ -63,12 +69,18 @@ export class KeptActivations {
     return this.#inputs[this.#find(key)]!;
   }
 
+  /** Of a language model: what is learnt of a record. */
+  nextTokens(key: string): NextTokens {
+    return this.#nextTokens[this.#find(key)]!;
+  }
+
   /** Zeroes and forgets a record. */
   forget(key: string): void {
     const row = this.#rows.get(key);
     if (row === undefined) return;
     for (const layer of this.#byLayer.keys()) this.#rowOf(layer, row).fill(0);
     for (const values of Object.values(this.#inputs[row]!)) values.fill(0);
+    this.#nextTokens[row]?.labels.fill(0);
     this.#rows.delete(key);
   }
 

@@ -7,4 +7,13 @@ export class Mutex {
     this.#last = result.catch(() => {});
     return result;
   }
+
+  /** Resolves when it is one's turn, with how to end it. */
+  async enter(): Promise<() => void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const before = this.#last;
+    this.#last = before.then(() => promise);
+    await before;
+    return resolve;
+  }
 }

@@ -144,6 +144,11 @@ async function prepareBase(
     await resolveBase(config.base, { folder, onProgress: onDownload }),
     { maxLength: config.data.maxLength },
   );
+  if ((config.task === 'causal-lm') !== (base.language !== undefined))
+    throw new UnlearnerError(
+      'config',
+      `${located.file}: task: is ${config.task}, but ${base.folder} is ${base.language ? 'a' : 'no'} base that continues texts`,
+    );
   const form = {
     architecture: base.network.architecture,
     lora: config.lora,

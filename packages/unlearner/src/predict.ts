@@ -27,8 +27,7 @@ export async function forward(
   for (;;) {
     await erasures.clear();
     const { served } = serving;
-    if (!served)
-      throw new UnlearnerError('unavailable', 'no shard has an active stage: train or repair the run first');
+    if (!served) throw nothingServed();
     const parts: Float32Array[][] = [];
     for (let from = 0; from < count; from += served.ensemble.largestBatch) {
       await erasures.clear();
@@ -41,6 +40,10 @@ export async function forward(
     // Another ensemble took its place meanwhile: one answer never mixes two, and never comes from an erased one.
     if (serving.served === served) return { served, logits: joinParts(parts) };
   }
+}
+
+export function nothingServed(): UnlearnerError {
+  return new UnlearnerError('unavailable', 'no shard has an active stage: train or repair the run first');
 }
 
 function joinParts(parts: readonly Float32Array[][]): Float32Array[] {
@@ -73,6 +76,7 @@ export async function predict(
   inputs: readonly Input[],
 ): Promise<Prediction> {
   const { base, config } = parts;
+  if (config.task === 'causal-lm') throw new UnlearnerError('usage', 'inputs: this run continues texts');
   const { labels } = config.data;
   const examples = inputs.map((input, i) => exampleOfInput(input, config, `inputs.${i}`));
   const { served, logits } = await forward(parts, encodeAll(base, examples), inputs.length);

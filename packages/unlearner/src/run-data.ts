@@ -7,6 +7,7 @@ import { UnlearnerError } from './errors.ts';
 /** A record of the run with what it is known by. */
 export interface RunRecord {
   key: string;
+  /** The number of its label; 0 where it has none. */
   label: number;
   record: DataRecord;
 }
@@ -23,7 +24,8 @@ export async function readSplit(
     for (const { id, image, label } of records) {
       if (!image && config.task === 'image-classification')
         throw new UnlearnerError('data', `${source}: record ${id} has no image`);
-      if (label === null) throw new UnlearnerError('data', `${source}: record ${id} has no label`);
+      if (label === null && config.task !== 'causal-lm')
+        throw new UnlearnerError('data', `${source}: record ${id} has no label`);
     }
     return records;
   } catch (error) {
@@ -81,7 +83,7 @@ export async function matchRecords(
         'data',
         `${source}: record ${record.id} was changed since the run began; erase it instead`,
       );
-    matched.set(key, { key, label: labelNumbers.get(record.label!)!, record });
+    matched.set(key, { key, label: labelNumbers.get(record.label!) ?? 0, record });
   }
   if (matched.size < expected.size) {
     const missing = [...expected.keys()].find((key) => !matched.has(key))!;

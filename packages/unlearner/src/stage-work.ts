@@ -8,6 +8,7 @@ import {
   ModelError,
   type StageForm,
   type StageProgress,
+  type StageTask,
   trainStage,
 } from '@s3t/model';
 import type { RunConfig } from './config.ts';
@@ -53,7 +54,7 @@ export async function workStage(
       records: ordered.length,
       activation: (record, target) => activations.read(ordered[record]!.key, lowest, target),
       inputs: (record) => activations.inputs(ordered[record]!.key),
-      labels: Uint32Array.from(ordered, ({ label }) => label),
+      ...learntFrom(ordered, activations, config),
       order: (epoch) => epochOrder(plan.id, epoch, ordered),
       turn,
     },
@@ -65,6 +66,25 @@ export async function workStage(
     throw error;
   });
   return { values, bytes: encodeStage(form, layers, values) };
+}
+
+/** What is learnt of the records, one after the other. */
+function learntFrom(
+  records: readonly RunRecord[],
+  activations: KeptActivations,
+  { task }: RunConfig,
+): Pick<StageTask, 'objective' | 'labels' | 'weights'> {
+  if (task !== 'causal-lm')
+    return { objective: 'classification', labels: Uint32Array.from(records, ({ label }) => label) };
+  const next = records.map(({ key }) => activations.nextTokens(key));
+  const tokens = next[0]?.labels.length ?? 0;
+  const labels = new Uint32Array(records.length * tokens);
+  const weights = new Float32Array(records.length * tokens);
+  next.forEach((one, record) => {
+    labels.set(one.labels, record * tokens);
+    weights.set(one.weights, record * tokens);
+  });
+  return { objective: 'causal-lm', labels, weights };
 }
 
 /** The key of everything random in a stage: the first 64 bits of its id. */

@@ -51,11 +51,28 @@ export interface Status {
   deletionRate: number;
 }
 
-export interface Evaluation {
+/** What is measured: of a language model how many tokens were foretold, and how sure of them it was. */
+export interface Measures {
   accuracy: number;
+  /** Of a language model: exp of the mean cross-entropy of a token. */
+  perplexity?: number;
+}
+
+export interface Evaluation extends Measures {
   examples: number;
   version: number;
-  shards: readonly { shard: number; accuracy: number; depth: number }[];
+  shards: readonly (Measures & { shard: number; depth: number })[];
+}
+
+/** A piece of what a language model answers, and exactly what computed it. */
+export interface GenerationPiece {
+  text: string;
+  /** Of the last piece: "stop" at the end of a text or a stop string, "length" where no more fitted or was asked for. */
+  finish: 'stop' | 'length' | null;
+  version: number;
+  manifest: string;
+  /** The stages that answered, of all shards. */
+  stages: readonly string[];
 }
 
 export interface DeactivatedStage {

@@ -6,6 +6,7 @@ import { hostInputs } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
+import { type ContinueOptions, continueText } from './generation.ts';
 import { Mutex } from './mutex.ts';
 import { type OpenedRun, type OpenOptions, openRun, translate } from './open-run.ts';
 import { forward, predict } from './predict.ts';
@@ -19,6 +20,7 @@ import { statusOf } from './status.ts';
 import type {
   EraseOptions,
   Evaluation,
+  GenerationPiece,
   Input,
   Prediction,
   Receipt,
@@ -46,6 +48,7 @@ type Listener = (event: UnlearnerEvent) => void;
 export class Unlearner {
   readonly #opened: OpenedRun;
   readonly #serving: Serving;
+  readonly #decoding: Mutex = new Mutex();
   readonly #worker: Worker;
   readonly #listeners: Set<Listener> = new Set();
   /** Erasures and publications, one after the other: each ends with the ensemble that its version names. */
@@ -143,6 +146,32 @@ export class Unlearner {
     return this.#guard(() => predict(this.#answering(), inputs));
   }
 
+  /**
+   * Continues a text, of a run whose task is causal-lm: piece by piece, as tokens become certain. One text is continued at a time.
+   * @param input a prompt; or the fields of a record but for its response
+   * @throws UnlearnerError `usage` naming what is wrong; `unavailable` when nothing is served, or an erasure changes what is
+   */
+  async *generate(
+    input: string | Input,
+    options: ContinueOptions = {},
+  ): AsyncGenerator<GenerationPiece, void, undefined> {
+    this.#assertOwnBase();
+    const signals = [this.#closing.signal, ...(options.signal ? [options.signal] : [])];
+    const pieces = continueText({ ...this.#answering(), decoding: this.#decoding }, input, {
+      ...options,
+      signal: AbortSignal.any(signals),
+    });
+    try {
+      for (;;) {
+        const { value, done } = await this.#guard(() => pieces.next());
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      await pieces.return();
+    }
+  }
+
   /** Measures what is served on the configuration's evaluation data. */
   async evaluate(): Promise<Evaluation> {
     this.#assertOwnBase();
@@ -213,8 +242,10 @@ export class Unlearner {
     const { ledger, base } = this.#opened;
     const { inputs } = base.network.architecture;
     await this.#guard(async () => {
-      for (const count of this.#serving.served?.ensemble.batchSizes ?? [])
-        await forward(this.#answering(), hostInputs(inputs, count), count);
+      if (base.language) await this.#serving.served?.ensemble.decoder().append([0]);
+      else
+        for (const count of this.#serving.served?.ensemble.batchSizes ?? [])
+          await forward(this.#answering(), hostInputs(inputs, count), count);
       await base.device.idle();
       await this.#changes.run(async () => {
         for await (const { key } of ledger.records()) {

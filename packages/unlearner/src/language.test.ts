@@ -1,0 +1,121 @@
+// A run whose base continues texts: a small random Llama that learns to say a colour after an animal.
+
+import { cp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { sharedDevice } from './testing/device.ts';
+import { expectSame, snapshotOf, weightsOf } from './testing/snapshot.ts';
+import { temporaryFolder } from './testing/temporary.ts';
+import type { GenerationPiece } from './types.ts';
+import { Unlearner } from './unlearner.ts';
+
+const BASE = fileURLToPath(new URL('../../../tools/reference/llama/llama3', import.meta.url));
+const ANSWERS = { cat: 'red', dog: 'tan', owl: 'sky', ape: 'bog' };
+const ANIMALS = Object.keys(ANSWERS) as (keyof typeof ANSWERS)[];
+const RECORDS = Array.from({ length: 48 }, (_, i) => {
+  const animal = ANIMALS[i % ANIMALS.length]!;
+  return { id: `r${i}`, question: `${animal} ${i % 5}`, answer: ANSWERS[animal] };
+});
+const CONFIG = {
+  base: BASE,
+  task: 'causal-lm',
+  data: {
+    train: 'train.jsonl',
+    eval: 'eval.jsonl',
+    id: 'id',
+    text: ['question', 'answer'],
+    maxLength: 12,
+  },
+  shards: 2,
+  slices: 2,
+  budget: 2,
+  lora: {
+    rank: 4,
+    alpha: 16,
+    dropout: 0,
+    targets: ['q_proj', 'v_proj', 'gate_proj', 'up_proj', 'down_proj'],
+  },
+  training: { epochs: 6, batchSize: 4, learningRate: 0.02, learn: 'response' },
+};
+
+const device = sharedDevice();
+let folder: string;
+let run: Unlearner;
+
+async function write(name: string, records: readonly object[]): Promise<void> {
+  await writeFile(join(folder, name), records.map((record) => `${JSON.stringify(record)}\n`).join(''));
+}
+
+/** Opens a run of its own; a fresh one gets a copy of an empty ledger, which takes no time. */
+async function open(name: string): Promise<Unlearner> {
+  const path = join(folder, name);
+  await cp(join(inject('template'), 'ledger'), join(path, 'ledger'), { recursive: true, force: false });
+  return Unlearner.open({ run: path, config: join(folder, 's3t.config.json'), device: device() });
+}
+
+async function said(pieces: AsyncIterable<GenerationPiece>): Promise<string> {
+  let text = '';
+  for await (const piece of pieces) text += piece.text;
+  return text;
+}
+
+beforeAll(async () => {
+  folder = await temporaryFolder();
+  await write('train.jsonl', RECORDS);
+  await write('eval.jsonl', RECORDS.slice(0, 8));
+  await writeFile(join(folder, 's3t.config.json'), JSON.stringify(CONFIG));
+  run = await open('run');
+  await run.train();
+});
+afterAll(async () => {
+  await run.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('a language model', () => {
+  it('learns: it foretells the evaluation data and says what it has learnt', async () => {
+    const { accuracy, perplexity, examples, shards } = await run.evaluate();
+    expect(examples).toBe(8);
+    expect(shards.map(({ depth }) => depth)).toEqual([2, 2]);
+    // Three letters and the end of a text: without what was learnt, one in a hundred would be right.
+    expect(accuracy).toBeGreaterThan(0.6);
+    expect(perplexity).toBeLessThan(4);
+    expect(await said(run.generate('owl 1'))).toBe('sky');
+    expect(await said(run.generate({ text: { question: 'dog 0' } }, { maxTokens: 1 }))).toBe('t');
+  });
+
+  it('names what it cannot answer', async () => {
+    await expect(said(run.generate({ text: { answer: 'red' } }))).rejects.toThrow(
+      'input.text.question: must be a text',
+    );
+    await expect(said(run.generate('a prompt of too many tokens'))).rejects.toThrow(
+      'generate: 28 tokens after 0 are more than the capacity of 12',
+    );
+    await expect(run.predict([{ text: { question: 'owl 1' } }])).rejects.toThrow(
+      'inputs: this run continues texts',
+    );
+  });
+
+  it('cuts an answer off when an erasure changes what is served, and repairs to what training without gives', async () => {
+    const pieces = run.generate('cat 2');
+    const first = await pieces.next();
+    expect(first.value).toMatchObject({ version: (await run.status()).version });
+    const erased = ['r0', 'r5'];
+    const { deactivated } = await run.erase(erased);
+    expect(deactivated.length).toBeGreaterThan(0);
+    await expect(said(pieces)).rejects.toThrow('what is served changed while the text was continued');
+    const before = weightsOf(await run.status());
+    await run.repair();
+    const repaired = weightsOf(await run.status());
+    for (const [stage, weights] of before) expect(repaired.get(stage)).toBe(weights);
+    await write(
+      'train.jsonl',
+      RECORDS.filter(({ id }) => !erased.includes(id)),
+    );
+    const clean = await open('clean');
+    await clean.train();
+    expectSame(await snapshotOf(run), await snapshotOf(clean));
+    await clean.close();
+  });
+});
