@@ -1,121 +1,28 @@
-import { Device, philox, scope, tensor, uniformValues } from '@s3t/engine';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { philox } from '@s3t/engine';
+import { describe, expect, it } from 'vitest';
 import { baseActivations } from './activations.ts';
-import type { HostInputs } from './architecture.ts';
 import { ModelError } from './errors.ts';
-import { loraScale } from './lora.ts';
-import type { BaseModel } from './model.ts';
-import { encodeStage, startStage } from './stage.ts';
+import { startStage } from './stage.ts';
 import { type StageProgress, type StageTask, stageSteps, trainStage } from './stage-training.ts';
 import {
-  FORM,
-  PICTURE,
-  poisonPools,
-  ROW,
-  randomStage,
-  relativeError,
-  sameBits,
-  TINY,
-  tinyBase,
-  tinyTensors,
-  tinyWeights,
-  type Values,
-} from './testing/tiny.ts';
-import { logitsReference, lossReference, type ReferenceAdapter, rowsOf } from './testing/vit-reference.ts';
+  base,
+  constantRate,
+  device,
+  drawPicture,
+  lossesOf,
+  PREFIX,
+  RECORDS,
+  referenceLoss,
+  rowOf,
+  second,
+  taskOf,
+  useTinyBase,
+} from './testing/stage-tasks.ts';
+import { FORM, randomStage, relativeError, sameBits, TINY, tinyTensors } from './testing/tiny.ts';
+import type { ReferenceAdapter } from './testing/vit-reference.ts';
 import { loadVit, vitNetwork } from './vit.ts';
 
-const RECORDS = 11;
-const BATCH = 4;
-const LABELS = Uint32Array.from({ length: RECORDS }, (_, i) => i % 3);
-
-/** Picture `index`: noise around the mean of its class, so that there is something to learn. */
-function drawPicture(index: number): HostInputs {
-  const noise = uniformValues(PICTURE, 1, [index % RECORDS, 21], 0);
-  const shared = uniformValues(PICTURE, 1, [LABELS[index % RECORDS]!, 22], 0);
-  return { pixels: noise.map((value, i) => shared[i]! + value) };
-}
-
-let device: Device;
-let base: BaseModel;
-/** What enters layers 3, 2 and 1, for every record. */
-let kept: Map<number, Float32Array<ArrayBuffer>>;
-beforeAll(async () => {
-  device = await Device.open();
-  base = await tinyBase(device);
-  kept = await baseActivations(base, RECORDS, drawPicture, [3, 2, 1]);
-});
-afterAll(() => device.close());
-
-const rowOf = (layer: number, record: number) => kept.get(layer)!.subarray(record * ROW, (record + 1) * ROW);
-
-/** The stage of layer 3, or with a prefix the next one below: three epochs of three batches, with dropout. */
-function taskOf(change: Partial<StageTask> = {}): StageTask {
-  const layers = change.layers ?? [3];
-  return {
-    form: { ...FORM, lora: { ...FORM.lora, dropout: 0.1 } },
-    training: {
-      epochs: 3,
-      batchSize: BATCH,
-      learningRate: 0.01,
-      weightDecay: 0.01,
-      schedule: 'linear',
-      warmup: 0.1,
-      clipNorm: null,
-    },
-    key: [1234, 5678],
-    layers,
-    prefix: [],
-    records: RECORDS,
-    activation: (record, target) => target.set(rowOf(layers[0]!, record)),
-    labels: LABELS,
-    order: (epoch) => Array.from({ length: RECORDS }, (_, i) => (i * 3 + epoch) % RECORDS),
-    ...change,
-  };
-}
-
-const PREFIX = [{ layers: [3], values: randomStage([3], 31) }];
-const second = (change: Partial<StageTask> = {}) => taskOf({ layers: [2], prefix: PREFIX, ...change });
-
-/** Trains and returns the stage's file. */
-async function bytesOf(task: StageTask, on: BaseModel = base): Promise<Buffer> {
-  return Buffer.from(encodeStage(task.form, task.layers, await trainStage(on, task)));
-}
-
-/** Trains without dropout and returns the losses that were read, by step, and the values. */
-async function lossesOf(task: StageTask): Promise<{ losses: Map<number, number>; values: Values }> {
-  const losses = new Map<number, number>();
-  const note = ({ step, loss }: StageProgress) => {
-    if (loss !== null) losses.set(step, loss);
-  };
-  const values = await trainStage(base, { ...task, form: FORM }, note);
-  return { losses, values };
-}
-
-/**
- * The float64 loss of some records of what enters `layer`, under the given adapters and head.
- * @param dropoutAt what an adapter sees in a row of the batch
- */
-function referenceLoss(
-  layer: number,
-  values: Values,
-  records: readonly number[],
-  dropoutAt?: (row: number) => ReferenceAdapter['dropout'],
-): number {
-  const weights = tinyWeights();
-  const losses = records.map((record, row) => {
-    const adapter = { values, scale: loraScale(FORM.lora), dropout: dropoutAt?.(row) };
-    const entering = rowsOf(rowOf(layer, record), TINY.hidden_size);
-    return lossReference(logitsReference(TINY, weights, layer, entering, adapter), LABELS[record]!);
-  });
-  return losses.reduce((a, b) => a + b, 0) / losses.length;
-}
-
-const constantRate = (change: Partial<StageTask['training']>): StageTask['training'] => ({
-  ...taskOf().training,
-  schedule: 'constant',
-  warmup: 0,
-  ...change,
-});
+useTinyBase();
 
 describe('training', () => {
   it('lowers the loss, of a first stage and of one below it', async () => {
@@ -215,141 +122,6 @@ describe('dropout', () => {
     expect(off(2, stream)).toBeGreaterThan(1e-3);
     expect(off(3, (layer, target) => stream(layer, target) % names.length)).toBeGreaterThan(1e-3);
     expect(off(3, (layer) => layer * 3)).toBeGreaterThan(1e-3);
-  });
-});
-
-describe('the bytes of a stage', () => {
-  let first: Buffer;
-  let below: Buffer;
-  beforeAll(async () => {
-    first = await bytesOf(taskOf());
-    below = await bytesOf(second());
-  });
-
-  it('are the same every time, on a crowded and dirty device and on a fresh one', async () => {
-    await poisonPools(device, base);
-    // Memory that shifts every later allocation to other buffers.
-    const crowd = [3, 100, 5000].map((size) => tensor(device, new Float32Array(size).fill(7)));
-    expect((await bytesOf(taskOf())).equals(first)).toBe(true);
-    expect((await bytesOf(second())).equals(below)).toBe(true);
-    for (const one of crowd) one.dispose();
-    const fresh = await Device.open();
-    expect((await bytesOf(second(), await tinyBase(fresh))).equals(below)).toBe(true);
-    fresh.close();
-  });
-
-  it('are the same when another stage trains at the same time', async () => {
-    const [a, b] = await Promise.all([bytesOf(taskOf()), bytesOf(second())]);
-    expect(a.equals(first)).toBe(true);
-    expect(b.equals(below)).toBe(true);
-  });
-
-  it('do not depend on what the rows of padding held before', async () => {
-    const untidy = taskOf();
-    const leaving: StageTask = {
-      ...untidy,
-      activation: (record, target) => {
-        untidy.activation(record, target);
-        // Left in the rows behind, as a former, fuller batch leaves its own; NaN would survive a weight of zero.
-        new Float32Array(target.buffer, target.byteOffset + target.byteLength).fill(Number.NaN);
-      },
-    };
-    expect((await bytesOf(leaving)).equals(first)).toBe(true);
-  });
-
-  it('do not depend on whether activations are kept or computed again by the bare base, in any batch', async () => {
-    /** What enters `layer` for the given records, as one eager batch. */
-    const recomputed = async (layer: number, records: readonly number[]) => {
-      const pixels = new Float32Array(records.length * PICTURE);
-      for (const [at, record] of records.entries()) pixels.set(drawPicture(record).pixels!, at * PICTURE);
-      const rows = scope(() => {
-        let x = base.network.embed({ pixels: tensor(device, pixels, [records.length, 3, 8, 8]) });
-        for (let i = 0; i < layer; i++) x = base.network.layer(i, x, { inputs: {} });
-        return x;
-      });
-      const values = await rows.read();
-      rows.dispose();
-      return values;
-    };
-    const batches = [[0], [10], [3, 0, 7], [10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0], [5, 5, 5, 5, 5, 5, 5, 5]];
-    for (const layer of [3, 2, 1])
-      for (const records of batches) {
-        const values = await recomputed(layer, records);
-        for (const [at, record] of records.entries()) {
-          const same = sameBits(values.subarray(at * ROW, (at + 1) * ROW), rowOf(layer, record));
-          expect([layer, records, record, same]).toEqual([layer, records, record, true]);
-        }
-      }
-    // A stage whose every batch is computed anew, in the order it is trained in.
-    const order = second().order(0) as number[];
-    const again = await recomputed(2, order);
-    const activation: StageTask['activation'] = (record, target) => {
-      const at = order.indexOf(record);
-      target.set(again.subarray(at * ROW, (at + 1) * ROW));
-    };
-    expect((await bytesOf(second({ activation }))).equals(below)).toBe(true);
-  });
-
-  it('do not depend on how many pictures the activations were computed with', async () => {
-    // 70 pictures go through in a full batch and a partial one; picture 66 is picture 0 again.
-    const many = await baseActivations(base, 70, drawPicture, [1, 3]);
-    for (const layer of [1, 3])
-      for (let i = 0; i < 70; i++) {
-        const row = many.get(layer)!.subarray(i * ROW, (i + 1) * ROW);
-        expect([i, sameBits(row, rowOf(layer, i % RECORDS))]).toEqual([i, true]);
-      }
-  });
-
-  it('change with key, order, labels, activations, prefix, configuration and base', async () => {
-    const training = second().training;
-    const other = randomStage([3], 32);
-    // The same head above other adapters, and another head above the same adapters.
-    const otherAdapters = new Map([
-      ...other,
-      ...[...PREFIX[0]!.values].filter(([name]) => name.includes('classifier')),
-    ]);
-    const otherHead = new Map([
-      ...PREFIX[0]!.values,
-      ...[...other].filter(([name]) => name.includes('classifier')),
-    ]);
-    const form = second().form;
-    const changed: Record<string, StageTask> = {
-      'low key word': second({ key: [1235, 5678] }),
-      'high key word': second({ key: [1234, 5679] }),
-      'order of an epoch': second({ order: (epoch) => taskOf().order(epoch === 2 ? 0 : epoch) }),
-      'a label': second({ labels: LABELS.with(4, (LABELS[4]! + 1) % 3) }),
-      'an activation': second({
-        activation: (record, target) => {
-          second().activation(record, target);
-          if (record === 7) target[ROW - 1]! += 0.01;
-        },
-      }),
-      'no prefix': second({ prefix: [] }),
-      'adapters of the prefix': second({ prefix: [{ layers: [3], values: otherAdapters }] }),
-      'head of the prefix': second({ prefix: [{ layers: [3], values: otherHead }] }),
-      'learning rate': second({ training: { ...training, learningRate: 0.011 } }),
-      'weight decay': second({ training: { ...training, weightDecay: 0.5 } }),
-      schedule: second({ training: { ...training, schedule: 'cosine' } }),
-      warmup: second({ training: { ...training, warmup: 0.5 } }),
-      clipping: second({ training: { ...training, clipNorm: 1e-3 } }),
-      'batch size': second({ training: { ...training, batchSize: 6 } }),
-      'dropout rate': second({ form: { ...form, lora: { ...form.lora, dropout: 0.2 } } }),
-      'no dropout': second({ form: FORM }),
-      alpha: second({ form: { ...form, lora: { ...form.lora, alpha: 9 } } }),
-      targets: second({ form: { ...form, lora: { ...form.lora, targets: ['query', 'key', 'value'] } } }),
-    };
-    const digests = new Map([[below.toString('base64'), 'unchanged']]);
-    for (const [name, task] of Object.entries(changed)) {
-      // Where the form changes, the prefix is made anew so that it fits.
-      const fits =
-        task.form.lora.targets.length === 2
-          ? task
-          : { ...task, prefix: [{ layers: [3], values: randomStage([3], 31, task.form) }] };
-      const bytes = (await bytesOf(fits)).toString('base64');
-      expect([name, digests.get(bytes)]).toEqual([name, undefined]);
-      digests.set(bytes, name);
-    }
-    expect((await bytesOf(second(), await tinyBase(device, 2))).equals(below)).toBe(false);
   });
 });
 
