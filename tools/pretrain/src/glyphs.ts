@@ -1,7 +1,7 @@
 /** Synthetic handwriting in the format of MNIST: 28 x 28, white ink on black, from fonts and from our own pen paths. */
 import { classes as allClasses, charactersOf } from './classes.ts';
 import { deform, type Hand } from './deform.ts';
-import { writeDigit } from './handwriting.ts';
+import { writeDigit } from './handwriting/write-digit.ts';
 import { type Library, loadLibrary } from './library.ts';
 import { draw, type Pen, pixels } from './pen.ts';
 import { Random } from './random.ts';
