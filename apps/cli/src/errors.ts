@@ -34,10 +34,13 @@ const CLEAR_NAMES = new Set(['CommandError', 'UnlearnerError', 'ServerError', 'D
 /** What to tell about an error, in one line, and the exit code it means. */
 export function explain(error: unknown): { message: string; exitCode: number } {
   if (!(error instanceof Error)) return { message: oneLine(String(error)), exitCode: 1 };
-  const { code, option, path } = error as Error & { code?: unknown; option?: unknown; path?: unknown };
+  const { code, option, path, status } = error as Error &
+    Record<'code' | 'option' | 'path' | 'status', unknown>;
   // A server names the field apart from what is wrong with it.
   const place = error.name === 'ServerError' && typeof path === 'string' ? `${path}: ` : '';
-  const message = oneLine(place + (error.message || error.name));
+  const hint =
+    error.name === 'ServerError' && status === 401 ? '; set S3T_API_KEY to one that the server knows' : '';
+  const message = oneLine(place + (error.message || error.name) + hint);
   if (error instanceof Interrupted) return { message, exitCode: SIGNAL_EXIT_CODES[error.signal] ?? 1 };
   if (error.name === 'SequenceError') return { message: `--${option}: ${message}`, exitCode: 2 };
   if (USAGE_NAMES.has(error.name) || USAGE_CODES.has(String(code))) return { message, exitCode: 2 };

@@ -14,6 +14,11 @@ export interface RunOptions extends JsonOption {
 export const RUN: readonly [string, string] = ['--run <dir>', 'the run folder'];
 export const JSON_OUTPUT: readonly [string, string] = ['--json', 'print JSON'];
 
+export const API_KEYS: readonly [string, string] = [
+  '--api-keys <file>',
+  'the file of the API keys (default: S3T_API_KEYS, else api-keys.json in the run folder)',
+];
+
 /** Makes a parser of integers for an option. */
 export function integer(
   minimum: number,

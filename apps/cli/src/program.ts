@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { addApiKey } from './commands/api-key.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addErase } from './commands/erase.ts';
 import { addEval } from './commands/eval.ts';
@@ -24,6 +25,7 @@ const COMMANDS = [
   addRepair,
   addVerify,
   addKey,
+  addApiKey,
   addServe,
   addSimulate,
   addSequences,

@@ -16,9 +16,10 @@ export class RunServer {
   readonly url: string;
   readonly #client: Client;
 
-  constructor(url: string) {
+  /** @param key an API key, where the server has keys */
+  constructor(url: string, key: string | undefined) {
     this.url = url;
-    this.#client = connect(url);
+    this.#client = connect(url, { key });
   }
 
   status(): Promise<Status> {

@@ -48,7 +48,7 @@ export async function withRunOrServer<T>(
   } catch (error) {
     const url = holderOf(error);
     if (url === undefined) throw error;
-    return there(new RunServer(url));
+    return there(new RunServer(url, process.env.S3T_API_KEY));
   }
 }
 

@@ -1,5 +1,6 @@
 import { Hono } from 'hono';
 import { methodNotAllowed } from 'hono/method-not-allowed';
+import { Access } from './access.ts';
 import { Batcher } from './batcher.ts';
 import { limitBody } from './body.ts';
 import { type Shared, stamp } from './context.ts';
@@ -47,7 +48,7 @@ export function createApp(service: Service, options: AppOptions = {}): App {
   const { shared, shutdown } = share(service, options);
   const app = new Hono();
   app.use(headers());
-  app.use(observe(shared.metrics));
+  app.use(observe(shared.metrics, shared.options));
   app.use(
     methodNotAllowed({
       app,
@@ -61,6 +62,8 @@ export function createApp(service: Service, options: AppOptions = {}): App {
   app.use(limitBody(shared.options.maxBody));
   app.use('/v1/*', async (c, next) => {
     await next();
+    // Who was not let in is told nothing.
+    if (c.get('caller') === undefined) return;
     // Routes that answer from an ensemble say which; the others tell the one served now.
     // Not knowing it must not spoil an answer: that the ledger cannot be read is for the routes to say.
     const version = c.res.headers.has('x-s3t-version')
@@ -75,13 +78,13 @@ export function createApp(service: Service, options: AppOptions = {}): App {
   }
   app.route('/', healthRoutes(shared));
   app.route('/', metricsRoutes(shared));
-  app.route('/', pageRoutes());
+  app.route('/', pageRoutes(shared));
   app.get('/openapi.json', openapi(app));
 
   app.notFound((c) => respondProblem(c, new Problem(404, 'not-found', 'no such path')));
   app.onError((error, c) => {
     const problem = problemOf(error);
-    if (problem.status === 500) shared.options.onError(error);
+    if (problem.status === 500) shared.options.onError(error, c.get('requestId'));
     return respondProblem(c, problem);
   });
   return Object.assign(app, { shutdown });
@@ -90,6 +93,7 @@ export function createApp(service: Service, options: AppOptions = {}): App {
 function share(service: Service, given: AppOptions): { shared: Shared; shutdown(): Promise<void> } {
   const options = withDefaults(given);
   const metrics = new Metrics();
+  const access = new Access(options.keys, options.rateLimit);
   const closing = new AbortController();
   const current = new Current(service);
   const egress = new Egress(options.egressMs);
@@ -112,7 +116,18 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
     current.close();
   };
   return {
-    shared: { service, options, batcher, current, egress, hub, repair, metrics, closing: closing.signal },
+    shared: {
+      service,
+      options,
+      access,
+      batcher,
+      current,
+      egress,
+      hub,
+      repair,
+      metrics,
+      closing: closing.signal,
+    },
     shutdown,
   };
 }

@@ -50,18 +50,25 @@ export interface Client {
 /**
  * The API of the server at `url`.
  *
+ * @param options.key an API key, where the server has keys
+ *
  * @example
  * ```ts
  * const server = connect('http://127.0.0.1:8787');
  * const receipt = await server.erase(['train/12'], { idempotencyKey: 'ticket-4711' });
  * ```
  */
-export function connect(url: string): Client {
+export function connect(url: string, { key }: { key?: string | undefined } = {}): Client {
   const base = url.replace(/\/$/, '');
-  const get = <T>(path: string): Promise<T> => request<T>(base + path);
+  const own: Record<string, string> = key === undefined ? {} : { Authorization: `Bearer ${key}` };
+  const answered = (path: string, init: RequestInit = {}): Promise<Response> =>
+    fetched(base + path, { ...init, headers: { ...own, ...init.headers } });
+  const request = async <T>(path: string, init?: RequestInit): Promise<T> =>
+    (await (await answered(path, init)).json()) as T;
+  const get = <T>(path: string): Promise<T> => request<T>(path);
   const post = <T>(path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> => {
     const type: Record<string, string> = body === undefined ? {} : { 'Content-Type': 'application/json' };
-    return request<T>(base + path, {
+    return request<T>(path, {
       method: 'POST',
       headers: { ...type, ...headers },
       body: JSON.stringify(body),
@@ -80,23 +87,18 @@ export function connect(url: string): Client {
       (await get<{ erasures: Receipt[] }>(`/v1/erasures?limit=${limit}`)).erasures,
     receipt: (erasure) => get(`/v1/erasures/${encodeURIComponent(erasure)}`),
     receiptFile: async (erasure) =>
-      (await answered(`${base}/v1/erasures/${encodeURIComponent(erasure)}/receipt`)).text(),
-    publicKey: async () => (await (await answered(`${base}/v1/log/key`)).text()).trim(),
+      (await answered(`/v1/erasures/${encodeURIComponent(erasure)}/receipt`)).text(),
+    publicKey: async () => (await (await answered('/v1/log/key')).text()).trim(),
     repair: () => post('/v1/repair'),
     repairState: () => get('/v1/repair'),
     events: async function* (signal) {
-      const response = await answered(`${base}/v1/events`, { signal });
+      const response = await answered('/v1/events', { signal });
       yield* parseEvents(response.body!);
     },
   };
 }
 
-async function request<T>(url: string, init?: RequestInit): Promise<T> {
-  const response = await answered(url, init);
-  return (await response.json()) as T;
-}
-
-async function answered(url: string, init?: RequestInit): Promise<Response> {
+async function fetched(url: string, init: RequestInit): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(url, init);

@@ -1,4 +1,5 @@
 import type { Context } from 'hono';
+import type { Access } from './access.ts';
 import type { Batcher } from './batcher.ts';
 import type { Current, Version } from './current.ts';
 import type { Egress } from './egress.ts';
@@ -12,6 +13,7 @@ import type { Service } from './service.ts';
 export interface Shared {
   service: Service;
   options: Options;
+  access: Access;
   batcher: Batcher;
   current: Current;
   egress: Egress;

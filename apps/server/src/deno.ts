@@ -2,6 +2,7 @@ import { listenDeno } from './listen-deno.ts';
 import { type ServeOptions, type Serving, serveRun } from './serve.ts';
 
 export { listenDeno } from './listen-deno.ts';
+export { jsonLog } from './request-log.ts';
 export type { ServeOptions, Serving } from './serve.ts';
 
 declare const Deno: {

@@ -2,6 +2,7 @@ import { listenNode } from './listen-node.ts';
 import { type ServeOptions, type Serving, serveRun } from './serve.ts';
 
 export { listenNode } from './listen-node.ts';
+export { jsonLog } from './request-log.ts';
 export type { ServeOptions, Serving } from './serve.ts';
 
 /**

@@ -1,14 +1,38 @@
-import type { MiddlewareHandler } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
 import { matchedRoutes } from 'hono/route';
 import type { Metrics } from './metrics.ts';
+import type { Options } from './options.ts';
 
-/** Counts requests by route, method and status. Routes are patterns, so an id in a path makes no new series. */
-export function observe(metrics: Metrics): MiddlewareHandler {
+declare module 'hono' {
+  interface ContextVariableMap {
+    /** Names the request in the log and to its client. */
+    requestId: string;
+  }
+}
+
+/** Counts and logs requests by route, method and status. Routes are patterns, so an id in a path makes no new series. */
+export function observe(metrics: Metrics, { onRequest }: Options): MiddlewareHandler {
   return async (c, next) => {
     const start = performance.now();
+    // Never the client's own: it may mean somebody.
+    const id = crypto.randomUUID();
+    c.set('requestId', id);
+    c.header('X-Request-Id', id);
     await next();
-    const route = matchedRoutes(c).findLast((matched) => !matched.path.includes('*'))?.path ?? 'unmatched';
-    metrics.requests.add(1, { route, method: c.req.method, status: c.res.status });
-    if (route !== '/v1/events') metrics.requestSeconds.observe((performance.now() - start) / 1000);
+    const ms = performance.now() - start;
+    const [route, method, { status }] = [routeOf(c), c.req.method, c.res];
+    metrics.requests.add(1, { route, method, status });
+    if (route !== '/v1/events') metrics.requestSeconds.observe(ms / 1000);
+    const version = c.res.headers.get('x-s3t-version');
+    onRequest({
+      at: new Date().toISOString(),
+      ...{ id, method, route, status, ms: Number(ms.toFixed(1)) },
+      version: version === null ? null : Number(version),
+      key: c.get('caller')?.id ?? null,
+    });
   };
+}
+
+function routeOf(c: Context): string {
+  return matchedRoutes(c).findLast(({ path }) => !path.includes('*'))?.path ?? 'unmatched';
 }

@@ -18,17 +18,27 @@ export function json(schema: Schema): { 'application/json': { schema: ReturnType
 
 const reasons: Readonly<Record<number, string>> = {
   400: 'The request is malformed; `path` names the field.',
+  401: 'No API key, or one that is not known.',
+  403: 'The key may not do this, or the request comes from a page of another site.',
   404: 'No such record or erasure; nothing was changed.',
   409: 'Some records were erased before, or a request with this key is in flight; nothing was changed.',
   413: 'The body is too large, or a list too long.',
   415: 'The body is not JSON.',
   422: 'The idempotency key belongs to another request.',
-  429: 'The queue is full; retry after `Retry-After` seconds.',
+  429: 'The queue is full, or the caller asks too often; retry after `Retry-After` seconds.',
   503: 'Nothing can answer now.',
 };
 
-/** The error answers of a route. */
+/** What any route that wants a key may answer. */
+const KEY_PROBLEMS = [401, 403, 429];
+
+/** The error answers of a route that wants a key. */
 export function problems(...statuses: number[]): Responses {
+  return openProblems(...statuses, ...KEY_PROBLEMS);
+}
+
+/** The error answers of a route that is open to everybody. */
+export function openProblems(...statuses: number[]): Responses {
   return Object.fromEntries(
     statuses.map((status) => [status, { description: reasons[status]!, content: json(problemSchema) }]),
   );
@@ -52,6 +62,16 @@ export function openapi(app: Hono): ReturnType<typeof openAPIRouteHandler> {
         version: '0.1.0',
         description: 'Predictions from a model whose training data can be taken back, exactly.',
       },
+      components: {
+        securitySchemes: {
+          key: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'An API key; none is needed where the server has none.',
+          },
+        },
+      },
+      security: [{ key: [] }],
     },
   });
 }

@@ -1,3 +1,6 @@
+import type { KeyRing } from './access.ts';
+import type { RequestLine } from './request-log.ts';
+
 /** Limits and habits of the app. Every field has a default. */
 export interface AppOptions {
   /** Most inputs of one forward pass, and of one request. */
@@ -10,6 +13,8 @@ export interface AppOptions {
   maxBody?: number;
   /** Decimal places of scores. Coarse on purpose: fine scores before and after an erasure help to extract what was erased. */
   scoreDigits?: number;
+  /** Exact scores for everybody, and not only for whoever has an audit or admin key. */
+  fullScores?: boolean;
   /** Labels per answer where the request does not say `top`. */
   top?: number;
   /** Most event streams open at once. */
@@ -20,11 +25,17 @@ export interface AppOptions {
   stepMs?: number;
   /** How long an acknowledgement waits for answers that are still on their way to slow readers before it cuts them off. */
   egressMs?: number;
-  /** Told of every error that is the server's own fault. Default: the console. */
-  onError?: (error: unknown) => void;
+  /** Who may do what. Left out, everybody may do everything: then who can reach the app is up to whoever embeds it. */
+  keys?: KeyRing;
+  /** Requests per second of one key, or of one address where no keys are needed; twice as many at once. Default 0: no limit. */
+  rateLimit?: number;
+  /** Told of every answered request; see `jsonLog`. */
+  onRequest?: (line: RequestLine) => void;
+  /** Told of every error that is the server's own fault, with the `x-request-id` where one met it. Default: the console. */
+  onError?: (error: unknown, request?: string) => void;
 }
 
-export type Options = Required<AppOptions>;
+export type Options = Required<Omit<AppOptions, 'keys'>> & Pick<AppOptions, 'keys'>;
 
 export function withDefaults(options: AppOptions): Options {
   return {
@@ -33,11 +44,14 @@ export function withDefaults(options: AppOptions): Options {
     maxRecords: 10_000,
     maxBody: 32 * 1024 * 1024,
     scoreDigits: 3,
+    fullScores: false,
     top: 5,
     maxStreams: 64,
     heartbeatMs: 15_000,
     stepMs: 250,
     egressMs: 20,
+    rateLimit: 0,
+    onRequest: () => {},
     onError: (error) => console.error(error),
     ...options,
   };

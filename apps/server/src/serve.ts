@@ -1,16 +1,20 @@
-import { Unlearner } from '@s3t/unlearner';
+import { Unlearner, UnlearnerError } from '@s3t/unlearner';
+import { isLoopback } from './access.ts';
+import { KeyFile, keyFileOf } from './api-keys.ts';
 import { createApp } from './app.ts';
 import type { Listen } from './listener.ts';
 import type { AppOptions } from './options.ts';
 
-export interface ServeOptions extends AppOptions {
+export interface ServeOptions extends Omit<AppOptions, 'keys'> {
   /** The run folder. */
   run: string;
   /** Path of s3t.config.json; only needed where the run does not exist yet. */
   config?: string;
   /** Default 8787; 0 takes a free one. */
   port?: number;
-  /** Default 127.0.0.1: there is no log-in, so who can reach the port may erase. */
+  /** The file of the API keys. Default: S3T_API_KEYS, or one in the run folder. */
+  apiKeys?: string;
+  /** Default 127.0.0.1. Another one needs API keys: without, who can reach the port may erase. */
   host?: string;
   /** How long a close waits for answers under way, milliseconds. Default 10,000. */
   drainMs?: number;
@@ -19,6 +23,8 @@ export interface ServeOptions extends AppOptions {
 /** A run being served. */
 export interface Serving {
   url: string;
+  /** Whether requests need an API key; where not, only this machine's are answered. */
+  needsKey: boolean;
   /** Drains and lets go of the run. Calling it again gives the same promise. */
   close(): Promise<void>;
   /** Resolves when it is closed, whoever closed it. */
@@ -27,13 +33,19 @@ export interface Serving {
 
 /** Opens the run, serves it, and writes the address into the run's lock, so that other commands find their way here. */
 export async function serveRun(options: ServeOptions, listen: Listen): Promise<Serving> {
-  const { run, config, port = 8787, host = '127.0.0.1', drainMs = 10_000, ...appOptions } = options;
+  const { run, config, apiKeys, port = 8787, host = '127.0.0.1', drainMs = 10_000, ...appOptions } = options;
+  const keys = new KeyFile(apiKeys ?? keyFileOf(run));
+  const needsKey = await keys.isRequired();
+  if (!needsKey && !isLoopback(host)) {
+    const message = `${host}: without API keys only this machine may be served; make one with s3t api-key create, or listen on 127.0.0.1`;
+    throw new UnlearnerError('usage', message);
+  }
   // The ledger is replayed in here: nothing listens before it holds.
   const unlearner = await Unlearner.open({ run, config });
   let listener: Awaited<ReturnType<Listen>>;
   try {
     await unlearner.rehearse();
-    listener = await listen(createApp(unlearner, appOptions), { port, host, drainMs });
+    listener = await listen(createApp(unlearner, { ...appOptions, keys }), { port, host, drainMs });
     await unlearner.publishUrl(listener.url);
   } catch (error) {
     await unlearner.close();
@@ -53,5 +65,5 @@ export async function serveRun(options: ServeOptions, listen: Listen): Promise<S
     }
     return closed;
   };
-  return { url: listener.url, close, closed };
+  return { url: listener.url, needsKey, close, closed };
 }

@@ -1,10 +1,12 @@
 import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { deletionRate } from '@s3t/algorithm';
 import { describe, expect, test } from 'vitest';
 import { ROOT } from '../testing/fixture.ts';
-import { s3t } from '../testing/s3t.ts';
+import { type Outcome, s3t } from '../testing/s3t.ts';
 
 describe('wrong command lines: exit code 2, one clear line, nothing on stdout', () => {
   test.each([
@@ -39,6 +41,15 @@ describe('wrong command lines: exit code 2, one clear line, nothing on stdout', 
       ['sequences', '--slices', '3', '--budget', '7'],
       's3t: --budget: budget 7 is more than the 6 orders of 3 slices; the nearest valid value is 6',
     ],
+    [
+      ['api-key', 'create', '--run', 'x', '--role', 'root'],
+      "s3t: option '--role <role>' argument 'root' is invalid. Allowed choices are inference, audit, admin.",
+    ],
+    [['api-key', 'list', '--run', 'no/such/run'], 's3t: no/such/run: there is no such folder'],
+    [
+      ['serve', '--run', 'no/such/run', '--host', '0.0.0.0'],
+      's3t: 0.0.0.0: without API keys only this machine may be served; make one with s3t api-key create',
+    ],
     [['train', '--config', 'no/such.json', '--run', 'x'], 's3t: no/such.json: there is no such file'],
     [['status', '--run', 'no/such/run'], 's3t: no/such/run: there is no run here'],
   ])('s3t %j', async (args, message) => {
@@ -59,6 +70,23 @@ test('help and version come on stdout; no command at all is wrong', async () => 
 test('S3T_DEBUG=1 shows where an error comes from', async () => {
   const { stderr } = await s3t(['status', '--run', 'no/such/run'], { env: { S3T_DEBUG: '1' } });
   expect(stderr).toMatch(/^s3t: no\/such\/run: there is no run here.*\n\w*Error: .*\n +at /);
+});
+
+test('api-key: makes, lists and revokes keys, and shows the text of one once', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 's3t-cli-keys-'));
+  const apiKey = async (...args: string[]): Promise<Outcome> => s3t(['api-key', ...args, '--run', folder]);
+  const made = await apiKey('create', '--role', 'audit', '--name', 'the auditor');
+  expect(made).toMatchObject({ code: 0, stdout: expect.stringMatching(/^s3t_[0-9a-f]{8}_[\w-]{43}\n$/) });
+  const id = made.stdout.slice(4, 12);
+  expect(made.stderr).toContain(`key ${id} (audit) is in ${join(folder, 'api-keys.json')}`);
+  const key = { id, role: 'audit', name: 'the auditor', createdAt: expect.any(String) };
+  expect(JSON.parse((await apiKey('list', '--json')).stdout)).toEqual({ keys: [key] });
+  expect(await apiKey('revoke', id)).toEqual({ code: 0, stdout: `revoked ${id}\n`, stderr: '' });
+  expect(await apiKey('revoke', id)).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/there is no key/),
+  });
+  rmSync(folder, { recursive: true });
 });
 
 test('simulate deletion-rate: theory beside simulation', async () => {

@@ -235,7 +235,7 @@ describe('erasing', { timeout: PATIENCE }, () => {
 
 describe('a run that a server holds', { timeout: PATIENCE }, () => {
   test('is reached through the server; other commands say who has it', async () => {
-    const server = startS3t(['serve', '--run', run, '--port', '0', '--json']);
+    const server = startS3t(['serve', '--run', run, '--port', '0', '--json', '--log', 'json']);
     const ended: Promise<Outcome> = outcomeOf(server);
     const { url } = JSON.parse(await said(server, 'stdout', /\{.*\}\n/));
 
@@ -256,8 +256,24 @@ describe('a run that a server holds', { timeout: PATIENCE }, () => {
     expect(await json('repair')).toMatchObject({ missing: 0 });
     await fails(1, new RegExp(`held by process ${server.pid} .*${url}`), 'eval');
 
+    // From its first key on, the server wants one.
+    const { key } = await json<{ key: string }>('api-key', 'create', '--role', 'audit');
+    await fails(1, /^s3t: this needs an API key.*; set S3T_API_KEY to one that the server knows$/, 'status');
+    const env = { S3T_API_KEY: key };
+    expect(await s3t(['status', '--run', run], { env })).toMatchObject({ code: 0 });
+    const refused = await s3t(['repair', '--run', run], { env });
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: 's3t: this key has the role audit; this needs admin\n',
+    });
+
     server.kill('SIGTERM');
-    expect(await ended).toMatchObject({ code: 0 });
+    const { code, stderr } = await ended;
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/^no API keys: only this machine is served/)]);
+    const lines = stderr.split('\n').filter((line) => line.startsWith('{'));
+    expect(lines.map((line) => JSON.parse(line))).toContainEqual(
+      expect.objectContaining({ route: '/v1/erasures', status: 201, version: expect.any(Number), key: null }),
+    );
     expect(await json('verify')).toMatchObject({ identical: true });
   });
 });

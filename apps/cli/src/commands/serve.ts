@@ -1,12 +1,16 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { catchInterrupts } from '../interrupt.ts';
-import { integer, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
-import { print } from '../terminal/print.ts';
+import { API_KEYS, integer, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
+import { print, say } from '../terminal/print.ts';
 
 interface Options extends RunOptions {
   config?: string;
   port: number;
   host: string;
+  apiKeys?: string;
+  rateLimit: number;
+  fullScores?: boolean;
+  log: 'json' | 'off';
 }
 
 /** `s3t serve`: the HTTP API and the dashboard over a run. */
@@ -17,19 +21,38 @@ export function addServe(program: Command): void {
     .requiredOption(...RUN)
     .option('--config <file>', 's3t.config.json, if the run does not exist yet')
     .option('--port <n>', 'port; 0 takes a free one', integer(0, 65_535), 8787)
+    .option('--host <name>', 'address to listen on; others than this machine need API keys', '127.0.0.1')
+    .option(...API_KEYS)
     .option(
-      '--host <name>',
-      'address to listen on; there is no log-in, so who reaches it may erase',
-      '127.0.0.1',
+      '--rate-limit <n>',
+      'requests per second of a key, or of an address where there are no keys; 0 is no limit',
+      integer(0),
+      0,
+    )
+    .option(
+      '--full-scores',
+      'exact scores for everybody, not only with an audit or admin key; they help to extract what was erased',
+    )
+    .addOption(
+      new Option('--log <format>', 'a line per request on stderr, without what was sent or answered')
+        .choices(['json', 'off'])
+        .default('off'),
     )
     .option(...JSON_OUTPUT)
     .action(serveRun);
 }
 
-async function serveRun({ json, ...options }: Options): Promise<void> {
+async function serveRun({ json, log, ...options }: Options): Promise<void> {
   using interrupts = catchInterrupts('finishing the answers under way; Ctrl-C again stops at once');
-  const { serve } = await import('@s3t/server/node');
-  const serving = await serve({ ...options, signals: false });
+  const { jsonLog, serve } = await import('@s3t/server/node');
+  const serving = await serve({
+    ...options,
+    ...(log === 'json' ? jsonLog(say) : {}),
+    signals: false,
+  });
+  if (!serving.needsKey) {
+    say('no API keys: only this machine is served, and may do everything; see s3t api-key create --help');
+  }
   // One line, so that a program can wait for it.
   print(
     json

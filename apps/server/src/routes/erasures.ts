@@ -15,16 +15,17 @@ import {
 } from '../schemas.ts';
 
 export function erasureRoutes(shared: Shared): Hono {
-  const { service, options, egress, metrics, closing } = shared;
+  const { service, options, access, egress, metrics, closing } = shared;
   const schema = eraseSchema(options);
   const inFlight = new Set<string>();
   const seen: Receipt[] = [];
   service.on((event) => {
     if (event.type === 'erased') seen.push(event.receipt);
   });
+  const reader = access.allow('audit');
   const routes = new Hono();
 
-  routes.post('/v1/erasures', describeErase(schema), async (c) => {
+  routes.post('/v1/erasures', access.allow('admin'), describeErase(schema), async (c) => {
     const receivedAt = Date.now();
     const start = performance.now();
     const idempotencyKey = keyOf(c);
@@ -43,20 +44,20 @@ export function erasureRoutes(shared: Shared): Hono {
     return c.json(receipt, 201);
   });
 
-  routes.get('/v1/erasures', describeList, async (c) => {
+  routes.get('/v1/erasures', reader, describeList, async (c) => {
     const limit = checked(limitSchema, c.req.query('limit'), 'query.limit');
     const receipts = (await service.receipts?.()) ?? seen;
     return c.json({ erasures: receipts.slice(-limit).reverse() });
   });
 
-  routes.get('/v1/erasures/:id', describeOne, async (c) => {
+  routes.get('/v1/erasures/:id', reader, describeOne, async (c) => {
     const id = c.req.param('id');
     const receipt = await service.receipt(id);
     if (receipt === null) throw new Problem(404, 'unknown-erasure', 'no such erasure');
     return c.json(receipt);
   });
 
-  routes.get('/v1/erasures/:id/receipt', describeFile, async (c) => {
+  routes.get('/v1/erasures/:id/receipt', reader, describeFile, async (c) => {
     const id = c.req.param('id');
     if ((await service.receipt(id)) === null) throw new Problem(404, 'unknown-erasure', 'no such erasure');
     const file = await service.log.receiptFile(id);

@@ -5,7 +5,7 @@ import { eventStream } from '../event-stream.ts';
 import { problems } from '../openapi.ts';
 import { Problem } from '../problem.ts';
 
-export function eventRoutes({ service, hub, repair, options, closing }: Shared): Hono {
+export function eventRoutes({ service, access, hub, repair, options, closing }: Shared): Hono {
   const description = describeRoute({
     operationId: 'events',
     summary: 'What happens, as server-sent events',
@@ -17,7 +17,7 @@ export function eventRoutes({ service, hub, repair, options, closing }: Shared):
     },
   });
   let open = 0;
-  return new Hono().get('/v1/events', description, (c) => {
+  return new Hono().get('/v1/events', access.allow('audit'), description, (c) => {
     if (open >= options.maxStreams || closing.aborted) {
       throw new Problem(503, 'unavailable', 'no more event streams', { retryAfter: 5 });
     }

@@ -1,7 +1,7 @@
 import { Hono } from 'hono';
 import { describeRoute } from 'hono-openapi';
 import { type Shared, stamp } from '../context.ts';
-import { json, problems } from '../openapi.ts';
+import { json, openProblems } from '../openapi.ts';
 import { Problem } from '../problem.ts';
 import { healthSchema } from '../schemas.ts';
 
@@ -11,6 +11,7 @@ export function healthRoutes({ service, closing }: Shared): Hono {
   const live = describeRoute({
     operationId: 'live',
     summary: 'Whether the process answers',
+    security: [],
     responses: { 200: { description: 'It does.', content } },
   });
   routes.get('/health/live', live, (c) => c.json({ status: 'live' }));
@@ -18,7 +19,8 @@ export function healthRoutes({ service, closing }: Shared): Hono {
   const ready = describeRoute({
     operationId: 'ready',
     summary: 'Whether predictions are answered',
-    responses: { 200: { description: 'They are.', content }, ...problems(503) },
+    security: [],
+    responses: { 200: { description: 'They are.', content }, ...openProblems(503) },
   });
   routes.get('/health/ready', ready, async (c) => {
     if (closing.aborted) throw new Problem(503, 'closing', 'the server is shutting down');

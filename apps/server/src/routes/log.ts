@@ -6,14 +6,15 @@ import { json, problems } from '../openapi.ts';
 import { consistencySchema, logSizeSchema } from '../schemas.ts';
 
 /** What an auditor asks of the log. */
-export function logRoutes({ service: { log } }: Shared): Hono {
+export function logRoutes({ service: { log }, access }: Shared): Hono {
+  const reader = access.allow('audit');
   const routes = new Hono();
 
-  routes.get('/v1/log/key', describeKey, async (c) => c.text(`${await log.publicKey()}\n`));
+  routes.get('/v1/log/key', reader, describeKey, async (c) => c.text(`${await log.publicKey()}\n`));
 
-  routes.get('/v1/log/checkpoint', describeCheckpoint, async (c) => c.text(await log.checkpoint()));
+  routes.get('/v1/log/checkpoint', reader, describeCheckpoint, async (c) => c.text(await log.checkpoint()));
 
-  routes.get('/v1/log/consistency', describeConsistency, async (c) => {
+  routes.get('/v1/log/consistency', reader, describeConsistency, async (c) => {
     const from = checked(logSizeSchema, c.req.query('from'), 'query.from');
     const given = c.req.query('to');
     const to = given === undefined ? undefined : checked(logSizeSchema, given, 'query.to');
@@ -29,14 +30,14 @@ const describeKey = describeRoute({
   operationId: 'logKey',
   summary: 'The key that receipts and checkpoints are signed with',
   description: 'A C2SP signed-note verifier key, Ed25519. Take it from whom you trust, not from here alone.',
-  responses: { 200: { description: 'The key.', content: text } },
+  responses: { 200: { description: 'The key.', content: text }, ...problems() },
 });
 
 const describeCheckpoint = describeRoute({
   operationId: 'logCheckpoint',
   summary: 'The size and Merkle root of the log, signed',
   description: 'C2SP tlog-checkpoint. Keep it: a later log has to be consistent with it.',
-  responses: { 200: { description: 'The checkpoint.', content: text } },
+  responses: { 200: { description: 'The checkpoint.', content: text }, ...problems() },
 });
 
 const describeConsistency = describeRoute({

@@ -5,6 +5,7 @@ import type { Shared } from '../context.ts';
 /** `/metrics`, Prometheus' text. */
 export function metricsRoutes({
   service,
+  access,
   batcher,
   egress,
   hub,
@@ -41,7 +42,7 @@ export function metricsRoutes({
   registry.gauge('s3t_event_streams', 'Open event streams.', () => hub.size);
   registry.gauge('s3t_repair_running', 'Whether a repair runs.', () => Number(repair.state.running));
 
-  return new Hono().get('/metrics', async (c) => {
+  return new Hono().get('/metrics', access.allow('audit'), async (c) => {
     status = await service.status();
     return c.body(registry.text(), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
   });
