@@ -61,7 +61,7 @@ describe('the app', () => {
     expect(response.status).toBe(405);
     expect(response.headers.get('allow')).toBe('POST');
     expect(await errorOf(response)).toMatchObject({ code: 'method' });
-    expect((await app.request('/v2')).status).toBe(404);
+    expect((await app.request('/v3')).status).toBe(404);
   });
 
   it('counts in /metrics', async () => {
@@ -91,6 +91,8 @@ describe('the app', () => {
     expect(Object.keys(document.paths).sort()).toEqual([
       '/health/live',
       '/health/ready',
+      '/info',
+      '/predict',
       '/v1/erasures',
       '/v1/erasures/{id}',
       '/v1/erasures/{id}/receipt',
@@ -98,9 +100,20 @@ describe('the app', () => {
       '/v1/log/checkpoint',
       '/v1/log/consistency',
       '/v1/log/key',
+      '/v1/models',
+      '/v1/models/{model}',
       '/v1/predict',
       '/v1/repair',
       '/v1/status',
+      '/v2',
+      '/v2/health/live',
+      '/v2/health/ready',
+      '/v2/models/{model}',
+      '/v2/models/{model}/infer',
+      '/v2/models/{model}/ready',
+      '/v2/models/{model}/versions/{version}',
+      '/v2/models/{model}/versions/{version}/infer',
+      '/v2/models/{model}/versions/{version}/ready',
     ]);
     expect(JSON.stringify(document)).toContain('"maximum":255');
   });

@@ -1,4 +1,4 @@
-import { Hono } from 'hono';
+import { Hono, type MiddlewareHandler } from 'hono';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import { Access } from './access.ts';
 import { Batcher } from './batcher.ts';
@@ -18,12 +18,18 @@ import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { logRoutes } from './routes/log.ts';
 import { metricsRoutes } from './routes/metrics.ts';
+import { openInferenceRoutes } from './routes/open-inference.ts';
+import { openaiRoutes } from './routes/openai.ts';
 import { pageRoutes } from './routes/pages.ts';
 import { predictRoutes } from './routes/predict.ts';
 import { repairRoutes } from './routes/repair.ts';
 import { statusRoutes } from './routes/status.ts';
+import { teiRoutes } from './routes/tei.ts';
 import { headers, sameSiteOnly } from './security.ts';
 import type { Service } from './service.ts';
+
+/** The paths whose answers belong to a version. */
+const API = ['/v1/*', '/v2', '/v2/*', '/predict', '/info'];
 
 /** A Hono app over a run, and how to end it. */
 export type App = Hono & {
@@ -60,7 +66,7 @@ export function createApp(service: Service, options: AppOptions = {}): App {
   );
   app.use(sameSiteOnly);
   app.use(limitBody(shared.options.maxBody));
-  app.use('/v1/*', async (c, next) => {
+  const api: MiddlewareHandler = async (c, next) => {
     await next();
     // Who was not let in is told nothing.
     if (c.get('caller') === undefined) return;
@@ -71,9 +77,20 @@ export function createApp(service: Service, options: AppOptions = {}): App {
       : await shared.current.get().catch(() => undefined);
     if (version !== undefined) stamp(c, version);
     c.header('Cache-Control', 'no-store');
-  });
+  };
+  for (const path of API) app.use(path, api);
 
-  for (const routes of [predictRoutes, statusRoutes, erasureRoutes, logRoutes, repairRoutes, eventRoutes]) {
+  for (const routes of [
+    predictRoutes,
+    teiRoutes,
+    openInferenceRoutes,
+    openaiRoutes,
+    statusRoutes,
+    erasureRoutes,
+    logRoutes,
+    repairRoutes,
+    eventRoutes,
+  ]) {
     app.route('/', routes(shared));
   }
   app.route('/', healthRoutes(shared));

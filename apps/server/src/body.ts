@@ -64,7 +64,7 @@ async function parsed(c: Context): Promise<unknown> {
 function complaint(issue: v.BaseIssue<unknown>): string {
   if (issue.expected === 'never') return 'unknown field';
   if (issue.received === 'undefined') return 'required';
-  if (issue.type === 'min_length' || issue.type === 'max_length')
+  if (issue.type === 'length' || issue.type === 'min_length' || issue.type === 'max_length')
     return `expected a length of ${issue.expected}`;
   if (issue.type === 'custom' || issue.type === 'check' || issue.type === 'regex' || issue.type === 'union') {
     return issue.message;

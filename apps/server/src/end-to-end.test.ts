@@ -76,6 +76,29 @@ describe('a served run', () => {
     }
   });
 
+  it('answers clients of other APIs the same', async () => {
+    const { answers } = await client.predict([input(2)]);
+    const [best] = answers[0]!;
+    const send = async (path: string, body: object): Promise<Response> => {
+      const headers = { 'Content-Type': 'application/json' };
+      return fetch(server.url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+    };
+    const tensor = { name: 'image', shape: [1, 28, 28, 1], datatype: 'UINT8', data: [...stripes(2)] };
+    const outputs = [{ name: 'scores', parameters: { classification: 1 } }];
+    const inferred = await send('/v2/models/run/infer', { inputs: [tensor], outputs });
+    const place = ['rows', 'columns'].indexOf(best!.label);
+    expect(await inferred.json()).toMatchObject({
+      outputs: [{ shape: [1, 1], data: [`${best!.score}:${place}:${best!.label}`] }],
+    });
+    // One white pixel, as a file and as it is.
+    const file = 'R0lGODdhAQABAIAAAP///////ywAAAAAAQABAAACAkQBADs=';
+    const pixel = {
+      image: { width: 1, height: 1, channels: 3 as const, pixels: Uint8Array.of(255, 255, 255) },
+    };
+    const white = await client.predict([pixel]);
+    expect(await (await send('/predict', { inputs: file })).json()).toEqual(white.answers[0]);
+  });
+
   it('previews, erases, remembers and repairs, and says so live', async () => {
     const leave = new AbortController();
     const messages: Message[] = [];

@@ -13,7 +13,7 @@ export function inputsOf(bodies: readonly InputBody[]): Input[] {
 function imageOf(image: ImageBody, path: string): ImageOf<Input> {
   const { width, height } = image;
   const pixels =
-    typeof image.pixels === 'string' ? decoded(image.pixels, path) : Uint8Array.from(image.pixels);
+    typeof image.pixels === 'string' ? base64Bytes(image.pixels, path) : Uint8Array.from(image.pixels);
   const channels = image.channels ?? pixels.length / (width * height);
   if ((channels !== 1 && channels !== 3) || pixels.length !== width * height * channels) {
     const wanted = image.channels === undefined ? 'width * height * (1 or 3)' : 'width * height * channels';
@@ -24,10 +24,12 @@ function imageOf(image: ImageBody, path: string): ImageOf<Input> {
 
 type ImageOf<T> = T extends { image: infer I } ? I : never;
 
-function decoded(base64: string, path: string): Uint8Array {
+/** The bytes of a base64 text, or of a `data:` URL that holds one. Throws a 400 at `path`. */
+export function base64Bytes(text: unknown, path: string): Uint8Array {
   let bytes: string;
   try {
-    bytes = atob(base64);
+    if (typeof text !== 'string') throw new TypeError();
+    bytes = atob(text.replace(/^data:[^,]{0,100};base64,/, ''));
   } catch {
     throw new Problem(400, 'invalid', 'expected base64', { path });
   }

@@ -1,18 +1,23 @@
 import type { Hono } from 'hono';
 import { type DescribeRouteOptions, openAPIRouteHandler, resolver } from 'hono-openapi';
 import type * as v from 'valibot';
+import { tensorData } from './open-inference.ts';
 import { pixelNumbers, problemSchema } from './schemas.ts';
 
 type Schema = v.GenericSchema<unknown>;
 type Responses = NonNullable<DescribeRouteOptions['responses']>;
 
+/** Of this package. */
+export const VERSION = '0.1.0';
+
+/** What is checked by a loop of our own, which valibot's converter cannot read. */
+const OWN_CHECKS = new Map<unknown, { type: 'array'; items: object }>([
+  [pixelNumbers, { type: 'array', items: { type: 'integer', minimum: 0, maximum: 255 } }],
+  [tensorData, { type: 'array', items: {} }],
+]);
 /** A JSON body in the OpenAPI document. */
 export function json(schema: Schema): { 'application/json': { schema: ReturnType<typeof resolver> } } {
-  // The one schema that valibot's converter cannot read.
-  const overrideSchema = ({ valibotSchema }: { valibotSchema: unknown }) =>
-    valibotSchema === pixelNumbers
-      ? { type: 'array', items: { type: 'integer', minimum: 0, maximum: 255 } }
-      : undefined;
+  const overrideSchema = ({ valibotSchema }: { valibotSchema: unknown }) => OWN_CHECKS.get(valibotSchema);
   return { 'application/json': { schema: resolver(schema, { options: { overrideSchema } }) } };
 }
 
@@ -34,13 +39,18 @@ const KEY_PROBLEMS = [401, 403, 429];
 
 /** The error answers of a route that wants a key. */
 export function problems(...statuses: number[]): Responses {
-  return openProblems(...statuses, ...KEY_PROBLEMS);
+  return problemsAs(problemSchema, ...statuses);
+}
+
+/** The same, in the shape of another API. */
+export function problemsAs(schema: Schema, ...statuses: number[]): Responses {
+  return openProblems(schema, ...statuses, ...KEY_PROBLEMS);
 }
 
 /** The error answers of a route that is open to everybody. */
-export function openProblems(...statuses: number[]): Responses {
+export function openProblems(schema: Schema, ...statuses: number[]): Responses {
   return Object.fromEntries(
-    statuses.map((status) => [status, { description: reasons[status]!, content: json(problemSchema) }]),
+    statuses.map((status) => [status, { description: reasons[status]!, content: json(schema) }]),
   );
 }
 
@@ -59,7 +69,7 @@ export function openapi(app: Hono): ReturnType<typeof openAPIRouteHandler> {
     documentation: {
       info: {
         title: 'S3T',
-        version: '0.1.0',
+        version: VERSION,
         description: 'Predictions from a model whose training data can be taken back, exactly.',
       },
       components: {

@@ -15,6 +15,8 @@ export interface AppOptions {
   scoreDigits?: number;
   /** Exact scores for everybody, and not only for whoever has an audit or admin key. */
   fullScores?: boolean;
+  /** What clients of other APIs call the model. */
+  modelName?: string;
   /** Labels per answer where the request does not say `top`. */
   top?: number;
   /** Most event streams open at once. */
@@ -45,6 +47,7 @@ export function withDefaults(options: AppOptions): Options {
     maxBody: 32 * 1024 * 1024,
     scoreDigits: 3,
     fullScores: false,
+    modelName: 's3t',
     top: 5,
     maxStreams: 64,
     heartbeatMs: 15_000,

@@ -1,8 +1,9 @@
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { errorBody } from './dialect.ts';
 
-/** Something to tell the client: becomes `{error: {message, code, path?}}`. */
+/** Something to tell the client: becomes `{error: {message, code, path?}}`, or what clients of another API expect (see `errorBody`). */
 export class Problem extends Error {
   readonly status: ContentfulStatusCode;
   /** Stable, for programs. */
@@ -73,6 +74,5 @@ export function codeOf(error: unknown): string | undefined {
 
 export function respondProblem(c: Context, problem: Problem): Response {
   if (problem.retryAfter !== undefined) c.header('Retry-After', String(problem.retryAfter));
-  const { message, code, path } = problem;
-  return c.json({ error: path === undefined ? { message, code } : { message, code, path } }, problem.status);
+  return c.json(errorBody(c.req.path, problem), problem.status);
 }

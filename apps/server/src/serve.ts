@@ -1,3 +1,4 @@
+import { basename, resolve } from 'node:path';
 import { Unlearner, UnlearnerError } from '@s3t/unlearner';
 import { isLoopback } from './access.ts';
 import { KeyFile, keyFileOf } from './api-keys.ts';
@@ -45,13 +46,16 @@ export async function serveRun(options: ServeOptions, listen: Listen): Promise<S
   let listener: Awaited<ReturnType<Listen>>;
   try {
     await unlearner.rehearse();
-    listener = await listen(createApp(unlearner, { ...appOptions, keys }), { port, host, drainMs });
+    listener = await listen(
+      createApp(unlearner, { modelName: basename(resolve(run)), ...appOptions, keys }),
+      { port, host, drainMs },
+    );
     await unlearner.publishUrl(listener.url);
   } catch (error) {
     await unlearner.close();
     throw error;
   }
-  const { promise: closed, resolve, reject } = Promise.withResolvers<void>();
+  const { promise: closed, resolve: done, reject } = Promise.withResolvers<void>();
   // Who does not ask need not hear of it: `close` tells its caller.
   closed.catch(() => {});
   let closing = false;
@@ -61,7 +65,7 @@ export async function serveRun(options: ServeOptions, listen: Listen): Promise<S
       listener
         .close()
         .finally(() => unlearner.close())
-        .then(resolve, reject);
+        .then(done, reject);
     }
     return closed;
   };

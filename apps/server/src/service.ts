@@ -15,6 +15,10 @@ import type {
  * stand-in, and so that the app does not care who holds the GPU.
  */
 export interface Service {
+  /** In the order of the model's outputs. */
+  readonly labels: readonly string[];
+  /** When the run was created, milliseconds since 1970. */
+  readonly createdAt: number;
   /** The version that answers now, null when nothing is served. Changes in the tick in which an erasure's swap takes effect. */
   readonly servedVersion: number | null;
   /** Throws an error with code `unavailable` when no shard serves anything. */

@@ -26,13 +26,18 @@ export function fileImage(file: string, record: DataRecord, row?: number): () =>
  * x / 257. Transparent pixels are laid over white, as a web page does. EXIF orientation is applied, as browsers and Hugging Face's image
  * loading do; embedded colour profiles of RGB and grey files are not, as Pillow does not. Broken or truncated files are errors, never half
  * an image.
+ * @param maxPixels refuses images that have more, before they are decoded. Default: 16,383 x 16,383
  * @throws DataError at `place`
  */
-export async function decodeImage(bytes: Uint8Array, place: DataPlace): Promise<DecodedImage> {
+export async function decodeImage(
+  bytes: Uint8Array,
+  place: DataPlace,
+  maxPixels: number = 0x3fff ** 2,
+): Promise<DecodedImage> {
   // Only here: data sets without image files need no native code.
   const { default: sharp } = await import('sharp');
   try {
-    const input = sharp(bytes, { failOn: 'error', ignoreIcc: true });
+    const input = sharp(bytes, { failOn: 'error', ignoreIcc: true, limitInputPixels: maxPixels });
     const { space } = await input.metadata();
     const channels = space === 'b-w' || space === 'grey16' ? 1 : 3;
     // sRGB even for grey, which repeats it exactly: asked for grey, sharp drops the alpha channel unused.

@@ -111,6 +111,11 @@ export class Unlearner {
     return this.config.data.labels;
   }
 
+  /** When the run was created, milliseconds since 1970. */
+  get createdAt(): number {
+    return this.#opened.run.createdAt;
+  }
+
   /** The version that answers now; null when nothing is served. */
   get servedVersion(): number | null {
     return this.#serving.served?.version ?? null;

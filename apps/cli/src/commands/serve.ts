@@ -10,6 +10,7 @@ interface Options extends RunOptions {
   apiKeys?: string;
   rateLimit: number;
   fullScores?: boolean;
+  modelName?: string;
   log: 'json' | 'off';
 }
 
@@ -32,6 +33,10 @@ export function addServe(program: Command): void {
     .option(
       '--full-scores',
       'exact scores for everybody, not only with an audit or admin key; they help to extract what was erased',
+    )
+    .option(
+      '--model-name <name>',
+      'what clients of other APIs call the model (default: the name of the run folder)',
     )
     .addOption(
       new Option('--log <format>', 'a line per request on stderr, without what was sent or answered')

@@ -45,6 +45,8 @@ export class StandIn implements Service {
   readonly #keys = new Map<string, { body: string; receipt: Receipt }>();
   readonly #gone = new Set<string>();
   #version = 0;
+  readonly createdAt: number = Date.UTC(2026, 0, 31, 12);
+  readonly labels: readonly string[] = [...Array.from({ length: 256 }, (_, n) => `label-${n}`), 'other'];
   /** Sizes of the batches predicted so far. */
   readonly batches: number[] = [];
   /** What an input is answered. */

@@ -1,0 +1,22 @@
+import type { Problem } from './problem.ts';
+
+/** The body of an error, as clients of the API that a path belongs to read it. */
+export function errorBody(path: string, problem: Problem): object {
+  const { message, code, path: field } = problem;
+  const line = field === undefined ? message : `${field}: ${message}`;
+  // Open Inference Protocol.
+  if (/^\/v2(\/|$)/.test(path)) return { error: line };
+  // Text Embeddings Inference.
+  if (path === '/predict' || path === '/info') return { error: line, error_type: teiType(problem.status) };
+  if (/^\/v1\/models(\/|$)/.test(path)) {
+    const type = problem.status < 500 ? 'invalid_request_error' : 'server_error';
+    return { error: { message, type, param: field ?? null, code } };
+  }
+  return { error: field === undefined ? { message, code } : { message, code, path: field } };
+}
+
+function teiType(status: number): string {
+  if (status === 429) return 'overloaded';
+  if (status === 503) return 'unhealthy';
+  return status < 500 ? 'validation' : 'backend';
+}

@@ -1,0 +1,105 @@
+import type { Input } from '@s3t/unlearner';
+import { Hono } from 'hono';
+import { describeRoute } from 'hono-openapi';
+import * as v from 'valibot';
+import { answer } from '../answer.ts';
+import { readBody } from '../body.ts';
+import type { Shared } from '../context.ts';
+import { decodeFiles } from '../image-files.ts';
+import { base64Bytes } from '../inputs.ts';
+import { json, problemsAs, VERSION } from '../openapi.ts';
+
+const file = v.pipe(v.string(), v.description('A PNG, JPEG, GIF or WebP file as base64, or as a data: URL.'));
+const errorSchema = v.object({ error: v.string(), error_type: v.string() });
+const scores = v.array(v.object({ label: v.string(), score: v.number() }));
+
+interface TeiBody {
+  inputs: string | string[];
+  raw_scores?: false | undefined;
+  truncate?: boolean | null | undefined;
+  truncation_direction?: string | undefined;
+}
+
+/**
+ * `/predict` and `/info` as Text Embeddings Inference has them, for images: where it takes a text, this takes an image file. One input is
+ * answered with its labels, a list with a list of them, best first. Errors are `{error, error_type}`.
+ */
+export function teiRoutes(shared: Shared): Hono {
+  const { service, options, access, current } = shared;
+  const schema: v.GenericSchema<TeiBody> = v.strictObject({
+    inputs: v.union(
+      [file, v.pipe(v.array(file), v.minLength(1), v.maxLength(options.maxBatch))],
+      'expected an image file as base64, or a list of them',
+    ),
+    raw_scores: v.optional(
+      v.pipe(v.literal(false), v.description('Logits are not given: they help to extract what was erased.')),
+    ),
+    truncate: v.optional(v.nullable(v.boolean())),
+    truncation_direction: v.optional(v.picklist(['left', 'right', 'Left', 'Right'])),
+  });
+  const routes = new Hono();
+
+  const predict = describeRoute({
+    operationId: 'teiPredict',
+    summary: 'Text Embeddings Inference: labels, here of images',
+    requestBody: { required: true, content: json(schema) },
+    responses: {
+      200: {
+        description: 'All labels, best first; of a list a list of them.',
+        content: json(v.union([scores, v.array(scores)])),
+      },
+      ...problemsAs(errorSchema, 400, 413, 415, 503),
+    },
+  });
+  routes.post('/predict', access.allow('inference'), predict, async (c) => {
+    const { inputs } = await readBody(c, schema, { field: 'inputs', items: options.maxBatch });
+    const { answers } = await answer(shared, c, await imagesOf(inputs));
+    return c.json(typeof inputs === 'string' ? answers[0] : answers);
+  });
+
+  const info = describeRoute({
+    operationId: 'teiInfo',
+    summary: 'Text Embeddings Inference: what the model is',
+    responses: { 200: { description: 'The model.', content: json(infoSchema) }, ...problemsAs(errorSchema) },
+  });
+  routes.get('/info', access.allow('inference'), info, async (c) => {
+    const { manifest } = await current.get();
+    const { labels } = service;
+    return c.json({
+      ...{ model_id: options.modelName, model_sha: manifest, model_dtype: 'float32' },
+      model_type: {
+        classifier: {
+          id2label: Object.fromEntries(labels.entries()),
+          label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
+        },
+      },
+      max_concurrent_requests: options.maxQueue,
+      max_batch_requests: options.maxBatch,
+      max_client_batch_size: options.maxBatch,
+      version: VERSION,
+    });
+  });
+  return routes;
+}
+
+async function imagesOf(inputs: string | string[]): Promise<Input[]> {
+  const pathOf = (index: number): string => (typeof inputs === 'string' ? 'inputs' : `inputs.${index}`);
+  const files = [inputs].flat().map((text, index) => base64Bytes(text, pathOf(index)));
+  return decodeFiles(files, pathOf);
+}
+
+const infoSchema = v.object({
+  model_id: v.string(),
+  model_sha: v.pipe(v.string(), v.description('The digest of the manifest.')),
+  model_dtype: v.string(),
+  model_type: v.object({
+    classifier: v.object({
+      id2label: v.record(v.string(), v.string()),
+      label2id: v.record(v.string(), v.number()),
+    }),
+  }),
+  max_concurrent_requests: v.number(),
+  max_batch_requests: v.number(),
+  max_client_batch_size: v.number(),
+  version: v.string(),
+});
