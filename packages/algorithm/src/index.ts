@@ -24,7 +24,7 @@ export {
   sliceDigest,
   stageId,
 } from './lineage.ts';
-export { type PartitionOptions, type Placement, place, placer, recordKey } from './partition.ts';
+export { type PartitionOptions, type Placement, place, placer, recordKey, subjectKey } from './partition.ts';
 export { keyFromName, keyFromSeed, type PhiloxKey, PhiloxStream, philox } from './philox.ts';
 export {
   interpolate,

@@ -56,6 +56,7 @@ export function modulo(lot: bigint, divisor: number): number {
 }
 
 const keyOf = preparedHmac('s3t-record-key-1');
+const subjectKeyOf = preparedHmac('s3t-subject-key-1');
 
 /**
  * What ledger and lineage know a record by: HMAC-SHA-256 of its id under a fixed public key, 64 hex digits.
@@ -67,4 +68,14 @@ const keyOf = preparedHmac('s3t-record-key-1');
  */
 export function recordKey(recordId: string): string {
   return keyOf(recordId);
+}
+
+/**
+ * The same for whom a record is about, under another key: a person and a record with one name have different keys. No stage id depends
+ * on it; the ledger keeps a salted hash of it.
+ *
+ * @throws AlgorithmError if the subject is not well-formed Unicode.
+ */
+export function subjectKey(subject: string): string {
+  return subjectKeyOf(subject);
 }

@@ -51,6 +51,19 @@ describe('JSON Lines', () => {
     expect(swapped?.digest).toBe(first?.digest);
   });
 
+  test('whom a record is about is read, and is no part of its digest', async () => {
+    const use = { ...options, subject: 'who' };
+    const values = ['anna', 7, '', null];
+    const records = await load(values.map((who, at) => row({ id: at, who })).join('\n'), use);
+    expect(records.map(({ subject }) => subject)).toEqual(['anna', '7', undefined, undefined]);
+    const [plain] = await load(row({}));
+    for (const { digest } of records) expect(digest).toBe(plain?.digest);
+    expect(plain).not.toHaveProperty('subject');
+    await expect(load(row({}), use)).rejects.toThrow(/who.*is missing/);
+    await expect(load(row({ who: ['x'] }), use)).rejects.toThrow(/who.*must be a string or a number/);
+    await expect(loadRecords('.', 'train', use, folder)).rejects.toThrow(/data\.subject names a field/);
+  });
+
   test('distinct contents have distinct canonical forms', async () => {
     const content = fc.record({
       label: fc.string({ unit: 'binary' }),

@@ -40,7 +40,14 @@ export async function loadRecords(
   baseFolder: string,
 ): Promise<DataRecord[]> {
   const path = resolve(baseFolder, source);
-  if ((await kindOf(path)) === 'folder') return loadFolder(path, split, options);
+  if ((await kindOf(path)) === 'folder') {
+    if (options.subject !== undefined) {
+      const problem =
+        'data.subject names a field, which a folder does not have; use a table that lists the records';
+      throw new DataError(problem, { file: path });
+    }
+    return loadFolder(path, split, options);
+  }
   const extension = extname(path).toLowerCase();
   const parse = tables[extension];
   if (parse === undefined) {

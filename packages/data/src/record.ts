@@ -17,6 +17,8 @@ export interface DataRecord {
   label: string | null;
   /** SHA-256, in hex, of the content (see {@link recordDigest}); the id is not part of it. */
   digest: string;
+  /** Whom it is about, where that was asked for and there is somebody. No part of the content. */
+  subject?: string;
   /** The text fields that were asked for, by name. */
   text?: Record<string, string>;
   /**
@@ -30,6 +32,8 @@ export interface DataRecord {
 export interface DataOptions {
   /** Field that holds the id; left out, ids are `<split>/<row number>`. */
   id?: string | undefined;
+  /** Field that holds whom the record is about; null or empty in a row means nobody. Tables only. */
+  subject?: string | undefined;
   /** Field that holds the label; left out, records have none. */
   label?: string | undefined;
   /** Fields that hold text. */

@@ -49,6 +49,10 @@ async function recordOf(
     label = checkLabel(filled(read(options.label, true), where), options.labels, where);
   }
   const record: DataRecord = { id, label, digest: '' };
+  if (options.subject !== undefined && source.get(options.subject) !== null) {
+    const subject = read(options.subject, true);
+    if (subject !== '') record.subject = checkId(subject, place(options.subject));
+  }
   if (options.text?.length) {
     // fromEntries makes own properties even of names such as "__proto__".
     record.text = Object.fromEntries(options.text.map((field) => [field, read(field, false)]));

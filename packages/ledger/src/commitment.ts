@@ -7,3 +7,8 @@ import { createHmac } from 'node:crypto';
 export function commitmentOf(salt: string, key: string): string {
   return createHmac('sha256', Buffer.from(salt, 'hex')).update(`erased ${key}`).digest('hex');
 }
+
+/** What the ledger knows the subject of a record by: HMAC-SHA-256 of `subject <key>` under the run's salt, so that no name can be tried without it. */
+export function subjectHashOf(salt: string, key: string): string {
+  return createHmac('sha256', Buffer.from(salt, 'hex')).update(`subject ${key}`).digest('hex');
+}

@@ -1,6 +1,7 @@
 import { sha256Hex } from '@s3t/algorithm';
 import { sql } from 'drizzle-orm';
 import { append, start } from './chain.ts';
+import { subjectHashOf } from './commitment.ts';
 import type { Db } from './database.ts';
 import { causeMessage, LedgerError } from './errors.ts';
 import { run, slices } from './schema.ts';
@@ -27,7 +28,7 @@ export async function createRun(tx: Db, input: CreateRun, manifestOf: ManifestOf
   let chunk: StoredRecord[] = [];
   for await (const record of input.records) {
     counts.add(record);
-    chunk.push(record);
+    chunk.push(salted(record, salt));
     if (chunk.length === CHUNK) {
       await insertRecords(tx, chunk);
       chunk = [];
@@ -51,19 +52,31 @@ export async function createRun(tx: Db, input: CreateRun, manifestOf: ManifestOf
   await append(tx, start, { kind: 'create', at, payload });
 }
 
+/** As it is stored: of its subject only what nobody can try names against without the salt. */
+function salted(record: StoredRecord, salt: string): StoredRecord {
+  const { subject } = record;
+  return subject === undefined ? record : { ...record, subject: subjectHashOf(salt, subject) };
+}
+
+/** In the place of a subject, where there is none. */
+const NOBODY = '0'.repeat(64);
+
 /**
- * Inserts a chunk as four values: keys and digests each as one string of bytes that the database cuts up, which is several
+ * Inserts a chunk as five values: keys, digests and subjects each as one string of bytes that the database cuts up, which is several
  * times faster than a parameter per field.
  */
 async function insertRecords(tx: Db, chunk: StoredRecord[]): Promise<void> {
   const keys = chunk.map(({ key }) => key).join('');
   const digests = chunk.map(({ digest }) => digest).join('');
+  const subjects = chunk.map(({ subject = NOBODY }) => subject).join('');
   const shardOf = `{${chunk.map(({ shard }) => shard).join()}}`;
   const sliceOf = `{${chunk.map(({ slice }) => slice).join()}}`;
   const inserted = tx.execute(sql`
-    insert into records (key, digest, shard, slice)
-    select substring(k from i * 32 + 1 for 32), substring(d from i * 32 + 1 for 32), shard, slice
-    from (select decode(${keys}::text, 'hex') as k, decode(${digests}::text, 'hex') as d) as bytes,
+    insert into records (key, digest, shard, slice, subject)
+    select substring(k from i * 32 + 1 for 32), substring(d from i * 32 + 1 for 32), shard, slice,
+      nullif(substring(s from i * 32 + 1 for 32), decode(${NOBODY}::text, 'hex'))
+    from (select decode(${keys}::text, 'hex') as k, decode(${digests}::text, 'hex') as d,
+      decode(${subjects}::text, 'hex') as s) as bytes,
       (select (ordinality - 1)::int as i, shard, slice
        from unnest(${shardOf}::int[], ${sliceOf}::int[]) with ordinality as place(shard, slice)) as places`);
   await inserted.catch((error) => {
@@ -85,7 +98,7 @@ class SliceCounts {
     this.#counts = Array.from({ length: shards }, () => new Array<number>(slicesPerShard).fill(0));
   }
 
-  add({ key, digest, shard, slice }: StoredRecord): void {
+  add({ key, digest, shard, slice, subject }: StoredRecord): void {
     const row = this.#counts[shard];
     if (row?.[slice] === undefined) {
       throw new LedgerError(
@@ -93,9 +106,9 @@ class SliceCounts {
         `record ${this.total} is in shard ${shard}, slice ${slice}, which the run does not have`,
       );
     }
-    if (!/^[0-9a-f]{64}$/.test(key) || !/^[0-9a-f]{64}$/.test(digest)) {
-      throw new LedgerError('invalid', `record ${this.total} needs a key and a digest of 64 hex digits`);
-    }
+    for (const [name, value] of Object.entries({ key, digest, subject }))
+      if (value !== undefined && !/^[0-9a-f]{64}$/.test(value))
+        throw new LedgerError('invalid', `the ${name} of record ${this.total} must be 64 hex digits`);
     row[slice] += 1;
     this.total += 1;
   }

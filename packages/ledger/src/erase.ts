@@ -1,19 +1,25 @@
 import { sha256Hex } from '@s3t/algorithm';
 import { and, arrayOverlaps, eq, sql } from 'drizzle-orm';
 import { append, head } from './chain.ts';
-import { commitmentOf } from './commitment.ts';
+import { commitmentOf, subjectHashOf } from './commitment.ts';
 import type { Db } from './database.ts';
-import { AlreadyErasedError, IdempotencyConflictError, LedgerError, UnknownRecordError } from './errors.ts';
+import {
+  AlreadyErasedError,
+  IdempotencyConflictError,
+  LedgerError,
+  UnknownRecordError,
+  UnknownSubjectError,
+} from './errors.ts';
 import { erased, erasures, records, stages } from './schema.ts';
-import type { DeactivatedStage, Erase, Erased, ManifestOf } from './types.ts';
+import type { DeactivatedStage, Erase, Erased, ErasedNow, GoneRecord, ManifestOf } from './types.ts';
 import { latestVersion, lockRun, nextVersion, type RunKeys } from './versions.ts';
 
 /** The erasure, in the caller's one transaction. Throws before it has changed anything, or has the transaction rolled back. */
-export async function erase(tx: Db, input: Erase, manifestOf: ManifestOf, at: number): Promise<Erased> {
+export async function erase(tx: Db, input: Erase, manifestOf: ManifestOf, at: number): Promise<ErasedNow> {
   const run = await lockRun(tx);
   const answered = await repeatedAnswer(tx, input);
-  if (answered !== null) return answered;
-  const gone = await removeRecords(tx, run, input.keys);
+  if (answered !== null) return { ...answered, gone: [] };
+  const gone = await removeRecords(tx, run, input);
   const last = await head(tx);
   const id = sha256Hex(`s3t erasure ${run.salt} ${last.seq + 1} ${last.hash}`).slice(0, 32);
   const commitments = gone.map(({ key }) => commitmentOf(run.salt, key)).sort();
@@ -45,7 +51,7 @@ export async function erase(tx: Db, input: Erase, manifestOf: ManifestOf, at: nu
     ...after,
   };
   await append(tx, last, { kind: 'erase', at, payload });
-  return result;
+  return { ...result, gone };
 }
 
 async function repeatedAnswer(tx: Db, { idempotencyKey, requestDigest }: Erase): Promise<Erased | null> {
@@ -59,16 +65,10 @@ async function repeatedAnswer(tx: Db, { idempotencyKey, requestDigest }: Erase):
   return { ...(earlier.result as Erased), repeated: true };
 }
 
-interface Place {
-  key: string;
-  shard: number;
-  slice: number;
-}
-
-async function removeRecords(tx: Db, run: RunKeys, keys: readonly string[]): Promise<Place[]> {
+async function removeRecords(tx: Db, run: RunKeys, { keys, subjects = [] }: Erase): Promise<GoneRecord[]> {
   const malformed = keys.flatMap((key, index) => (/^[0-9a-f]{64}$/.test(key) ? [] : index));
   if (malformed.length > 0) throw new UnknownRecordError(malformed, keys.length);
-  const wanted = new Set(keys);
+  const wanted = new Set([...keys, ...(await keysOfSubjects(tx, run, subjects))]);
   if (wanted.size === 0) throw new LedgerError('invalid', 'an erasure names at least one record');
   // One array parameter: any number of keys, and always an index scan.
   const gone = await tx
@@ -77,6 +77,20 @@ async function removeRecords(tx: Db, run: RunKeys, keys: readonly string[]): Pro
     .returning({ key: records.key, shard: records.shard, slice: records.slice });
   if (gone.length !== wanted.size) await explainMissing(tx, run, keys, new Set(gone.map(({ key }) => key)));
   return gone;
+}
+
+/** The records that remain of subjects. */
+async function keysOfSubjects(tx: Db, run: RunKeys, subjects: readonly string[]): Promise<string[]> {
+  if (subjects.length === 0) return [];
+  const hashes = subjects.map((subject) => subjectHashOf(run.salt, subject));
+  const rows = await tx
+    .select({ key: records.key, subject: records.subject })
+    .from(records)
+    .where(sql`${records.subject} = any(${byteaArray(hashes)}::bytea[])`);
+  const found = new Set(rows.map(({ subject }) => subject));
+  const unknown = hashes.flatMap((hash, index) => (found.has(hash) ? [] : index));
+  if (unknown.length > 0) throw new UnknownSubjectError(unknown, subjects.length);
+  return rows.map(({ key }) => key);
 }
 
 async function explainMissing(
@@ -111,7 +125,7 @@ async function insertCommitments(tx: Db, commitments: readonly string[], erasure
 }
 
 /** shard -> slice -> how many records of it went, in order. */
-function bySlice(gone: readonly Place[]): [number, Map<number, number>][] {
+function bySlice(gone: readonly GoneRecord[]): [number, Map<number, number>][] {
   const shards = new Map<number, Map<number, number>>();
   for (const { shard, slice } of gone) {
     const counts = shards.get(shard) ?? new Map<number, number>();

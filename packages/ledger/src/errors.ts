@@ -93,6 +93,18 @@ export class UnknownRecordError extends LedgerError {
   }
 }
 
+/** Some subjects have no record in this run: they never had, or all were erased. `indexes` are their places in the input. */
+export class UnknownSubjectError extends LedgerError {
+  readonly indexes: readonly number[];
+  constructor(indexes: readonly number[], of: number) {
+    super(
+      'unknown-subject',
+      `${indexes.length} of ${of} subjects have no record in this run, or none any more (input ${listed(indexes)}); nothing was erased`,
+    );
+    this.indexes = indexes;
+  }
+}
+
 /** Some keys were erased before. `indexes` are their places in the input. */
 export class AlreadyErasedError extends LedgerError {
   readonly indexes: readonly number[];

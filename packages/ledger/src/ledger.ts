@@ -69,11 +69,11 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
   }
 
   /**
-   * Erases records and deactivates every stage that has seen them. Throws UnknownRecordError, AlreadyErasedError or
-   * IdempotencyConflictError, and then has changed nothing. The caller still has to take the weights out of memory, destroy
+   * Erases records and deactivates every stage that has seen them. Throws UnknownRecordError, UnknownSubjectError,
+   * AlreadyErasedError or IdempotencyConflictError, and then has changed nothing. The caller still has to take the weights out of memory, destroy
    * their files and `acknowledge`.
    */
-  async erase(input: types.Erase): Promise<types.Erased> {
+  async erase(input: types.Erase): Promise<types.ErasedNow> {
     const manifest = this.#manifestOf(input.manifest);
     const undo = new Undo();
     try {
@@ -120,5 +120,5 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
 
 /** Thrown through a dry run's transaction to roll it back. */
 class Undo {
-  result: types.Erased | undefined;
+  result: types.ErasedNow | undefined;
 }

@@ -2,7 +2,7 @@ import { and, asc, eq, gt } from 'drizzle-orm';
 import { unreferenced } from './acknowledge.ts';
 import { audit } from './audit.ts';
 import { readEntries } from './chain.ts';
-import { commitmentOf } from './commitment.ts';
+import { commitmentOf, subjectHashOf } from './commitment.ts';
 import { type Database, guarded } from './database.ts';
 import { LedgerError } from './errors.ts';
 import { MerkleLog } from './merkle-log.ts';
@@ -72,6 +72,11 @@ export class LedgerReader {
   /** What stands for the record with this key once it is erased: HMAC-SHA-256 under the run's secret salt. */
   async commitment(key: string): Promise<string> {
     return commitmentOf(await this.#saltOf(), key);
+  }
+
+  /** What the ledger knows the subject with this key by: HMAC-SHA-256 under the run's secret salt. */
+  async subjectHash(key: string): Promise<string> {
+    return subjectHashOf(await this.#saltOf(), key);
   }
 
   async isErased(key: string): Promise<boolean> {

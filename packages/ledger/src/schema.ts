@@ -1,5 +1,6 @@
 // One schema for PGlite and PostgreSQL. Hex digests live as bytea: half the size of text, and a million records have two each.
 // No foreign keys: drizzle qualifies them with "public", and a run may live in a schema of its own.
+import { sql } from 'drizzle-orm';
 import { bigint, customType, index, integer, json, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 
 /** Lower-case hex in JavaScript, raw bytes in the database. */
@@ -35,8 +36,13 @@ export const records = pgTable(
     digest: hex('digest').notNull(),
     shard: integer('shard').notNull(),
     slice: integer('slice').notNull(),
+    /** Whom the record is about, as an HMAC under the run's salt; null for nobody. */
+    subject: hex('subject'),
   },
-  (table) => [index('records_slice').on(table.shard, table.slice)],
+  (table) => [
+    index('records_slice').on(table.shard, table.slice),
+    index('records_subject').on(table.subject).where(sql`${table.subject} is not null`),
+  ],
 );
 
 /** `revision` counts the erasures that touched the slice: a training planned at an older one is never published. */

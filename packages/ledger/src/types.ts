@@ -19,6 +19,8 @@ export interface StoredRecord {
   digest: string;
   shard: number;
   slice: number;
+  /** Keyed digest of whom it is about. Given at the creation of a run, and never given back. */
+  subject?: string | undefined;
 }
 
 export interface RunRow {
@@ -112,6 +114,8 @@ export interface VersionRow {
 export interface Erase {
   /** Keys of the records; doubles count once. */
   keys: string[];
+  /** Keys of subjects: all their records go too. */
+  subjects?: string[];
   /** Digest of the request's body. */
   requestDigest: string;
   receivedAt: number;
@@ -144,6 +148,19 @@ export interface Erased {
   /** True when the same request was answered before: this is that answer. */
   repeated: boolean;
   dryRun: boolean;
+}
+
+/** A record that has just gone. Its key stands in no table any more. */
+export interface GoneRecord {
+  key: string;
+  shard: number;
+  slice: number;
+}
+
+/** What an erasure has done, and what of that nobody keeps. */
+export interface ErasedNow extends Erased {
+  /** Empty where the answer is repeated. */
+  gone: readonly GoneRecord[];
 }
 
 export interface ErasureRow {

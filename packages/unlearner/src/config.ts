@@ -17,6 +17,7 @@ const data = v.strictObject({
   train: text,
   eval: v.optional(text),
   id: v.optional(text),
+  subject: v.optional(text),
   label: v.optional(text),
   text: v.optional(
     v.pipe(
@@ -97,6 +98,8 @@ export interface RunConfig {
     train: string;
     eval?: string;
     id?: string;
+    /** Field that holds whom a record is about: all of a subject's records can be erased at once. */
+    subject?: string;
     label?: string;
     /**
      * The field of a text, or the two of a pair. Of a language model: a text, or a prompt and its response; with the format

@@ -7,6 +7,7 @@ export type UnlearnerErrorCode =
   | 'corrupt'
   | 'held'
   | 'unknown-record'
+  | 'unknown-subject'
   | 'already-erased'
   | 'idempotency-conflict'
   | 'unavailable';

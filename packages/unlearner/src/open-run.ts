@@ -286,7 +286,12 @@ export function translate(error: unknown): unknown {
   if (error instanceof LedgerHeldError) return wrap('held');
   if (error instanceof LedgerError) {
     const { code } = error;
-    if (code === 'unknown-record' || code === 'already-erased' || code === 'idempotency-conflict')
+    if (
+      code === 'unknown-record' ||
+      code === 'unknown-subject' ||
+      code === 'already-erased' ||
+      code === 'idempotency-conflict'
+    )
       return wrap(code);
     return wrap(
       code === 'ledger-corrupt' || code === 'adapter-corrupt' || code === 'adapter-missing'

@@ -1,4 +1,4 @@
-import { type Placement, placer, recordKey } from '@s3t/algorithm';
+import { type Placement, placer, recordKey, subjectKey } from '@s3t/algorithm';
 import { DataError, type DataRecord, loadRecords } from '@s3t/data';
 import type { Ledger, StoredRecord } from '@s3t/ledger';
 import type { LocatedConfig } from './config.ts';
@@ -20,7 +20,9 @@ export async function readSplit(
   const source = config.data[split];
   if (source === undefined) throw new UnlearnerError('config', `data.${split}: is missing`);
   try {
-    const records = await loadRecords(source, split, config.data, folder);
+    // Nobody is erased from what is only measured with.
+    const subject = split === 'train' ? config.data.subject : undefined;
+    const records = await loadRecords(source, split, { ...config.data, subject }, folder);
     for (const { id, image, label } of records) {
       if (!image && config.task === 'image-classification')
         throw new UnlearnerError('data', `${source}: record ${id} has no image`);
@@ -38,7 +40,10 @@ export async function readSplit(
 export function placeRecords({ config }: LocatedConfig, records: readonly DataRecord[]): StoredRecord[] {
   const { shards, slices, training } = config;
   const placeOf: (id: string) => Placement = placer({ shards, slices, seed: training.seed });
-  return records.map(({ id, digest }) => ({ key: recordKey(id), digest, ...placeOf(id) }));
+  return records.map(({ id, digest, subject }) => ({
+    ...{ key: recordKey(id), digest, ...placeOf(id) },
+    subject: subject === undefined ? undefined : subjectKey(subject),
+  }));
 }
 
 /** A fresh run trains nothing on no records. @throws UnlearnerError `data` when a slice comes out empty */

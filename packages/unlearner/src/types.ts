@@ -153,6 +153,14 @@ export interface WorkOptions {
   signal?: AbortSignal;
 }
 
+/** What to erase. */
+export interface ErasureTarget {
+  /** Ids of records. */
+  records?: readonly string[];
+  /** Whom records are about: all there are of each goes. Needs `data.subject` in the configuration. */
+  subjects?: readonly string[];
+}
+
 export interface EraseOptions {
   dryRun?: boolean;
   idempotencyKey?: string;

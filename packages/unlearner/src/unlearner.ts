@@ -1,9 +1,10 @@
-import { affectedBy, digestOf, placer, recordKey } from '@s3t/algorithm';
+import { affectedBy, digestOf } from '@s3t/algorithm';
 import type { DataRecord } from '@s3t/data';
-import { AlreadyErasedError, type ErasureRow, UnknownRecordError } from '@s3t/ledger';
+import type { ErasureRow, GoneRecord } from '@s3t/ledger';
 import { statementText } from '@s3t/ledger/log';
 import { hostInputs } from '@s3t/model';
 import type { RunConfig } from './config.ts';
+import { erasureRequest, namedError } from './erasure-request.ts';
 import { UnlearnerError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
 import { type ContinueOptions, continueText } from './generation.ts';
@@ -19,6 +20,7 @@ import { statementOf } from './statement.ts';
 import { statusOf } from './status.ts';
 import type {
   EraseOptions,
+  ErasureTarget,
   Evaluation,
   GenerationPiece,
   Input,
@@ -195,33 +197,31 @@ export class Unlearner {
   }
 
   /**
-   * Erases records. When it resolves, nothing that has learnt from them is in the ensemble, on the device or on disk, no
+   * Erases records, by their ids or by whom they are about. When it resolves, nothing that has learnt from them is in the ensemble, on the device or on disk, no
    * answer computed with it will be given, and all that is durable. Where it fails after the ledger took it, what it
    * deactivated is not served either, and the next call of any erasure, or opening the run, finishes it.
-   * @throws UnlearnerError `unknown-record`, `already-erased` or `idempotency-conflict`, with nothing changed
+   * @throws UnlearnerError `unknown-record`, `unknown-subject`, `already-erased` or `idempotency-conflict`, with nothing changed
    */
-  async erase(ids: readonly string[], options: EraseOptions = {}): Promise<Receipt> {
+  async erase(target: readonly string[] | ErasureTarget, options: EraseOptions = {}): Promise<Receipt> {
     const { receivedAt = Date.now() } = options;
-    if (ids.length === 0) throw new UnlearnerError('usage', 'records: there are none');
+    const what = 'length' in target ? { records: target } : target;
     return this.#guard(() =>
-      this.#erasures.hold(() => this.#changes.run(() => this.#erase(ids, { ...options, receivedAt }))),
+      this.#erasures.hold(() => this.#changes.run(() => this.#erase(what, { ...options, receivedAt }))),
     );
   }
 
   async #erase(
-    ids: readonly string[],
+    target: ErasureTarget,
     { dryRun = false, idempotencyKey, receivedAt, drain }: EraseOptions & { receivedAt: number },
   ): Promise<Receipt> {
     const { ledger } = this.#opened;
     if (this.#isUnfinished) await this.#finishAll();
-    const keys = keysOf(ids);
-    // Of commitments: a digest of the keys themselves would tell anybody who can guess an id whether it was erased.
-    const commitments = await Promise.all(keys.map((key) => ledger.commitment(key)));
-    const requestDigest = digestOf([...new Set(commitments)].sort());
-    const erased = await ledger
-      .erase({ keys, requestDigest, receivedAt, idempotencyKey, dryRun })
+    const request = await erasureRequest(target, { ledger, field: this.config.data.subject });
+    const { requestDigest } = request;
+    const { gone, ...erased } = await ledger
+      .erase({ ...request, receivedAt, idempotencyKey, dryRun })
       .catch((error) => {
-        throw named(error, ids);
+        throw namedError(error, target);
       });
     if (erased.dryRun) return receiptOf(erased, receivedAt, Date.now());
     if (erased.repeated) {
@@ -229,7 +229,7 @@ export class Unlearner {
       return { ...(row!.receipt as Receipt), repeated: true };
     }
     this.#isUnfinished = true;
-    this.#forget(ids, keys);
+    this.#forget(gone);
     // The ensemble first: from the next line on no answer comes from what was erased.
     await this.#refresh();
     const drained = drain?.(erased.after.version);
@@ -404,13 +404,13 @@ export class Unlearner {
   }
 
   /** Takes erased records out of memory, and stops what is learning from them. */
-  #forget(ids: readonly string[], keys: readonly string[]): void {
+  #forget(gone: readonly GoneRecord[]): void {
+    const keys = gone.map(({ key }) => key);
     for (const key of keys) {
       this.#loaded?.delete(key);
       this.#erasedMeanwhile?.add(key);
     }
-    const places = ids.map(placer({ ...this.config, seed: this.config.training.seed }));
-    this.#worker.erased(keys, (plan) => affectedBy(plan, places));
+    this.#worker.erased(keys, (plan) => affectedBy(plan, gone));
     const changed = 'records were erased during the verification; verify again';
     this.#erasure.abort(new UnlearnerError('unavailable', changed));
     this.#erasure = new AbortController();
@@ -454,27 +454,4 @@ export class Unlearner {
       this.#pending.delete(pending);
     }
   }
-}
-
-/** @throws UnlearnerError `unknown-record` for what cannot be the id of a record */
-function keysOf(ids: readonly string[]): string[] {
-  return ids.map((id, index) => {
-    if (typeof id !== 'string' || !id.isWellFormed())
-      throw new UnlearnerError('unknown-record', `records.${index}: is no record id; nothing was erased`);
-    return recordKey(id);
-  });
-}
-
-/** The ledger knows records by their keys; whoever asked knows them by their ids. */
-function named(error: unknown, ids: readonly string[]): unknown {
-  const [code, what, end] =
-    error instanceof UnknownRecordError
-      ? (['unknown-record', 'not in this run', 'nothing was erased'] as const)
-      : (['already-erased', 'erased before', 'nothing was changed'] as const);
-  if (!(error instanceof UnknownRecordError || error instanceof AlreadyErasedError)) return error;
-  const { indexes } = error;
-  const shown = indexes.slice(0, 10).map((index) => JSON.stringify(ids[index]));
-  const list = indexes.length > shown.length ? [...shown, '...'].join(', ') : shown.join(', ');
-  const message = `${indexes.length} of ${ids.length} records are ${what} (${list}); ${end}`;
-  return new UnlearnerError(code, message, { cause: error });
 }

@@ -1,5 +1,12 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { AlreadyErasedError, IdempotencyConflictError, type Ledger, UnknownRecordError } from '../index.ts';
+import {
+  AlreadyErasedError,
+  IdempotencyConflictError,
+  type Ledger,
+  UnknownRecordError,
+  UnknownSubjectError,
+} from '../index.ts';
+import { execute } from './pglite.ts';
 import {
   all,
   digest,
@@ -26,6 +33,49 @@ export function erasureSuite({ fresh, reopen, done }: Stand): void {
   });
   afterEach(async () => {
     await done(ledger);
+  });
+
+  test('an erasure takes all records of a subject, whom nobody can name without the salt', async () => {
+    // Records 0 and 1 are about nobody, the others about four people in turn.
+    const person = (index: number): string => digest(`person ${index % 4}`);
+    const records = testRecords(12).map((record, index) =>
+      index < 2 ? record : { ...record, subject: person(index) },
+    );
+    await ledger.createRun({ ...testRun(), records });
+    await publishAll(ledger);
+    const stored = await execute(ledger, `select encode(subject, 'hex') as subject from records`);
+    const subjects = new Set(stored.map(({ subject }) => subject));
+    expect([subjects.size, subjects.has(null), subjects.has(person(3))]).toEqual([5, true, false]);
+    expect(subjects).toContain(await ledger.subjectHash(person(3)));
+
+    const about = (of: string[], more: object = {}) => ({
+      ...request([]),
+      subjects: of,
+      requestDigest: digest(of.join()),
+      ...more,
+    });
+    const planned = await ledger.erase(about([person(3)], { dryRun: true }));
+    const erased = await ledger.erase(
+      about([person(3)], { keys: [keys[3] as string, keys[0] as string], idempotencyKey: 'a' }),
+    );
+    expect([planned.records, erased.records]).toEqual([3, 4]);
+    const gone = [0, 3, 7, 11].map((index) => {
+      const { key, shard, slice } = records[index]!;
+      return { key, shard, slice };
+    });
+    expect([...erased.gone].sort((a, b) => (a.key < b.key ? -1 : 1))).toEqual(
+      gone.sort((a, b) => (a.key < b.key ? -1 : 1)),
+    );
+    // What is kept for a repeated request does not say who went.
+    const again = await ledger.erase(about([person(3)], { keys: [keys[3], keys[0]], idempotencyKey: 'a' }));
+    expect(again).toEqual({ ...erased, repeated: true, gone: [] });
+    const [kept] = await ledger.erasures();
+    for (const { key } of gone) expect(JSON.stringify(kept)).not.toContain(key);
+    await expect(ledger.erase(about([person(2), person(3), digest('stranger')]))).rejects.toEqual(
+      new UnknownSubjectError([1, 2], 3),
+    );
+    expect((await ledger.counts()).erased).toBe(4);
+    await ledger.verifyChain();
   });
 
   test('an erasure takes the record, its stages and their version', async () => {
@@ -144,6 +194,7 @@ export function erasureSuite({ fresh, reopen, done }: Stand): void {
     expect(await ledger.erase(request([keys[4] as string], { idempotencyKey }))).toEqual({
       ...first,
       repeated: true,
+      gone: [],
     });
     await expect(ledger.erase(request([keys[5] as string], { idempotencyKey }))).rejects.toThrow(
       IdempotencyConflictError,

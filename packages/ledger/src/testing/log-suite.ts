@@ -49,9 +49,10 @@ export function logSuite({ fresh, reopen, done }: Stand): void {
     await expect(ledger.log.head(written.length + 1)).rejects.toMatchObject({ code: 'log-size' });
     await expect(ledger.log.proveConsistency(0)).rejects.toMatchObject({ code: 'log-size' });
     await expect(ledger.log.proveEntry(written.length)).rejects.toMatchObject({ code: 'no-entry' });
-    // A ledger from before there were receipts: opening it gives its erasures what they lack, and the log stays.
+    // A ledger from before there were receipts and subjects: opening it gives its erasures what they lack, and the log stays.
     await execute(ledger, 'alter table erasures drop column statement, drop column acknowledged_seq');
-    await forgetMigration(ledger);
+    await execute(ledger, 'alter table records drop column subject');
+    await forgetMigrations(ledger, 2);
     ledger = await reopen(ledger);
     expect(await ledger.log.head()).toEqual(now);
     expect(await ledger.erasure(erasure)).toMatchObject({
@@ -74,10 +75,10 @@ export function logSuite({ fresh, reopen, done }: Stand): void {
   });
 }
 
-/** As if the newest migration had not been made. */
-async function forgetMigration(ledger: Ledger): Promise<void> {
+/** As if the newest migrations had not been made. */
+async function forgetMigrations(ledger: Ledger, newest: number): Promise<void> {
   const table = (await isInDrizzleSchema(ledger)) ? 'drizzle.__drizzle_migrations' : '__drizzle_migrations';
-  await execute(ledger, `delete from ${table} where id = (select max(id) from ${table})`);
+  await execute(ledger, `delete from ${table} where id > (select max(id) from ${table}) - ${newest}`);
 }
 
 async function isInDrizzleSchema(ledger: Ledger): Promise<boolean> {

@@ -7,12 +7,12 @@ import { temporaryFolder } from './run.ts';
 
 const TABLES = ['run', 'records', 'slices', 'erased', 'stages', 'versions', 'erasures', 'entries'];
 
-/** Runs SQL beside the ledger's back. */
-export async function execute(ledger: Ledger, statement: string): Promise<void> {
+/** Runs SQL beside the ledger's back, and gives the rows. */
+export async function execute(ledger: Ledger, statement: string): Promise<Record<string, unknown>[]> {
   const { database } = ledger as unknown as {
-    database: { db: { execute(query: unknown): Promise<unknown> } };
+    database: { db: { execute(query: unknown): Promise<{ rows: Record<string, unknown>[] }> } };
   };
-  await database.db.execute(sql.raw(statement));
+  return (await database.db.execute(sql.raw(statement))).rows;
 }
 
 /** A run folder with an empty database in it: a copy of the one that template.ts made for the whole run of the tests. */
