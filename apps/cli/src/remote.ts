@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, connect, type RepairState, ServerError } from '@s3t/server/client';
-import type { EraseOptions, Input, Prediction, Receipt, Status } from '@s3t/unlearner';
+import type { EraseOptions, ErasureTarget, Input, Prediction, Receipt, Status } from '@s3t/unlearner';
 
 /** A prediction as it travels: the server keeps the names of its stages to itself. */
 export type RemotePrediction = Omit<Prediction, 'stages'>;
@@ -26,8 +26,8 @@ export class RunServer {
     return this.#client.status();
   }
 
-  erase(ids: readonly string[], options: Omit<EraseOptions, 'receivedAt'>): Promise<Receipt> {
-    return this.#client.erase(ids, options);
+  erase(target: ErasureTarget, options: Omit<EraseOptions, 'receivedAt' | 'drain'>): Promise<Receipt> {
+    return this.#client.erase(target, options);
   }
 
   /** The text of a receipt's file. */

@@ -14,23 +14,24 @@ export function limitBody(maxSize: number): MiddlewareHandler {
 }
 
 /**
- * The request's JSON body, checked. `most` says how many items a list may hold: counted before the items are looked at, so that
+ * The request's JSON body, checked. `most` says how many items its lists may hold: counted before the items are looked at, so that
  * a list of a million costs nothing.
  */
 export async function readBody<T>(
   c: Context,
   schema: v.GenericSchema<T>,
-  most: { field: string; items: number },
+  most: { fields: readonly string[]; items: number },
 ): Promise<T> {
   const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
   if (type !== 'application/json') {
     throw new Problem(415, 'content-type', 'the body must be application/json');
   }
   const body = await parsed(c);
-  const list =
-    typeof body === 'object' && body !== null ? (body as Record<string, unknown>)[most.field] : undefined;
-  if (Array.isArray(list) && list.length > most.items) {
-    throw new Problem(413, 'too-many', `at most ${most.items} items`, { path: most.field });
+  for (const path of most.fields) {
+    const list =
+      typeof body === 'object' && body !== null ? (body as Record<string, unknown>)[path] : undefined;
+    if (Array.isArray(list) && list.length > most.items)
+      throw new Problem(413, 'too-many', `at most ${most.items} items`, { path });
   }
   return checked(schema, body);
 }

@@ -1,4 +1,4 @@
-import type { EraseOptions, Input, Receipt, Status } from '@s3t/unlearner';
+import type { EraseOptions, ErasureTarget, Input, Receipt, Status } from '@s3t/unlearner';
 import type { Answer } from './batcher.ts';
 import type { Message } from './event-hub.ts';
 import type { RepairState } from './repair.ts';
@@ -32,7 +32,11 @@ export class ServerError extends Error {
 export interface Client {
   predict(inputs: readonly Input[], options?: { top?: number }): Promise<Answer>;
   status(): Promise<Status>;
-  erase(records: readonly string[], options?: Omit<EraseOptions, 'receivedAt'>): Promise<Receipt>;
+  /** @param target ids of records, or records and subjects */
+  erase(
+    target: readonly string[] | ErasureTarget,
+    options?: Omit<EraseOptions, 'receivedAt' | 'drain'>,
+  ): Promise<Receipt>;
   /** Newest first. */
   receipts(limit?: number): Promise<Receipt[]>;
   receipt(erasure: string): Promise<Receipt>;
@@ -77,10 +81,10 @@ export function connect(url: string, { key }: { key?: string | undefined } = {})
   return {
     predict: (inputs, { top } = {}) => post('/v1/predict', { inputs: inputs.map(encoded), top }),
     status: () => get('/v1/status'),
-    erase: (records, { dryRun, idempotencyKey } = {}) =>
+    erase: (target, { dryRun, idempotencyKey } = {}) =>
       post(
         '/v1/erasures',
-        { records, dryRun },
+        { ...('length' in target ? { records: target } : target), dryRun },
         idempotencyKey === undefined ? {} : { 'Idempotency-Key': idempotencyKey },
       ),
     receipts: async (limit = 100) =>

@@ -122,6 +122,9 @@ describe('a served run', () => {
     expect(unknown).toMatchObject({ status: 404, path: 'records.1' });
     expect(unknown.message).not.toContain('nobody');
 
+    const about = await client.erase({ subjects: ['somebody'] }).catch((error) => error);
+    expect(about).toMatchObject({ status: 400, path: 'subjects' });
+
     const after = await client.status();
     expect(after).toMatchObject({ records: 94, erased: 2, version: receipt.after.version });
     expect(after.missing).toBeGreaterThan(0);

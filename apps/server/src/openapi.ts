@@ -25,7 +25,7 @@ const reasons: Readonly<Record<number, string>> = {
   400: 'The request is malformed; `path` names the field.',
   401: 'No API key, or one that is not known.',
   403: 'The key may not do this, or the request comes from a page of another site.',
-  404: 'No such record or erasure; nothing was changed.',
+  404: 'There is no such thing here; nothing was changed.',
   409: 'Some records were erased before, or a request with this key is in flight; nothing was changed.',
   413: 'The body is too large, or a list too long.',
   415: 'The body is not JSON.',

@@ -32,6 +32,7 @@ export class Problem extends Error {
 const statusOf: Readonly<Record<string, ContentfulStatusCode>> = {
   usage: 400,
   'unknown-record': 404,
+  'unknown-subject': 404,
   'already-erased': 409,
   'idempotency-conflict': 422,
   unavailable: 503,
@@ -51,18 +52,20 @@ export function problemOf(error: unknown): Problem {
       "the server failed; its log says why, and nothing of this request's answer is lost",
     );
   }
-  const { path, text } = located(error as Error);
+  const { path, text } = located(error as Error, code);
   return new Problem(status, code, text, { path, retryAfter: status === 503 ? 5 : undefined });
 }
 
 /** The field an error is about, and what to say of it. */
-function located({ message, cause }: Error): { path: string | undefined; text: string } {
-  // The run names records by their ids. Ids are personal data: an answer, which others may log, says where they stood in the request.
+function located({ message, cause }: Error, code: string): { path: string | undefined; text: string } {
+  // The run names records and subjects as they are called. That is personal data: an answer, which others may log, says where they stood in the request.
   if (cause instanceof Error && 'indexes' in cause && Array.isArray(cause.indexes)) {
-    return { path: `records.${cause.indexes[0]}`, text: cause.message };
+    const list = code === 'unknown-subject' ? 'subjects' : 'records';
+    return { path: `${list}.${cause.indexes[0]}`, text: cause.message };
   }
   // A faulty field stands in front of the message.
-  const [, path, text = message] = /^(inputs\.\d+|records): (.*)$/s.exec(message) ?? [];
+  const [, path, text = message] =
+    /^(inputs\.\d+|(?:records|subjects)(?:\.\d+)?): (.*)$/s.exec(message) ?? [];
   return { path, text };
 }
 

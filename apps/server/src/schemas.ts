@@ -69,14 +69,31 @@ export interface PredictBody {
 
 const recordId = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
 export function eraseSchema(options: Options): v.GenericSchema<EraseBody> {
-  return v.strictObject({
-    records: v.pipe(v.array(recordId), v.minLength(1), v.maxLength(options.maxRecords)),
-    dryRun: v.optional(v.boolean()),
-  });
+  const ids = v.optional(v.pipe(v.array(recordId), v.minLength(1), v.maxLength(options.maxRecords)));
+  return v.pipe(
+    v.strictObject({
+      records: v.pipe(ids, v.description('Ids of records, as the training data names them.')),
+      subject: v.pipe(
+        v.optional(recordId),
+        v.description(
+          'Whom records are about: all there are of it go. Needs data.subject in the configuration.',
+        ),
+      ),
+      subjects: v.pipe(ids, v.description('Several of them.')),
+      dryRun: v.optional(v.boolean()),
+    }),
+    v.check(
+      ({ records, subject, subjects }) => (records ?? subject ?? subjects) !== undefined,
+      'expected records, subject or subjects',
+    ),
+  );
 }
 export interface EraseBody {
   /** Ids, as the training data names them. */
-  records: string[];
+  records?: string[] | undefined;
+  /** Whom records are about. */
+  subject?: string | undefined;
+  subjects?: string[] | undefined;
   /** Answer what an erasure would do, and change nothing. */
   dryRun?: boolean | undefined;
 }

@@ -1,6 +1,7 @@
 import type {
   ConsistencyProof,
   EraseOptions,
+  ErasureTarget,
   Input,
   Prediction,
   Receipt,
@@ -25,7 +26,7 @@ export interface Service {
   predict(inputs: readonly Input[]): Promise<Prediction>;
   status(): Promise<Status>;
   /** Resolves once the erasure is durable, in force and its weights are gone. */
-  erase(ids: readonly string[], options?: EraseOptions): Promise<Receipt>;
+  erase(target: ErasureTarget, options?: EraseOptions): Promise<Receipt>;
   /** The receipt of an erasure, null when there is none. */
   receipt(erasure: string): Promise<Receipt | null>;
   /** Receipts of all erasures of the run, oldest first. Left out, only those since the app started are listed. */

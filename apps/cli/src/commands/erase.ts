@@ -10,6 +10,7 @@ import { facts, table } from '../terminal/table.ts';
 
 interface Options extends RunOptions {
   file?: string;
+  subject: string[];
   dryRun?: boolean;
   idempotencyKey?: string;
   receipt?: string;
@@ -29,6 +30,12 @@ export function addErase(program: Command): void {
     .argument('[id...]', 'ids of the records')
     .requiredOption(...RUN)
     .option('--file <ids>', 'a file with one id per line (- for stdin)')
+    .option(
+      '--subject <name>',
+      'erase everything of whom data.subject calls so; may be given several times',
+      (name: string, before: string[]) => [...before, name],
+      [],
+    )
     .option('--dry-run', 'only say what would happen')
     .option('--idempotency-key <key>', 'the same key gives the same receipt, and erases once')
     .option('--receipt <file>', 'write the signed receipt there, for `s3t verify --receipt`')
@@ -38,12 +45,15 @@ export function addErase(program: Command): void {
 
 async function erase(
   args: string[],
-  { run, file, json, dryRun, idempotencyKey, receipt: receiptPath }: Options,
+  { run, file, subject: subjects, json, dryRun, idempotencyKey, receipt: receiptPath }: Options,
 ): Promise<void> {
   const receivedAt = Date.now();
-  const ids = [...args, ...(file === undefined ? [] : idsIn(file))];
-  if (ids.length === 0)
-    throw new UsageError('erase: no records given: name their ids, or a file of ids with --file');
+  const records = [...args, ...(file === undefined ? [] : idsIn(file))];
+  if (records.length === 0 && subjects.length === 0)
+    throw new UsageError(
+      'erase: no records given: name their ids, a file of ids with --file, or whom they are about with --subject',
+    );
+  const target = { ...(records.length > 0 && { records }), ...(subjects.length > 0 && { subjects }) };
   if (dryRun && receiptPath !== undefined)
     throw new UsageError('erase: a dry run has no receipt; leave --receipt out');
   const options = { dryRun, idempotencyKey };
@@ -51,11 +61,11 @@ async function erase(
   const outcome = await withRunOrServer<Outcome>(
     run,
     async (unlearner) => {
-      const receipt = await unlearner.erase(ids, { ...options, receivedAt });
+      const receipt = await unlearner.erase(target, { ...options, receivedAt });
       return { receipt, file: wanted ? await unlearner.log.receiptFile(receipt.erasure) : null };
     },
     async (server) => {
-      const receipt = await server.erase(ids, options);
+      const receipt = await server.erase(target, options);
       return { receipt, file: wanted ? await server.receiptFile(receipt.erasure) : null };
     },
   );

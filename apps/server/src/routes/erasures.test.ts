@@ -77,6 +77,36 @@ describe('erasures', () => {
     expect(await run.status()).toEqual(before);
   });
 
+  it('erases whom records are about, one or several, beside records', async () => {
+    start();
+    const headers = { 'Idempotency-Key': 'k-1' };
+    const one = await post(app, '/v1/erasures', { subject: 'somebody-0' }, headers);
+    expect([one.status, await one.json()]).toMatchObject([201, { records: 10 }]);
+    expect((await post(app, '/v1/erasures', { subject: 'somebody-0' }, headers)).status).toBe(200);
+    const body = { records: ['train/99'], subjects: ['somebody-1', 'somebody-2'], dryRun: true };
+    expect(await (await post(app, '/v1/erasures', body)).json()).toMatchObject({ records: 21, dryRun: true });
+
+    const before = await run.status();
+    const gone = await post(app, '/v1/erasures', { subject: 'somebody-0' });
+    expect([gone.status, (await errorOf(gone)).code]).toEqual([404, 'unknown-subject']);
+    const nothing = await post(app, '/v1/erasures', { dryRun: true });
+    expect([nothing.status, (await errorOf(nothing)).message]).toEqual([
+      400,
+      'expected records, subject or subjects',
+    ]);
+    for (const [wrong, path] of [
+      [{ subject: '' }, 'subject'],
+      [{ subjects: [] }, 'subjects'],
+      [{ subjects: [7] }, 'subjects.0'],
+    ] as const) {
+      const response = await post(app, '/v1/erasures', wrong);
+      expect([response.status, (await errorOf(response)).path]).toEqual([400, path]);
+    }
+    const many = await post(app, '/v1/erasures', { subjects: new Array(10_001).fill('x') });
+    expect([many.status, (await errorOf(many)).path]).toEqual([413, 'subjects']);
+    expect(await run.status()).toEqual(before);
+  });
+
   it('400 for a key that is not one', async () => {
     start();
     const response = await post(app, '/v1/erasures', { records: ['train/0'] }, { 'Idempotency-Key': 'a b' });

@@ -29,12 +29,15 @@ export function erasureRoutes(shared: Shared): Hono {
     const receivedAt = Date.now();
     const start = performance.now();
     const idempotencyKey = keyOf(c);
-    const { records, dryRun } = await readBody(c, schema, { field: 'records', items: options.maxRecords });
+    const most = { fields: ['records', 'subjects'], items: options.maxRecords };
+    const { records, subject, subjects = [], dryRun } = await readBody(c, schema, most);
+    // The one that stands alone comes last: places of the others stay what they are in the request.
+    const target = { records, subjects: subject === undefined ? subjects : [...subjects, subject] };
     if (closing.aborted) throw new Problem(503, 'closing', 'the server is shutting down', { retryAfter: 5 });
     // Answers that left before the swap must be out, or be cut off, before it is acknowledged.
     const drain = (version: number) => egress.settle(version);
     const receipt = await exclusively(inFlight, idempotencyKey, () =>
-      service.erase(records, { receivedAt, dryRun, idempotencyKey, drain }),
+      service.erase(target, { receivedAt, dryRun, idempotencyKey, drain }),
     );
     const changed = receipt.dryRun !== true && receipt.repeated !== true;
     if (!changed) return c.json(receipt, 200);
@@ -102,7 +105,7 @@ const receiptContent = json(receiptSchema);
 const describeErase = (schema: ReturnType<typeof eraseSchema>): ReturnType<typeof describeRoute> =>
   describeRoute({
     operationId: 'erase',
-    summary: 'Erases records, or says what erasing them would do',
+    summary: 'Erases records, by id or by whom they are about, or says what that would do',
     description:
       'When this answers 201 the erasure is durable, no answer is computed with a stage that has seen the records, and the weights of those stages are destroyed.',
     parameters: [idempotencyParameter],

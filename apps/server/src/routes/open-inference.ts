@@ -45,7 +45,7 @@ export function openInferenceRoutes(shared: Shared): Hono {
     });
     routes.post(`${path}/infer`, access.allow('inference'), describeInfer(path), async (c) => {
       await named(c);
-      const body = await readBody(c, inferSchema, { field: 'inputs', items: options.maxBatch });
+      const body = await readBody(c, inferSchema, { fields: ['inputs'], items: options.maxBatch });
       const inputs = await imagesOf(body.inputs[0]!, options.maxBatch);
       const answered = await answer(shared, c, inputs);
       // It was served when it was asked for, and is not any more.

@@ -21,7 +21,7 @@ export function predictRoutes(shared: Shared): Hono {
   });
   return new Hono().post('/v1/predict', access.allow('inference'), description, async (c) => {
     const { inputs, top = options.top } = await readBody(c, schema, {
-      field: 'inputs',
+      fields: ['inputs'],
       items: options.maxBatch,
     });
     const { version, manifest, answers } = await answer(shared, c, inputsOf(inputs));

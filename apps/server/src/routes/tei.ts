@@ -52,7 +52,7 @@ export function teiRoutes(shared: Shared): Hono {
     },
   });
   routes.post('/predict', access.allow('inference'), predict, async (c) => {
-    const { inputs } = await readBody(c, schema, { field: 'inputs', items: options.maxBatch });
+    const { inputs } = await readBody(c, schema, { fields: ['inputs'], items: options.maxBatch });
     const { answers } = await answer(shared, c, await imagesOf(inputs));
     return c.json(typeof inputs === 'string' ? answers[0] : answers);
   });

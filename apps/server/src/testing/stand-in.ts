@@ -2,6 +2,7 @@
 // HTTP layer that must control time; everything else is tested against the real thing.
 import type {
   EraseOptions,
+  ErasureTarget,
   Input,
   LabelScore,
   Prediction,
@@ -139,17 +140,22 @@ export class StandIn implements Service {
     return this.#receipts;
   }
 
+  /** Records 0 to 9 are about `somebody-0`, the next ten about `somebody-1`, and so on. */
   async erase(
-    ids: readonly string[],
+    target: ErasureTarget,
     { dryRun, idempotencyKey, receivedAt = Date.now(), drain }: EraseOptions = {},
   ): Promise<Receipt> {
     const start = performance.now();
     const known = idempotencyKey === undefined ? undefined : this.#keys.get(idempotencyKey);
     if (known !== undefined) {
-      if (known.body !== JSON.stringify(ids))
+      if (known.body !== JSON.stringify(target))
         throw new RunError('idempotency-conflict', 'this key belongs to another request');
       return { ...known.receipt, repeated: true };
     }
+    const ids = [
+      ...(target.records ?? []),
+      ...(target.subjects ?? []).flatMap((subject) => this.#idsOf(subject)),
+    ];
     const records = ids.map((id) => {
       const record = this.#records.get(id);
       if (this.#gone.has(id))
@@ -188,9 +194,20 @@ export class StandIn implements Service {
     };
     if (dryRun === true) return { ...receipt, dryRun };
     this.#receipts.push(receipt);
-    if (idempotencyKey !== undefined) this.#keys.set(idempotencyKey, { body: JSON.stringify(ids), receipt });
+    if (idempotencyKey !== undefined)
+      this.#keys.set(idempotencyKey, { body: JSON.stringify(target), receipt });
     this.#emit({ type: 'erased', receipt });
     return receipt;
+  }
+
+  #idsOf(subject: string): string[] {
+    const first = 10 * Number(/^somebody-(\d+)$/.exec(subject)?.[1]);
+    const ids = Array.from({ length: 10 }, (_, n) => `train/${first + n}`).filter((id) =>
+      this.#records.has(id),
+    );
+    if (ids.length === 0)
+      throw new RunError('unknown-subject', '1 subject has no record in this run; nothing was erased');
+    return ids;
   }
 
   async repair({ signal }: { signal?: AbortSignal } = {}): Promise<TrainingSummary> {
