@@ -42,8 +42,14 @@ export function checked<T>(schema: v.GenericSchema<unknown, T>, value: unknown, 
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
   const issue = result.issues[0];
-  const path = [at, v.getDotPath(issue)].filter((part) => part !== undefined && part !== null).join('.');
+  const steps = (issue.path ?? []).map(({ key }) => stepOf(key));
+  const path = [...(at === undefined ? [] : [at]), ...steps].join('.');
   throw new Problem(400, 'invalid', complaint(issue), path === '' ? {} : { path: path.slice(0, 200) });
+}
+
+/** A step of a path. The client names fields too, and may do so with anything: only what looks like a field's name is repeated. */
+function stepOf(key: unknown): string {
+  return /^\w[\w-]{0,63}$/.test(String(key)) ? String(key) : '?';
 }
 
 async function parsed(c: Context): Promise<unknown> {

@@ -6,10 +6,12 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Receipt } from '@s3t/unlearner';
 import { Unlearner, UnlearnerError } from '@s3t/unlearner';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Client, connect, type Message } from './client.ts';
 import { serve } from './node.ts';
 import type { Serving } from './serve.ts';
+import { type Document, MARK, requestsOf } from './testing/fuzz.ts';
 import { stripes, type TinyRun, tinyRun } from './testing/tiny-run.ts';
 
 let files: TinyRun;
@@ -98,6 +100,23 @@ describe('a served run', () => {
     const white = await client.predict([pixel]);
     expect(await (await send('/predict', { inputs: file })).json()).toEqual(white.answers[0]);
   });
+
+  it('answers requests made from its description as that says, and is what it was', async () => {
+    const before = await client.status();
+    const document = (await (await fetch(`${server.url}/openapi.json`)).json()) as Document;
+    await fc.assert(
+      fc.asyncProperty(requestsOf(document), async ({ documented, path, init }) => {
+        const response = await fetch(server.url + path, init);
+        expect(response.status).toBeLessThan(500);
+        expect(documented).toContain(String(response.status));
+        if (response.headers.get('content-type') === 'text/event-stream') return response.body!.cancel();
+        const text = await response.text();
+        if (response.status >= 400) expect(text).not.toContain(MARK);
+      }),
+      { numRuns: 300 },
+    );
+    expect(await client.status()).toEqual(before);
+  }, 60_000);
 
   it('previews, erases, remembers and repairs, and says so live', async () => {
     const leave = new AbortController();

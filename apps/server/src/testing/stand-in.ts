@@ -52,7 +52,7 @@ export class StandIn implements Service {
   readonly batches: number[] = [];
   /** What an input is answered. */
   answer: (input: Input) => LabelScore[] = (input) => {
-    const first = 'image' in input ? input.image.pixels[0]! : Object.values(input.text)[0]!.length;
+    const first = 'image' in input ? input.image.pixels[0]! : (Object.values(input.text)[0]?.length ?? 0);
     return [
       { label: `label-${first}`, score: 0.98765 },
       { label: 'other', score: 0.01235 },
