@@ -17,12 +17,7 @@ export interface StoredKey extends ApiKey {
 /** A file of keys that cannot be used. One line that names it. */
 export class KeyFileError extends Error {
   override name = 'KeyFileError';
-  readonly code: 'usage' | 'keys';
-
-  constructor(code: 'usage' | 'keys', message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
+  readonly code = 'keys';
 }
 
 const schema = v.object({
@@ -113,7 +108,7 @@ export class KeyFile implements KeyRing {
       if (code === 'ENOENT') return null;
       const problem =
         code === undefined ? 'holds no API keys as this program writes them' : `cannot be read (${code})`;
-      throw new KeyFileError('keys', `${this.file}: ${problem}`, { cause });
+      throw new KeyFileError(`${this.file}: ${problem}`, { cause });
     }
   }
 
@@ -147,11 +142,9 @@ export class KeyFile implements KeyRing {
         return lock;
       } catch (cause) {
         const { code } = cause as NodeJS.ErrnoException;
-        if (code !== 'EEXIST')
-          throw new KeyFileError('keys', `${this.file}: cannot be written (${code})`, { cause });
+        if (code !== 'EEXIST') throw new KeyFileError(`${this.file}: cannot be written (${code})`, { cause });
         if (performance.now() > deadline)
           throw new KeyFileError(
-            'keys',
             `${lock}: another command is changing the keys; delete this file if none is`,
           );
         await sleep(20);

@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AlgorithmError } from './errors.ts';
-import { place, placer, recordKey } from './partition.ts';
+import { place, placer, recordKey, subjectKey } from './partition.ts';
 
 describe('place', () => {
   it('is the documented HMAC, so that stored runs stay where they are', () => {
@@ -70,5 +70,13 @@ describe('recordKey', () => {
       createHmac('sha256', 's3t-record-key-1').update('train/0').digest('hex'),
     );
     expect(() => recordKey('\ud800')).toThrow(AlgorithmError);
+  });
+});
+
+describe('subjectKey', () => {
+  it('is a keyed digest of its own: a person and a record of one name differ', () => {
+    expect(subjectKey('anna')).toBe(createHmac('sha256', 's3t-subject-key-1').update('anna').digest('hex'));
+    expect(subjectKey('anna')).not.toBe(recordKey('anna'));
+    expect(() => subjectKey('\ud800')).toThrow(AlgorithmError);
   });
 });

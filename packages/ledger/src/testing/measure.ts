@@ -1,5 +1,5 @@
 // Latency of erasures on a large ledger. From packages/ledger:
-//   node --conditions=@s3t/source src/testing/measure.ts [records=100000] [erasures=500] [store=file:]
+//   node --conditions=@s3t/source src/testing/measure.ts [records=100000] [erasures=500] [store=file:] [records of a subject=0: by record]
 import { rm } from 'node:fs/promises';
 import { type Ledger, openLedger, type StoredRecord } from '../index.ts';
 import { digest, manifestOf, temporaryFolder } from './run.ts';
@@ -8,13 +8,16 @@ const [shards, slices] = [5, 4];
 const sequences = Array.from({ length: slices }, (_, start) =>
   Array.from({ length: slices }, (_, i) => (start + i) % slices),
 );
-const [total, erasures, store] = [
+const [total, erasures, store, perSubject] = [
   Number(process.argv[2] ?? 100_000),
   Number(process.argv[3] ?? 500),
   process.argv[4] ?? 'file:',
+  Number(process.argv[5] ?? 0),
 ];
 
 const keyOf = (index: number): string => digest(`record ${index}`);
+/** Consecutive records are about one subject: they lie in different slices. */
+const subjectOf = (index: number): string => digest(`subject ${Math.floor(index / perSubject)}`);
 
 function* records(): Generator<StoredRecord> {
   for (let index = 0; index < total; index++) {
@@ -24,6 +27,7 @@ function* records(): Generator<StoredRecord> {
       digest: digest(`content ${index}`),
       shard,
       slice: Math.floor(index / shards) % slices,
+      subject: perSubject === 0 ? undefined : subjectOf(index),
     };
   }
 }
@@ -89,10 +93,11 @@ try {
   for (let index = 0; index < erasures; index++) {
     // Every tenth erasure meets a full ensemble, the others what is left of it.
     if (index % 10 === 0) await publishAll(ledger);
-    const key = keyOf(Math.floor((index * total) / erasures));
+    const place = Math.floor((index * total) / erasures);
+    const key = keyOf(place);
     const start = performance.now();
     const { erasure } = await ledger.erase({
-      keys: [key],
+      ...(perSubject === 0 ? { keys: [key] } : { keys: [], subjects: [subjectOf(place)] }),
       requestDigest: digest(key),
       receivedAt: Date.now(),
       idempotencyKey: key,
