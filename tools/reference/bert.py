@@ -20,9 +20,6 @@ import shutil
 import sys
 from pathlib import Path
 
-# tokenizers.py, beside this file, has the name of a package.
-sys.path.pop(0)
-
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict

@@ -6,7 +6,7 @@
 Writes formats.gguf, one tensor of each format, blocks of any bytes with finite scales among them, with formats.f32: what the
 package makes of them, tensor after tensor in the order of the file. And llama.gguf, a Llama of two layers with grouped heads
 whose query and key are permuted as llama.cpp does for its rotation, with llama.f32: the same tensors as transformers has them.
-And tokenizer.gguf, the vocabulary of the byte-level BPE of tokenizers.py, with tokenizer.json: what the tokenizers package makes
+And tokenizer.gguf, the vocabulary of the byte-level BPE of text_tokenizers.py, with tokenizer.json: what the tokenizers package makes
 of texts with it, split in each of the ways that the reader knows.
 """
 

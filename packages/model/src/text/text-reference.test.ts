@@ -1,4 +1,4 @@
-// Against the tokenizers and transformers packages of Python: tools/reference/tokenizers.py.
+// Against the tokenizers and transformers packages of Python: tools/reference/text_tokenizers.py.
 
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

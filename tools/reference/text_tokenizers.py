@@ -1,7 +1,7 @@
 """Two small tokenizers and what the tokenizers package makes of many strings: what packages/model is tested against.
 
     pip install tokenizers transformers jinja2          (made with tokenizers 0.23.3, transformers 5.24.0)
-    python tools/reference/tokenizers.py tools/reference/tokenizers
+    python tools/reference/text_tokenizers.py tools/reference/tokenizers
 
 Trains on public-domain text (Lincoln, Gettysburg 1863; Shakespeare, Sonnet 18; Genesis 1, King James) a WordPiece as BERT's and
 a byte-level BPE as RoBERTa's, and writes for each its tokenizer.json and reference.json: the ids, segments and mask of single
@@ -12,9 +12,6 @@ import json
 import random
 import sys
 from pathlib import Path
-
-# This file has the name of the package, which must not find it.
-sys.path.pop(0)
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
