@@ -73,6 +73,8 @@ export {
 export { adapterGroups, type LoraConfig, loraScale } from './lora.ts';
 export { type BaseModel, type BaseOptions, type Example, loadBaseModel, placeBaseModel } from './model.ts';
 export type { ObjectiveName } from './objective.ts';
+export type { AdapterOptions } from './peft/adapter-config.ts';
+export { readAdapter, writeAdapter } from './peft/adapter-folder.ts';
 export { type Picture, type Preprocessing, preprocess } from './preprocess.ts';
 export { parseSafetensors, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';
 export {

@@ -184,27 +184,44 @@ export function writeSafetensors(
   tensors: ReadonlyMap<string, { shape: readonly number[]; values: Float32Array }>,
   metadata: Record<string, string> = {},
 ): Uint8Array<ArrayBuffer> {
-  // Without a prototype even __proto__ is a name like any other.
-  const header: Record<string, unknown> = Object.create(null);
-  if (Object.keys(metadata).length > 0)
-    header.__metadata__ = Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const names = [...tensors.keys()].sort();
-  let end = 0;
-  for (const name of names) {
-    const { shape, values } = tensors.get(name)!;
-    header[name] = { dtype: 'F32', shape, data_offsets: [end, end + values.byteLength] };
-    end += values.byteLength;
-  }
-  const text = new TextEncoder().encode(JSON.stringify(header));
-  const start = 8 + Math.ceil(text.length / 8) * 8;
-  const bytes = new Uint8Array(start + end).fill(0x20, 0, start);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(start - 8), true);
-  bytes.set(text, 8);
-  let at = start;
+  const shapes = new Map([...tensors].map(([name, { shape }]) => [name, shape]));
+  const { header, names, size } = safetensorsHeader(shapes, metadata);
+  const bytes = new Uint8Array(size);
+  bytes.set(header);
+  let at = header.length;
   for (const name of names) {
     const { values } = tensors.get(name)!;
     bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), at);
     at += values.byteLength;
   }
   return bytes;
+}
+
+/**
+ * What comes before the data of a safetensors file of f32 tensors.
+ * @returns the tensors' names in the order of their data, and the bytes of the whole file
+ */
+export function safetensorsHeader(
+  shapes: ReadonlyMap<string, readonly number[]>,
+  metadata: Record<string, string> = {},
+): { header: Uint8Array<ArrayBuffer>; names: string[]; size: number } {
+  // Without a prototype even __proto__ is a name like any other.
+  const described: Record<string, unknown> = Object.create(null);
+  if (Object.keys(metadata).length > 0)
+    described.__metadata__ = Object.fromEntries(
+      Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1)),
+    );
+  const names = [...shapes.keys()].sort();
+  let end = 0;
+  for (const name of names) {
+    const shape = shapes.get(name)!;
+    const from = end;
+    end += shape.reduce((product, extent) => product * extent, BYTES.F32!);
+    described[name] = { dtype: 'F32', shape, data_offsets: [from, end] };
+  }
+  const text = new TextEncoder().encode(JSON.stringify(described));
+  const header = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true);
+  header.set(text, 8);
+  return { header, names, size: header.length + end };
 }
