@@ -6,7 +6,8 @@ import { gate, settle } from './testing/request.ts';
 import { RunError } from './testing/stand-in.ts';
 
 const text = (name: string): Input => ({ text: { name } });
-const nameOf = (input: Input): string => ('text' in input ? input.text.name! : '');
+const nameOf = (input: Input): string =>
+  'text' in input ? (input.text as Record<string, string>).name! : '';
 
 /** Answers every input with its own name; waits for `hold` first. */
 function echo(hold: () => Promise<void> | undefined, batches: string[][]): BatcherOptions['predict'] {

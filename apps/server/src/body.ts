@@ -41,15 +41,27 @@ export function checked<T>(schema: v.GenericSchema<unknown, T>, value: unknown, 
   // Stops at the first fault: a big body full of faults must not become a bigger list of them.
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
-  const issue = result.issues[0];
-  const steps = (issue.path ?? []).map(({ key }) => stepOf(key));
-  const path = [...(at === undefined ? [] : [at]), ...steps].join('.');
+  const { issue, path: keys } = nearest(result.issues[0]);
+  const path = [...(at === undefined ? [] : [at]), ...keys.map(stepOf)].join('.');
   throw new Problem(400, 'invalid', complaint(issue), path === '' ? {} : { path: path.slice(0, 200) });
 }
 
 /** A step of a path. The client names fields too, and may do so with anything: only what looks like a field's name is repeated. */
 function stepOf(key: unknown): string {
   return /^\w[\w-]{0,63}$/.test(String(key)) ? String(key) : '?';
+}
+
+/** What is wrong, and where. Of alternatives, with the one that the value fits furthest into. */
+function nearest(issue: v.BaseIssue<unknown>): { issue: v.BaseIssue<unknown>; path: unknown[] } {
+  const path = (issue.path ?? []).map(({ key }) => key);
+  if (issue.type !== 'union') return { issue, path };
+  const deepest = (issue.issues ?? [])
+    .map(nearest)
+    .reduce((best, other) => (other.path.length > best.path.length ? other : best), {
+      issue,
+      path: [] as unknown[],
+    });
+  return { issue: deepest.issue, path: [...path, ...deepest.path] };
 }
 
 async function parsed(c: Context): Promise<unknown> {

@@ -5,6 +5,7 @@ import type { ImageBody, InputBody } from './schemas.ts';
 /** What a request's inputs mean to the run. Throws a 400 that names the field. */
 export function inputsOf(bodies: readonly InputBody[]): Input[] {
   return bodies.map((body, index) => {
+    if (typeof body === 'string' || Array.isArray(body)) return { text: body };
     if (body.text !== undefined) return { text: body.text };
     return { image: imageOf(body.image!, `inputs.${index}.image.pixels`) };
   });

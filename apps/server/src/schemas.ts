@@ -32,11 +32,10 @@ const imageSchema = v.pipe(
     'Row by row, channels last. Without `channels` their number follows from the number of pixels.',
   ),
 );
-/** One input as it is sent: either field, not both. */
-export interface InputBody {
-  image?: ImageBody | undefined;
-  text?: Record<string, string> | undefined;
-}
+/** Texts by field, or in the order of the run's configuration. */
+export type TextBody = string | string[] | Record<string, string>;
+/** One input as it is sent: its texts alone, or either field, not both. */
+export type InputBody = string | string[] | { image?: ImageBody | undefined; text?: TextBody | undefined };
 export interface ImageBody {
   width: number;
   height: number;
@@ -45,14 +44,29 @@ export interface ImageBody {
   pixels: string | number[];
 }
 
-const textSchema = v.record(v.string(), v.pipe(v.string(), v.maxLength(100_000)));
-
-const inputSchema: v.GenericSchema<InputBody> = v.pipe(
-  v.strictObject({ image: v.optional(imageSchema), text: v.optional(textSchema) }),
-  v.check(
-    (input) => (input.image === undefined) !== (input.text === undefined),
-    'expected either image or text',
+const oneText = v.pipe(v.string(), v.maxLength(100_000));
+const texts = v.pipe(v.array(oneText), v.minLength(1), v.maxLength(2));
+const textSchema = v.pipe(
+  v.union(
+    [oneText, texts, v.record(v.string(), oneText)],
+    'expected a text, a pair of texts, or texts by field',
   ),
+  v.description("The run's texts by field, or in the order of its configuration."),
+);
+
+const inputSchema: v.GenericSchema<InputBody> = v.union(
+  [
+    oneText,
+    texts,
+    v.pipe(
+      v.strictObject({ image: v.optional(imageSchema), text: v.optional(textSchema) }),
+      v.check(
+        (input) => (input.image === undefined) !== (input.text === undefined),
+        'expected either image or text',
+      ),
+    ),
+  ],
+  'expected a text, a pair of texts, or an object with text or image',
 );
 
 export function predictSchema(options: Options): v.GenericSchema<PredictBody> {

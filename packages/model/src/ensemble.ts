@@ -35,6 +35,7 @@ const BATCH_SIZES = { software: [1, 4, 16], portable: [1, 4, 16], gpu: [1, 4, 16
 
 interface Plan {
   placed: Inputs;
+  repeated: Repeated;
   step: Captured<Tensor>;
 }
 
@@ -53,9 +54,13 @@ export interface TokenScore {
   right: number;
 }
 
+/** The inputs that layers read, for several copies of the batch side by side, by how many. They are written with those of the one. */
+type Repeated = Map<number, Inputs>;
+
 /** The captured step behind `tokenScores`: per stack, and last of their mean. */
 interface Scoring {
   placed: Inputs;
+  repeated: Repeated;
   labels: Tensor;
   weights: Tensor;
   step: Captured<{ losses: Tensor[]; likeliest: Tensor[] }>;
@@ -109,10 +114,11 @@ export class Ensemble {
           `forward: ${name}: ${values} values are not those of ${count} records [${shape}]`,
         );
     }
-    const { placed, step } = this.#planFor(size);
+    const plan = this.#planFor(size);
     const host = hostInputs(fields, size);
     copyInputs(fields, inputs, 0, count, host, 0);
-    writeInputs(fields, host, placed);
+    this.#write(host, size, plan);
+    const { step } = plan;
     step.replay();
     const logits = await step.outputs.read();
     const perStack = size * this.#outputs;
@@ -126,7 +132,7 @@ export class Ensemble {
   async tokenScores(inputs: HostInputs, { labels, weights }: NextTokens): Promise<TokenScores> {
     if (this.#disposed) throw new ModelError('tokenScores: the ensemble is disposed');
     const scoring = this.#planScoring();
-    writeInputs(this.#base.network.architecture.inputs, inputs, scoring.placed);
+    this.#write(inputs, 1, scoring);
     scoring.labels.write(labels);
     scoring.weights.write(weights);
     scoring.step.replay();
@@ -164,16 +170,18 @@ export class Ensemble {
         pair.up.destroy();
       }
     this.#sideBySide.clear();
-    for (const { placed, step } of this.#plans.values()) {
+    for (const { placed, repeated, step } of this.#plans.values()) {
       step.dispose();
-      for (const input of Object.values(placed)) input.dispose();
+      for (const inputs of [placed, ...repeated.values()])
+        for (const input of Object.values(inputs)) input.dispose();
     }
     this.#plans.clear();
     this.#decoder?.dispose();
     if (this.#scoring) {
-      const { placed, labels, weights, step } = this.#scoring;
+      const { placed, repeated, labels, weights, step } = this.#scoring;
       step.dispose();
-      for (const tensor of [...Object.values(placed), labels, weights]) tensor.dispose();
+      const inputs = [placed, ...repeated.values()].flatMap((each) => Object.values(each));
+      for (const tensor of [...inputs, labels, weights]) tensor.dispose();
       this.#scoring = null;
     }
   }
@@ -183,10 +191,11 @@ export class Ensemble {
     const { device, network } = this.#base;
     const { inputs, tokens } = network.architecture;
     const placed = placeInputs(device, inputs, 1);
+    const repeated: Repeated = new Map();
     const labels = zeros(device, [tokens], { dtype: 'u32' });
     const weights = zeros(device, [tokens]);
     const step = capture(device, () => {
-      const all = this.#logits(placed, 1);
+      const all = this.#logits(placed, repeated, 1);
       const each = this.stacks.map((_, stack) => reshape(slice(all, 0, stack, 1), all.shape.slice(1)));
       const rows = [...each, mean(all, 0)];
       return {
@@ -194,7 +203,7 @@ export class Ensemble {
         likeliest: rows.map((logits) => argmax(logits)),
       };
     });
-    this.#scoring = { placed, labels, weights, step };
+    this.#scoring = { placed, repeated, labels, weights, step };
     return this.#scoring;
   }
 
@@ -203,17 +212,39 @@ export class Ensemble {
     if (known) return known;
     const { device, network } = this.#base;
     const placed = placeInputs(device, network.architecture.inputs, batch);
-    const plan = { placed, step: capture(device, () => this.#logits(placed, batch)) };
+    const repeated: Repeated = new Map();
+    const step = capture(device, () => this.#logits(placed, repeated, batch));
+    const plan = { placed, repeated, step };
     this.#plans.set(batch, plan);
     return plan;
   }
 
-  #logits(inputs: Inputs, batch: number): Tensor {
-    const { network } = this.#base;
+  /** Writes the inputs of `batch` records to where a plan reads them. */
+  #write(
+    host: HostInputs,
+    batch: number,
+    { placed, repeated }: { placed: Inputs; repeated: Repeated },
+  ): void {
+    const fields = this.#base.network.architecture.inputs;
+    writeInputs(fields, host, placed);
+    const carried = fields.filter((field) => field.carried);
+    for (const [streams, inputs] of repeated) {
+      const copies = hostInputs(carried, streams * batch);
+      for (let stream = 0; stream < streams; stream++)
+        copyInputs(carried, host, 0, batch, copies, stream * batch);
+      writeInputs(carried, copies, inputs);
+    }
+  }
+
+  /** @param repeated takes what has to be written beside `inputs` */
+  #logits(inputs: Inputs, repeated: Repeated, batch: number): Tensor {
+    const { device, network } = this.#base;
     const { inputs: fields, layers } = network.architecture;
-    const repeated = new Map<number, Inputs>();
+    const carried = fields.filter((field) => field.carried);
     const carriedBy = (streams: number): Inputs => {
-      const known = repeated.get(streams) ?? carriedInputs(fields, inputs, streams);
+      if (streams === 1 || carried.length === 0) return carriedInputs(fields, inputs);
+      const known =
+        repeated.get(streams) ?? device.outsideCapture(() => placeInputs(device, carried, streams * batch));
       repeated.set(streams, known);
       return known;
     };

@@ -2,3 +2,8 @@
 export class ModelError extends Error {
   override name = 'ModelError';
 }
+
+/** An option that does not go with the model. The message begins with its name in the configuration: "data.maxLength: ...". */
+export class OptionError extends ModelError {
+  override name = 'OptionError';
+}

@@ -34,7 +34,7 @@ export { openSafetensors } from './checkpoint/safetensors-store.ts';
 export type { TensorInfo, TensorStore } from './checkpoint/tensor-store.ts';
 export { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 export { Ensemble, type EnsembleStack, type TokenScore, type TokenScores } from './ensemble.ts';
-export { ModelError } from './errors.ts';
+export { ModelError, OptionError } from './errors.ts';
 export { Decoder, type DecoderOptions, type LlamaModel } from './generation/decoder.ts';
 export { type GeneratedPiece, type GenerateOptions, generate } from './generation/generate.ts';
 export type { SamplingOptions } from './generation/sampling.ts';

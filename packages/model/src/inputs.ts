@@ -1,4 +1,4 @@
-import { concat, type Device, type Tensor, zeros } from '@s3t/engine';
+import { type Device, zeros } from '@s3t/engine';
 import type { HostInputs, InputField, Inputs } from './architecture.ts';
 
 const sizeOf = ({ shape }: InputField) => shape.reduce((product, extent) => product * extent, 1);
@@ -39,14 +39,7 @@ export function writeInputs(fields: readonly InputField[], source: HostInputs, t
   for (const { name } of fields) target[name]!.write(source[name]!);
 }
 
-/** The inputs that layers read, for `streams` copies of the batch side by side. */
-export function carriedInputs(fields: readonly InputField[], inputs: Inputs, streams = 1): Inputs {
-  return Object.fromEntries(
-    fields
-      .filter(({ carried }) => carried)
-      .map(({ name }) => {
-        const one = inputs[name]!;
-        return [name, streams === 1 ? one : concat(Array<Tensor>(streams).fill(one), 0)];
-      }),
-  );
+/** The inputs that layers read. */
+export function carriedInputs(fields: readonly InputField[], inputs: Inputs): Inputs {
+  return Object.fromEntries(fields.filter(({ carried }) => carried).map(({ name }) => [name, inputs[name]!]));
 }

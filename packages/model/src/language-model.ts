@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Device } from '@s3t/engine';
 import { type Checkpoint, companionOf } from './checkpoint.ts';
-import { ModelError } from './errors.ts';
+import { ModelError, OptionError } from './errors.ts';
 import type { LlamaModel } from './generation/decoder.ts';
 import { llamaNetwork, loadLlama, type NextTokens, nextTokens, parseLlamaConfig } from './llama.ts';
 import { type BaseOptions, DEFAULT_LENGTH, type Example, type Placed } from './model.ts';
@@ -31,7 +31,7 @@ export async function placeLlama(
   const most = config.max_position_embeddings;
   const length = maxLength ?? Math.min(DEFAULT_LENGTH, most);
   if (length > most)
-    throw new ModelError(`data.maxLength: ${length} is more than the ${most} positions of the base`);
+    throw new OptionError(`data.maxLength: ${length} is more than the ${most} positions of the base`);
   const weights = await loadLlama(device, config, checkpoint.tensors);
 
   /** The tokens of an example, the first `length` of them, and how many are the prompt's. A response ends the text. */
@@ -58,6 +58,7 @@ export async function placeLlama(
   };
   return {
     network: llamaNetwork(config, weights, length),
+    reads: 'text',
     encode: (example) => ({ ids: rowOf(tokensOf(example).ids) }),
     language: {
       device,

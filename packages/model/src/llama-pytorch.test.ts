@@ -123,6 +123,7 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
       folder: name,
       digest: '',
       network: llamaNetwork(config, weights, TOKENS),
+      reads: 'text',
       encode: () => ({}),
     };
     const ids = texts();

@@ -1,4 +1,4 @@
-import { ModelError } from './errors.ts';
+import { OptionError } from './errors.ts';
 
 /** What an adapter is made of; names as in PEFT's LoraConfig. */
 export interface LoraConfig {
@@ -18,14 +18,14 @@ export function loraScale({ rank, alpha, rslora }: LoraConfig): number {
 /**
  * The layers of each adapter group, top-down: group 0 holds the top floor(layers / groups) layers, highest first, group 1
  * the next ones below. Layers that are left over at the bottom belong to no group.
- * @throws ModelError when there are more groups than layers, or not a positive whole number of them
+ * @throws OptionError when there are more groups than layers, or not a positive whole number of them
  */
 export function adapterGroups(layers: number, groups: number): number[][] {
   if (!Number.isInteger(groups) || groups < 1)
-    throw new ModelError(`slices: ${groups} is not a positive whole number`);
+    throw new OptionError(`slices: ${groups} is not a positive whole number`);
   const height = Math.floor(layers / groups);
   if (height < 1)
-    throw new ModelError(
+    throw new OptionError(
       `slices: ${groups} is more than the ${layers} layers of the base; use at most ${layers}`,
     );
   return Array.from({ length: groups }, (_, group) =>

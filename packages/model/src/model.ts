@@ -3,7 +3,7 @@ import type { Device } from '@s3t/engine';
 import type { HostInputs, Network } from './architecture.ts';
 import { bertNetwork, loadBert, maxTokens, parseBertConfig } from './bert.ts';
 import { type Checkpoint, companionOf, openCheckpoint } from './checkpoint.ts';
-import { ModelError } from './errors.ts';
+import { ModelError, OptionError } from './errors.ts';
 import { type LanguageModel, placeLlama } from './language-model.ts';
 import { type Picture, parsePreprocessing, preprocess } from './preprocess.ts';
 import { type TextInput, Tokenizer } from './text/tokenizer.ts';
@@ -15,11 +15,15 @@ export type Example = { image: Picture } | { text: TextInput } | { prompt: strin
 export interface BaseOptions {
   /** Tokens of a text at most: longer ones are cut. Default: 128, or as many as the base has positions. */
   maxLength?: number | undefined;
+  /** Whether texts come in pairs: one has to leave room for more special tokens. */
+  pairs?: boolean | undefined;
 }
 
 /** A network, and how examples become its inputs. */
 export interface Placed {
   network: Network;
+  /** What an example has to be. */
+  reads: 'image' | 'text';
   /** The inputs of the network for an example. @throws ModelError when it is none that the base takes */
   encode(example: Example): HostInputs;
   /** Of a base that continues texts. */
@@ -47,7 +51,10 @@ const FAMILIES: Record<string, (device: Device, from: Checkpoint, options: BaseO
 /** Tokens of a text, unless it is said. */
 export const DEFAULT_LENGTH = 128;
 
-/** Reads a base model in Hugging Face layout and puts it on a device. @throws ModelError naming file and field */
+/**
+ * Reads a base model in Hugging Face layout and puts it on a device.
+ * @throws ModelError naming file and field; OptionError for an option that does not go with it
+ */
 export async function loadBaseModel(
   device: Device,
   folder: string,
@@ -90,6 +97,7 @@ async function placeVit(device: Device, checkpoint: Checkpoint): Promise<Placed>
   const weights = await loadVit(device, config, checkpoint.tensors);
   return {
     network: vitNetwork(config, weights),
+    reads: 'image',
     encode(example) {
       if (!('image' in example)) throw new ModelError(`${folder}: this base reads pictures, not texts`);
       const pixels = new Float32Array(preprocessing.channels * width * height);
@@ -102,7 +110,7 @@ async function placeVit(device: Device, checkpoint: Checkpoint): Promise<Placed>
 async function placeBert(
   device: Device,
   checkpoint: Checkpoint,
-  { maxLength }: BaseOptions,
+  { maxLength, pairs = false }: BaseOptions,
 ): Promise<Placed> {
   const { folder, companions } = checkpoint;
   const config = parseBertConfig(checkpoint.config, join(folder, 'config.json'));
@@ -112,10 +120,16 @@ async function placeBert(
   const most = maxTokens(config);
   const length = maxLength ?? Math.min(DEFAULT_LENGTH, most);
   if (length > most)
-    throw new ModelError(`data.maxLength: ${length} is more than the ${most} positions of the base`);
+    throw new OptionError(`data.maxLength: ${length} is more than the ${most} positions of the base`);
+  const least = tokenizer.specialTokens(pairs) + (pairs ? 2 : 1);
+  if (length < least)
+    throw new OptionError(
+      `data.maxLength: ${length} leaves no room for ${pairs ? 'a pair of texts' : 'a text'} between special tokens; it takes ${least}`,
+    );
   const weights = await loadBert(device, config, checkpoint.tensors);
   return {
     network: bertNetwork(config, weights, length),
+    reads: 'text',
     encode(example) {
       if (!('text' in example)) throw new ModelError(`${folder}: this base reads texts, not pictures`);
       const { ids, mask, typeIds } = tokenizer.encodeBatch([example.text], {

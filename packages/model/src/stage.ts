@@ -1,7 +1,7 @@
 import { type Device, type RandomKey, type Tensor, tensor, uniformValues } from '@s3t/engine';
 import type { LayerAdapter, LoraPair } from './adapter.ts';
 import type { AdapterTarget, Architecture, Head } from './architecture.ts';
-import { ModelError } from './errors.ts';
+import { ModelError, OptionError } from './errors.ts';
 import { type LoraConfig, loraScale } from './lora.ts';
 import { parseSafetensors, toFloat32, writeSafetensors } from './safetensors.ts';
 
@@ -58,12 +58,12 @@ function adapterNames(architecture: Architecture, layer: number, { module }: Ada
   return { down: `${name}.lora_A.weight`, up: `${name}.lora_B.weight` };
 }
 
-/** The targets of a configuration in the model's own order. @throws ModelError for a name the model does not have */
+/** The targets of a configuration in the model's own order. @throws OptionError for a name the model does not have */
 export function targetsOf(architecture: Architecture, { targets }: LoraConfig): AdapterTarget[] {
   const names = architecture.targets.map(({ name }) => name);
   for (const target of targets)
     if (!names.includes(target))
-      throw new ModelError(`lora.targets: the model has no layer "${target}"; it has ${names.join(', ')}`);
+      throw new OptionError(`lora.targets: the model has no layer "${target}"; it has ${names.join(', ')}`);
   return architecture.targets.filter(({ name }) => targets.includes(name));
 }
 

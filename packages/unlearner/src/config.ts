@@ -24,6 +24,7 @@ const data = v.strictObject({
       v.array(text),
       v.minLength(1, 'must name a field'),
       v.maxLength(3, 'must name at most three fields'),
+      v.check((fields) => new Set(fields).size === fields.length, 'must not name a field twice'),
     ),
   ),
   maxLength: v.optional(count),
@@ -61,11 +62,18 @@ const training = v.strictObject({
   ),
 });
 
-const TASKS = ['image-classification', 'text-classification', 'causal-lm'] as const;
+/** What the records of a task show the model. */
+export const TASKS = {
+  'image-classification': { reads: 'image' },
+  'text-classification': { reads: 'text' },
+  'causal-lm': { reads: 'text' },
+} as const;
+export type TaskName = keyof typeof TASKS;
+const TASK_NAMES = Object.keys(TASKS) as TaskName[];
 
 const schema = v.strictObject({
   base: text,
-  task: v.picklist(TASKS, `must be one of ${TASKS.join(', ')}`),
+  task: v.picklist(TASK_NAMES, `must be one of ${TASK_NAMES.join(', ')}`),
   data,
   shards: places,
   slices: places,
@@ -93,7 +101,7 @@ const schema = v.strictObject({
 export interface RunConfig {
   /** Folder in Hugging Face layout, relative to the file. */
   base: string;
-  task: (typeof TASKS)[number];
+  task: TaskName;
   data: {
     train: string;
     eval?: string;
@@ -106,7 +114,7 @@ export interface RunConfig {
      * "alpaca" an instruction, perhaps its input, and the output.
      */
     text?: string[];
-    /** Tokens of a text, or of a pair, at most: longer ones are cut. */
+    /** Tokens of a text, or of a pair, special ones included: longer ones are cut. Default: 128, or what the base has positions for. */
     maxLength?: number;
     /** How a language model is shown a record. Default: plain. */
     format?: (typeof FORMATS)[number];
@@ -184,17 +192,17 @@ function checkTask(config: RunConfig, file: string): RunConfig {
     throw new UnlearnerError('config', `${file}: ${field}: ${problem}`);
   };
   const isLanguage = task === 'causal-lm';
-  const refused: Record<string, unknown> =
-    task === 'image-classification'
-      ? { 'data.maxLength': fields.maxLength, 'data.format': fields.format, 'training.learn': how.learn }
-      : task === 'text-classification'
-        ? { 'data.format': fields.format, 'training.learn': how.learn }
-        : { 'data.label': fields.label, 'data.labels': fields.labels[0] };
+  const refused: Record<string, unknown> = isLanguage
+    ? { 'data.label': fields.label, 'data.labels': fields.labels[0] }
+    : { 'data.format': fields.format, 'training.learn': how.learn };
+  if (TASKS[task].reads === 'image') refused['data.maxLength'] = fields.maxLength;
+  else refused['data.image'] = fields.image;
   for (const [field, value] of Object.entries(refused))
     if (value !== undefined) fail(field, `is not for ${task}`);
   if (!isLanguage && fields.labels.length === 0) fail('data.labels', 'is missing');
-  if (task === 'image-classification') return config;
-  const count = fields.text?.length ?? fail('data.text', `is missing: ${task} reads it`);
+  if (TASKS[task].reads === 'image') return config;
+  const count =
+    fields.text?.length ?? fail('data.text', `is missing: it names the fields that ${task} reads`);
   if (!isLanguage && count > 2) fail('data.text', 'must name one field, or two that are read as a pair');
   if (isLanguage && fields.format === 'alpaca' && count < 2)
     fail('data.text', 'must name the instruction, perhaps its input, and the output');

@@ -1,22 +1,22 @@
 import type { DataRecord } from '@s3t/data';
-import type { Example, Picture } from '@s3t/model';
-import type { RunConfig } from './config.ts';
+import type { Example, Picture, TextInput } from '@s3t/model';
+import { type RunConfig, TASKS } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import type { Input } from './types.ts';
 
 /** What a record shows the model: its picture, or its text fields in the order of the configuration. */
 export async function exampleOf(record: DataRecord, { task, data }: RunConfig): Promise<Example> {
-  if (task === 'image-classification') return { image: await record.image!() };
+  if (TASKS[task].reads === 'image') return { image: await record.image!() };
   const fields = data.text!.map((field) => record.text![field]!);
-  if (task === 'text-classification') return { text: oneOrTwo(fields) };
+  if (task !== 'causal-lm') return { text: oneOrTwo(fields) };
   if (fields.length === 1) return { text: fields[0]! };
   return { prompt: promptOf(fields.slice(0, -1), data), response: fields.at(-1)! };
 }
 
 /** What an input shows the model; it may come from anywhere. @throws UnlearnerError `usage` naming the input's field */
 export function exampleOfInput(input: Input, { task, data }: RunConfig, path: string): Example {
-  if (task === 'image-classification') return { image: pictureOf(input, path) };
-  return { text: oneOrTwo(fieldsOf(input, data.text!, path)) };
+  if (TASKS[task].reads === 'image') return { image: pictureOf(input, path) };
+  return { text: oneOrTwo(textsOf(input, data.text!, path)) };
 }
 
 /**
@@ -25,22 +25,35 @@ export function exampleOfInput(input: Input, { task, data }: RunConfig, path: st
  */
 export function promptOfInput(input: string | Input, { data }: RunConfig): string {
   const fields = data.text!.length === 1 ? data.text! : data.text!.slice(0, -1);
-  if (typeof input !== 'string') return promptOf(fieldsOf(input, fields, 'input'), data);
+  if (typeof input !== 'string') return promptOf(textsOf(input, fields, 'input'), data);
   return fields.length === 1 ? promptOf([input], data) : input;
 }
 
-function fieldsOf(input: Input, fields: readonly string[], path: string): string[] {
-  const text: unknown = (input as { text?: unknown } | null)?.text;
-  if (typeof text !== 'object' || text === null)
-    throw new UnlearnerError('usage', `${path}: this run answers texts: ${fields.join(', ')}`);
+/** The values of the text fields: by name, or in the order of the configuration. */
+function textsOf(input: Input, fields: readonly string[], path: string): string[] {
+  const fail = (at: string, problem: string): never => {
+    throw new UnlearnerError('usage', `${path}${at}: ${problem}`);
+  };
+  const wanted = fields.join(', ');
+  if (typeof input !== 'object' || input === null || !('text' in input))
+    return fail('', `this run answers texts: ${wanted}`);
+  const text: unknown = input.text;
+  if (typeof text === 'string' || Array.isArray(text)) {
+    const texts: unknown[] = typeof text === 'string' ? [text] : text;
+    if (texts.length !== fields.length)
+      return fail('.text', `has ${texts.length} texts, but this run reads ${fields.length}: ${wanted}`);
+    return texts.map((value, i) =>
+      typeof value === 'string' ? value : fail(`.text.${i}`, 'must be a text'),
+    );
+  }
+  if (typeof text !== 'object' || text === null) return fail('.text', `must hold ${wanted}`);
   return fields.map((field) => {
     const value: unknown = Object.hasOwn(text, field) ? text[field as keyof typeof text] : undefined;
-    if (typeof value !== 'string') throw new UnlearnerError('usage', `${path}.text.${field}: must be a text`);
-    return value;
+    return typeof value === 'string' ? value : fail(`.text.${field}`, 'must be a text');
   });
 }
 
-function oneOrTwo([first, second]: readonly string[]): string | [string, string] {
+function oneOrTwo([first, second]: readonly string[]): TextInput {
   return second === undefined ? first! : [first!, second];
 }
 

@@ -24,11 +24,12 @@ import {
   type DownloadProgress,
   loadBaseModel,
   ModelError,
+  OptionError,
   resolveBase,
   type StageForm,
   targetsOf,
 } from '@s3t/model';
-import { type LocatedConfig, parseConfig, type RunConfig, readConfig } from './config.ts';
+import { type LocatedConfig, parseConfig, type RunConfig, readConfig, TASKS } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { placeRecords, readSplit, refuseEmptySlices } from './run-data.ts';
 import { manifestFunction, stageSetting } from './setting.ts';
@@ -138,30 +139,31 @@ async function prepareBase(
   located: LocatedConfig,
   onDownload: OpenOptions['onDownload'],
 ): Promise<PreparedBase> {
-  const { config, folder } = located;
-  const base = await loadBaseModel(
-    device,
-    await resolveBase(config.base, { folder, onProgress: onDownload }),
-    { maxLength: config.data.maxLength },
-  );
-  if ((config.task === 'causal-lm') !== (base.language !== undefined))
-    throw new UnlearnerError(
-      'config',
-      `${located.file}: task: is ${config.task}, but ${base.folder} is ${base.language ? 'a' : 'no'} base that continues texts`,
-    );
-  const form = {
-    architecture: base.network.architecture,
-    lora: config.lora,
-    outputs: config.data.labels.length,
-  };
+  const { config, folder, file } = located;
+  const { task, data, lora, slices } = config;
+  const baseFolder = await resolveBase(config.base, { folder, onProgress: onDownload });
   try {
+    const base = await loadBaseModel(device, baseFolder, {
+      maxLength: data.maxLength,
+      pairs: data.text?.length === 2,
+    });
+    const wanted = doing(TASKS[task].reads, task === 'causal-lm');
+    const found = doing(base.reads, base.language !== undefined);
+    if (found !== wanted)
+      throw new OptionError(`task: ${task} takes a base that ${wanted}, but ${config.base} ${found}`);
+    const form = { architecture: base.network.architecture, lora, outputs: data.labels.length };
     targetsOf(form.architecture, form.lora);
-    adapterGroups(form.architecture.layers, config.slices);
+    adapterGroups(form.architecture.layers, slices);
+    return { located, base, form, setting: stageSetting(config, base) };
   } catch (error) {
-    if (!(error instanceof ModelError)) throw error;
-    throw new UnlearnerError('config', `${located.file}: ${error.message}`, { cause: error });
+    if (!(error instanceof OptionError)) throw error;
+    throw new UnlearnerError('config', `${file}: ${error.message}`, { cause: error });
   }
-  return { located, base, form, setting: stageSetting(config, base.digest) };
+}
+
+/** What a base does, or has to do for a task. */
+function doing(reads: BaseModel['reads'], continues: boolean): string {
+  return continues ? 'continues texts' : `reads ${reads}s`;
 }
 
 async function prepareRun(

@@ -1,7 +1,7 @@
 import { type Placement, placer, recordKey, subjectKey } from '@s3t/algorithm';
 import { DataError, type DataRecord, loadRecords } from '@s3t/data';
 import type { Ledger, StoredRecord } from '@s3t/ledger';
-import type { LocatedConfig } from './config.ts';
+import { type LocatedConfig, TASKS } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 
 /** A record of the run with what it is known by. */
@@ -23,9 +23,13 @@ export async function readSplit(
     // Nobody is erased from what is only measured with.
     const subject = split === 'train' ? config.data.subject : undefined;
     const records = await loadRecords(source, split, { ...config.data, subject }, folder);
-    for (const { id, image, label } of records) {
-      if (!image && config.task === 'image-classification')
-        throw new UnlearnerError('data', `${source}: record ${id} has no image`);
+    const { reads } = TASKS[config.task];
+    for (const { id, label, ...content } of records) {
+      if (!content[reads])
+        throw new UnlearnerError(
+          'data',
+          `${source}: record ${id} has no ${reads}, which ${config.task} reads`,
+        );
       if (label === null && config.task !== 'causal-lm')
         throw new UnlearnerError('data', `${source}: record ${id} has no label`);
     }

@@ -9,17 +9,18 @@ import {
 } from '@s3t/algorithm';
 import { kernelIdentity } from '@s3t/engine';
 import type { ActiveStage, ManifestOf } from '@s3t/ledger';
-import type { RunConfig } from './config.ts';
+import type { BaseModel } from '@s3t/model';
+import { type RunConfig, TASKS } from './config.ts';
 
 /** Everything but the lineage that the bytes of a stage depend on. Paths, shards and the store are no part of it. */
-export function stageSetting(config: RunConfig, baseDigest: string): StageSetting {
+export function stageSetting(config: RunConfig, { digest, network }: BaseModel): StageSetting {
   const { lora, training, task, data, slices } = config;
   return {
-    base: baseDigest,
+    base: digest,
     kernels: sha256Hex(kernelIdentity()),
     task,
     labels: data.labels,
-    ...(task !== 'image-classification' && { text: data.text, maxLength: data.maxLength ?? null }),
+    ...(TASKS[task].reads === 'text' && { text: data.text, maxLength: network.architecture.tokens }),
     ...(data.format && { format: data.format }),
     adapterGroups: slices,
     lora: { ...lora, targets: [...lora.targets].sort() },

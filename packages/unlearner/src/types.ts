@@ -1,7 +1,8 @@
 /** One input of a prediction. */
 export type Input =
   | { image: { width: number; height: number; channels: 1 | 3; pixels: Uint8Array } }
-  | { text: Record<string, string> };
+  /** By field; or the texts alone, in the order of the configuration. */
+  | { text: Readonly<Record<string, string>> | readonly string[] | string };
 
 export interface LabelScore {
   label: string;

@@ -16,12 +16,12 @@ interface Options extends RunOptions {
 /** Inputs of one forward pass. */
 const BATCH = 64;
 
-/** `s3t predict`: labels for images, rows of a table, or JSON Lines on stdin. */
+/** `s3t predict`: labels for images, or for texts in the rows of a table or the lines of a file. */
 export function addPredict(program: Command): void {
   program
     .command('predict')
     .description(
-      'labels for image files, the rows of a JSON Lines, CSV or TSV file, or JSON Lines on stdin (-)',
+      'labels for image files, the rows of a JSON Lines, CSV or TSV file, the lines of a text file, or either on stdin (-)',
     )
     .argument('<file...>', 'files, or - for stdin')
     .requiredOption(...RUN)

@@ -17,7 +17,8 @@ type Row = Record<string, unknown>;
 
 /**
  * Inputs from JSON Lines. A row is an input as `POST /v1/predict` takes it, `{"image": {"width", "height", "pixels"}}` with pixels as numbers or
- * base64, or `{"text": {...}}`; or it names an image file. Its `id`, if it has one, is repeated in the answer.
+ * base64, or `{"text": {...}}`; or it names an image file; or its fields are texts, of which the run takes those that it reads. Its
+ * `id`, if it has one, is repeated in the answer.
  */
 export async function inputsOfRows(text: string, source: Source): Promise<NamedInput[]> {
   const found: (NamedInput | ImageFile)[] = [];
@@ -29,8 +30,9 @@ export async function inputsOfRows(text: string, source: Source): Promise<NamedI
       typeof row.id === 'string' || typeof row.id === 'number'
         ? String(row.id)
         : `${source.name}:${index + 1}`;
-    const input = inlineInput(row, place);
-    found.push(input ? { id, input } : { id, path: pathIn(row, source, place), place });
+    const path = pathIn(row, source);
+    const input = inlineInput(row, place) ?? (path === undefined ? textsIn(row, source, place) : undefined);
+    found.push(input ? { id, input } : { id, path: path!, place });
   }
   const decoded = await decodeImages(found.filter((one): one is ImageFile => 'path' in one));
   let next = 0;
@@ -50,7 +52,8 @@ function parse(line: string, place: string): Row {
 
 /** The input that a row holds itself, if it does. */
 function inlineInput(row: Row, place: string): Input | undefined {
-  if (typeof row.text === 'object' && row.text !== null) return { text: row.text as Record<string, string> };
+  if (typeof row.text === 'object' && row.text !== null)
+    return { text: row.text as Record<string, string> | string[] };
   if (typeof row.image !== 'object' || row.image === null) return undefined;
   const { width, height, channels, pixels: given } = row.image as Row;
   if (!isSide(width) || !isSide(height))
@@ -75,8 +78,26 @@ function pixelsOf(given: unknown, place: string): Uint8Array {
   throw new CommandError(`${place}: must be whole numbers from 0 to 255, or their base64`);
 }
 
-function pathIn(row: Row, { folder, fields }: Source, place: string): string {
+function pathIn(row: Row, { folder, fields }: Source): string | undefined {
   const field = fields.find((name) => typeof row[name] === 'string');
-  if (field !== undefined) return resolve(folder, row[field] as string);
-  throw new CommandError(`${place}: ${fields.join(' or ')}: is missing; it names an image file`);
+  return field === undefined ? undefined : resolve(folder, row[field] as string);
+}
+
+/** Every field that is a text, but the id: which of them it reads, the run knows. */
+function textsIn({ id: _, ...row }: Row, { fields }: Source, place: string): Input {
+  const texts = Object.entries(row).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string',
+  );
+  if (texts.length > 0) return { text: Object.fromEntries(texts) };
+  throw new CommandError(
+    `${place}: ${fields.join(' or ')}: is missing; it names an image file (for texts: the fields that the run reads)`,
+  );
+}
+
+/** One text a line. Blank lines are skipped. */
+export function inputsOfLines(text: string, { name }: Pick<Source, 'name'>): NamedInput[] {
+  return text
+    .split(/\r?\n/)
+    .map((line, index) => ({ id: `${name}:${index + 1}`, input: { text: line } }))
+    .filter(({ input }) => input.text.trim() !== '');
 }

@@ -41,6 +41,20 @@ describe('POST /v1/predict', () => {
     expect(await response.json()).toMatchObject({ answers: [[{ label: 'label-7' }, { label: 'other' }]] });
   });
 
+  it('takes texts by field, in order, and alone', async () => {
+    start();
+    const asked: unknown[] = [];
+    run.answer = (input) => {
+      asked.push(input);
+      return [];
+    };
+    const fields = { premise: 'a', hypothesis: 'b' };
+    const inputs = [{ text: fields }, { text: ['a', 'b'] }, { text: 'a' }, ['a', 'b'], ['a'], 'a', ''];
+    expect((await post(app, '/v1/predict', { inputs })).status).toBe(200);
+    const texts = [fields, ['a', 'b'], 'a', ['a', 'b'], ['a'], 'a', ''];
+    expect(asked).toEqual(texts.map((text) => ({ text })));
+  });
+
   it('computes again when the version moves between the answer and its sending', async () => {
     start();
     let moves = 3;
@@ -97,14 +111,14 @@ describe('POST /v1/predict', () => {
   it('names the field the run objects to', async () => {
     start();
     run.beforeAnswer = () => {
-      throw new RunError('usage', 'inputs.1: this run answers texts');
+      throw new RunError('usage', 'inputs.1.text.hypothesis: must be a text');
     };
     const response = await post(app, '/v1/predict', { inputs: [image(1), image(2)] });
     expect(response.status).toBe(400);
     expect(await errorOf(response)).toEqual({
       code: 'usage',
-      message: 'this run answers texts',
-      path: 'inputs.1',
+      message: 'must be a text',
+      path: 'inputs.1.text.hypothesis',
     });
   });
 
@@ -146,6 +160,12 @@ describe('POST /v1/predict', () => {
       { inputs: [{ image: { width: 1, height: 1, channels: 2, pixels: [0, 0] } }] },
       'inputs.0.image.channels',
     ],
+    ['an input that is a number', { inputs: [7] }, 'inputs.0'],
+    ['no texts', { inputs: [[]] }, 'inputs.0'],
+    ['three texts', { inputs: ['a', ['a', 'b', 'c']] }, 'inputs.1'],
+    ['a number among texts', { inputs: [['a', 12345]] }, 'inputs.0.1'],
+    ['texts that are a number', { inputs: [{ text: 12345 }] }, 'inputs.0.text'],
+    ['a text that is too long', { inputs: ['secret'.repeat(20_000)] }, 'inputs.0'],
     ['text that is a number', { inputs: [{ text: { a: 12345 } }] }, 'inputs.0.text.a'],
     ['top 0', { inputs: [image(1)], top: 0 }, 'top'],
     ['a list', [], 'inputs'],

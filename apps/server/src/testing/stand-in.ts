@@ -52,7 +52,10 @@ export class StandIn implements Service {
   readonly batches: number[] = [];
   /** What an input is answered. */
   answer: (input: Input) => LabelScore[] = (input) => {
-    const first = 'image' in input ? input.image.pixels[0]! : (Object.values(input.text)[0]?.length ?? 0);
+    const first =
+      'image' in input
+        ? input.image.pixels[0]!
+        : ((typeof input.text === 'string' ? input.text : Object.values<string>(input.text)[0])?.length ?? 0);
     return [
       { label: `label-${first}`, score: 0.98765 },
       { label: 'other', score: 0.01235 },

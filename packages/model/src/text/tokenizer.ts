@@ -65,6 +65,11 @@ export class Tokenizer {
     return this.#rules.token_to_id(token);
   }
 
+  /** How many special tokens go round a text, or round a pair. */
+  specialTokens(pair: boolean): number {
+    return this.#around[pair ? 1 : 0];
+  }
+
   /** @throws ModelError when the limit leaves no room for the special tokens, or the first text cannot be cut as far as needed */
   encode(input: TextInput, options: EncodeOptions = {}): EncodedText {
     const {

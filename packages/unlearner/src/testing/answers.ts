@@ -3,24 +3,32 @@ import { join } from 'node:path';
 import type { Device } from '@s3t/engine';
 import { scope, tensor } from '@s3t/engine';
 import { openLedger } from '@s3t/ledger';
-import { adapterGroups, type BaseModel, decodeStage, loadBaseModel, placeStage } from '@s3t/model';
+import {
+  adapterGroups,
+  type BaseModel,
+  decodeStage,
+  type Inputs,
+  loadBaseModel,
+  placeStage,
+} from '@s3t/model';
 import type { RunConfig } from '../config.ts';
+import { exampleOfInput } from '../examples.ts';
 import type { Input, LabelScore, ShardStatus, Status } from '../types.ts';
 import type { Project } from './project.ts';
 
 /**
  * What a run should answer, computed the plain way: every shard by itself from the files in the run folder, every layer of every shard,
- * one picture after the other, nothing shared and nothing captured.
+ * one record after the other, nothing shared and nothing captured.
  */
 export async function plainAnswers(
-  project: Project,
+  project: Pick<Project, 'path'>,
   name: string,
   { shards }: Status,
   config: RunConfig,
   device: Device,
   inputs: readonly Input[],
 ): Promise<LabelScore[][]> {
-  const base = await loadBaseModel(device, project.path('base'));
+  const base = await loadBaseModel(device, project.path('base'), { maxLength: config.data.maxLength });
   const logits: Float32Array[][] = [];
   for (const shard of shards) {
     if (shard.servedSequence === null) continue;
@@ -36,11 +44,12 @@ export async function plainAnswers(
 
 async function shardLogits(
   base: BaseModel,
-  { lora, slices, data }: RunConfig,
+  config: RunConfig,
   run: string,
   { servedSequence, servedDepth, sequences }: ShardStatus,
   inputs: readonly Input[],
 ): Promise<Float32Array[]> {
+  const { lora, slices, data } = config;
   const { device, network } = base;
   const { architecture } = network;
   const form = { architecture, lora, outputs: data.labels.length };
@@ -55,13 +64,15 @@ async function shardLogits(
   );
   const found: Float32Array[] = [];
   for (const input of inputs) {
-    if (!('image' in input)) throw new Error('not a picture');
-    const { pixels } = base.encode(input);
+    const encoded = base.encode(exampleOfInput(input, config, 'input'));
     const logits = scope(() => {
-      let x = network.embed({ pixels: tensor(device, pixels!, [1, ...architecture.inputs[0]!.shape]) });
+      const inputs: Inputs = Object.fromEntries(
+        architecture.inputs.map(({ name, shape }) => [name, tensor(device, encoded[name]!, [1, ...shape])]),
+      );
+      let x = network.embed(inputs);
       for (let layer = 0; layer < architecture.layers; layer++) {
         const adapter = stages.find(({ layers }) => layers.includes(layer))?.stage.adapters.get(layer);
-        x = network.layer(layer, x, { inputs: {}, adapter });
+        x = network.layer(layer, x, { inputs, adapter });
       }
       return network.logits(x, stages.at(-1)!.stage.head);
     });

@@ -1,5 +1,6 @@
 import { cp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { placer } from '@s3t/algorithm';
 import type { Device } from '@s3t/engine';
 import type { VitConfig } from '@s3t/model';
@@ -7,6 +8,7 @@ import { inject } from 'vitest';
 import { Unlearner } from '../unlearner.ts';
 import { LABELS, type MadeRecord, madeRecords, writeRecords } from './pictures.ts';
 import { temporaryFolder } from './temporary.ts';
+import { type MadeText, madeTexts, TEXT_LABELS, writeTexts } from './texts.ts';
 import { tinyBase, writeBase } from './tiny-base.ts';
 
 /** The fields of s3t.config.json a test may change; what is left out stays as in `CONFIG`. */
@@ -26,16 +28,47 @@ export const CONFIG: ConfigChange = {
   training: { epochs: 1, batchSize: 8, learningRate: 0.01, seed: 1 },
 };
 
+/** Pairs of texts on a RoBERTa: 2 shards of 2 slices, two orders of them. Its shapes are those of the reference that it is tested against. */
+export const TEXT_CONFIG: ConfigChange = {
+  base: 'base',
+  task: 'text-classification',
+  data: {
+    train: 'train.jsonl',
+    eval: 'eval.jsonl',
+    id: 'id',
+    label: 'label',
+    text: ['premise', 'hypothesis'],
+    maxLength: 12,
+    labels: TEXT_LABELS,
+  },
+  shards: 2,
+  slices: 2,
+  budget: 2,
+  lora: { rank: 4, alpha: 8, dropout: 0 },
+  training: { epochs: 2, batchSize: 4, learningRate: 0.01, clipNorm: 1, seed: 1 },
+};
+const ROBERTA = fileURLToPath(new URL('../../../../tools/reference/roberta', import.meta.url));
+
+/** Writes `<name>.jsonl`, and what it names, into a folder. */
+type Write<R> = (folder: string, name: string, records: readonly R[]) => Promise<void>;
+
 /** A folder with a base model, data and a configuration, and room for runs. Removed when disposed. */
-export class Project implements AsyncDisposable {
+export class Project<R extends { id: string } = MadeRecord> implements AsyncDisposable {
   readonly folder: string;
   readonly config: Record<string, unknown>;
-  readonly records: readonly MadeRecord[];
+  readonly records: readonly R[];
+  readonly #write: Write<R>;
 
-  private constructor(folder: string, config: Record<string, unknown>, records: readonly MadeRecord[]) {
+  private constructor(
+    folder: string,
+    config: Record<string, unknown>,
+    records: readonly R[],
+    write: Write<R>,
+  ) {
     this.folder = folder;
     this.config = config;
     this.records = records;
+    this.#write = write;
   }
 
   /** @param change fields of `CONFIG`, one level deep */
@@ -49,10 +82,27 @@ export class Project implements AsyncDisposable {
     records?: readonly MadeRecord[];
   } = {}): Promise<Project> {
     const folder = await temporaryFolder();
-    const project = new Project(folder, merged(CONFIG, change), records);
+    const project = new Project(folder, merged(CONFIG, change), records, writeRecords);
     await writeBase(join(folder, 'base'), tinyBase(base));
     await project.writeTrain(records);
     await writeRecords(folder, 'eval', madeRecords(10, 99));
+    await project.writeConfig('s3t.config.json');
+    return project;
+  }
+
+  /** @param change fields of `TEXT_CONFIG`, one level deep */
+  static async makeOfTexts({
+    change = {},
+    records = madeTexts(96),
+  }: {
+    change?: ConfigChange;
+    records?: readonly MadeText[];
+  } = {}): Promise<Project<MadeText>> {
+    const folder = await temporaryFolder();
+    const project = new Project(folder, merged(TEXT_CONFIG, change), records, writeTexts);
+    await cp(ROBERTA, join(folder, 'base'), { recursive: true });
+    await project.writeTrain(records);
+    await writeTexts(folder, 'eval', madeTexts(40, 99));
     await project.writeConfig('s3t.config.json');
     return project;
   }
@@ -72,8 +122,8 @@ export class Project implements AsyncDisposable {
   }
 
   /** Replaces the training data. */
-  async writeTrain(records: readonly MadeRecord[]): Promise<void> {
-    await writeRecords(this.folder, 'train', records);
+  async writeTrain(records: readonly R[]): Promise<void> {
+    await this.#write(this.folder, 'train', records);
   }
 
   /** Creates a run folder by its name, or opens it. A fresh one gets a copy of an empty ledger, which takes no time. */

@@ -1,0 +1,244 @@
+// Texts, end to end: pairs of them on a small RoBERTa.
+
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { plainAnswers } from './testing/answers.ts';
+import { sharedDevice } from './testing/device.ts';
+import { type ConfigChange, Project } from './testing/project.ts';
+import { expectOnlyActiveFiles, expectSame, snapshotOf } from './testing/snapshot.ts';
+import { type MadeText, madeText, madeTexts } from './testing/texts.ts';
+import { tinyBase, writeBase } from './testing/tiny-base.ts';
+import type { Input } from './types.ts';
+import { Unlearner } from './unlearner.ts';
+
+const device = sharedDevice();
+let project: Project<MadeText>;
+
+const inputOf = ({ premise, hypothesis }: MadeText): Input => ({ text: { premise, hypothesis } });
+
+beforeAll(async () => {
+  project = await Project.makeOfTexts();
+  const run = await project.open('trained', { device: device() });
+  await run.train();
+  await run.close();
+});
+afterAll(() => project[Symbol.asyncDispose]());
+
+describe('a trained run', () => {
+  let run: Unlearner;
+  beforeAll(async () => {
+    await project.copy('trained', 'answering');
+    run = await project.open('answering', { device: device() });
+  });
+  afterAll(() => run.close());
+
+  test('answers as each shard computes by itself, bit for bit, whatever the length', async () => {
+    const texts = [
+      ...madeTexts(6, 5).map(inputOf),
+      { text: { premise: '', hypothesis: '' } },
+      { text: { premise: 'light', hypothesis: '' } },
+      { text: { premise: 'war '.repeat(2000), hypothesis: 'men and '.repeat(2000) } },
+      { text: { premise: '<s>日本語\u0000 🙂', hypothesis: '</s><pad>\ud800' } },
+    ];
+    const { answers } = await run.predict(texts);
+    const expected = await plainAnswers(
+      project,
+      'answering',
+      await run.status(),
+      run.config,
+      device(),
+      texts,
+    );
+    expect(answers).toEqual(expected);
+    for (const [i, input] of texts.entries())
+      expect((await run.predict([input])).answers[0]).toEqual(answers[i]);
+  });
+
+  test('takes a pair by its fields or in their order', async () => {
+    const { premise, hypothesis } = madeText(3, 5);
+    const { answers } = await run.predict([
+      { text: { premise, hypothesis } },
+      { text: { hypothesis, premise, id: 'ignored' } },
+      { text: [premise, hypothesis] },
+      { text: [hypothesis, premise] },
+    ]);
+    expect(answers[1]).toEqual(answers[0]);
+    expect(answers[2]).toEqual(answers[0]);
+    expect(answers[3]).not.toEqual(answers[0]);
+  });
+
+  test('has learnt what the texts tell', async () => {
+    const { accuracy, examples, shards } = await run.evaluate();
+    expect(examples).toBe(40);
+    // One of five is right by chance.
+    expect(accuracy).toBeGreaterThan(0.5);
+    for (const shard of shards) expect(shard.accuracy).toBeGreaterThan(0.35);
+  });
+
+  const wrong: [string, unknown, string][] = [
+    [
+      'an image',
+      { image: { width: 1, height: 1, channels: 1, pixels: new Uint8Array(1) } },
+      'inputs.1: this run answers texts: premise, hypothesis',
+    ],
+    ['nothing', null, 'inputs.1: this run answers texts'],
+    [
+      'one text of a pair',
+      { text: 'light' },
+      'inputs.1.text: has 1 texts, but this run reads 2: premise, hypothesis',
+    ],
+    ['three texts', { text: ['a', 'b', 'c'] }, 'inputs.1.text: has 3 texts, but this run reads 2'],
+    ['a number among texts', { text: ['a', 7] }, 'inputs.1.text.1: must be a text'],
+    ['a number for texts', { text: 7 }, 'inputs.1.text: must hold premise, hypothesis'],
+    ['a missing field', { text: { premise: 'light' } }, 'inputs.1.text.hypothesis: must be a text'],
+    [
+      'an inherited field',
+      { text: Object.create({ premise: 'a', hypothesis: 'b' }) },
+      'inputs.1.text.premise',
+    ],
+  ];
+  test.each(wrong)('refuses %s by its field', async (_, input, message) => {
+    const inputs = [inputOf(madeText(0)), input as Input];
+    await expect(run.predict(inputs)).rejects.toMatchObject({
+      code: 'usage',
+      message: expect.stringContaining(message),
+    });
+  });
+});
+
+describe('train on D, erase R, repair is bit for bit train on D without R', () => {
+  test('with two requests that hit both shards', async () => {
+    const erased = [project.idsIn(0, 0)[0]!, project.idsIn(1, 1)[0]!, project.idsIn(0, 1)[1]!];
+    await project.copy('trained', 'repaired');
+    await using repaired = await project.open('repaired', { device: device() });
+    for (const ids of [erased.slice(0, 2), erased.slice(2)])
+      expect((await repaired.erase(ids)).deactivated.length).toBeGreaterThan(0);
+    await repaired.repair();
+    await expectOnlyActiveFiles(project.path('repaired'), repaired);
+    expect(await repaired.verify({ fromScratch: true })).toMatchObject({ identical: true, compared: 8 });
+    await project.writeTrain(project.records.filter(({ id }) => !erased.includes(id)).toReversed());
+    await using clean = await project.open('clean', { device: device() });
+    await clean.train();
+    await project.writeTrain(project.records);
+    expectSame(await snapshotOf(repaired), await snapshotOf(clean));
+  });
+
+  test('and a training that was stopped goes on to the same bytes', async () => {
+    const stop = new AbortController();
+    const half = await project.open('stopped', { device: device() });
+    half.on(({ type }) => {
+      if (type === 'stage-published') stop.abort();
+    });
+    await expect(half.train({ signal: stop.signal })).rejects.toThrow('aborted');
+    expect((await half.status()).missing).toBe(7);
+    await half.close();
+    await using resumed = await project.open('stopped', { device: device() });
+    expect(await resumed.train()).toMatchObject({ trained: 7 });
+    await using trained = await project.open('trained', { device: device() });
+    expectSame(await snapshotOf(resumed), await snapshotOf(trained));
+  });
+});
+
+describe('one text a record', () => {
+  test('is asked for by itself, by its field, or as a list of one', async () => {
+    const config = await project.writeConfig('one.json', { data: { text: ['premise'] } });
+    await using run = await project.open('one', { device: device(), config });
+    await run.train({ shards: [0] });
+    const { premise } = madeText(2, 5);
+    const { answers } = await run.predict([{ text: premise }, { text: { premise } }, { text: [premise] }]);
+    expect(answers[1]).toEqual(answers[0]);
+    expect(answers[2]).toEqual(answers[0]);
+    await expect(run.predict([{ text: [premise, ''] }])).rejects.toMatchObject({ code: 'usage' });
+  });
+});
+
+describe('what a stage is', () => {
+  /** The id of the first stage. */
+  const firstStage = async (name: string, change: ConfigChange): Promise<string> => {
+    const config = await project.writeConfig(`${name}.json`, change);
+    await using run = await project.open(name, { device: device(), config });
+    return (await run.status()).shards[0]!.sequences[0]!.stages[0]!.stage;
+  };
+
+  test('depends on the fields, their order and the length, however the length was written', async () => {
+    const changes: [string, ConfigChange][] = [
+      ['as-is', {}],
+      ['order', { data: { text: ['hypothesis', 'premise'] } }],
+      ['field', { data: { text: ['premise'] } }],
+      ['shorter', { data: { maxLength: 11 } }],
+    ];
+    const ids: string[] = [];
+    for (const [name, change] of changes) ids.push(await firstStage(`stage-${name}`, change));
+    expect(new Set(ids).size).toBe(changes.length);
+    // The base has 20 positions for tokens.
+    const written = await firstStage('stage-written', { data: { maxLength: 20 } });
+    expect(await firstStage('stage-default', { data: { maxLength: undefined } })).toBe(written);
+  });
+});
+
+describe('before anything is written, one line refuses', () => {
+  let created = 0;
+  const refused = async (change: ConfigChange, code: string, ...parts: string[]): Promise<void> => {
+    const config = await project.writeConfig('bad.json', change);
+    const run = project.path(`refused-${created++}`);
+    const error = await Unlearner.open({ run, config, device: device() }).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ name: 'UnlearnerError', code });
+    const { message } = error as Error;
+    expect(message).toMatch(/^[^\n]+$/);
+    for (const part of parts) expect(message).toContain(part);
+    expect(existsSync(run)).toBe(false);
+  };
+
+  test.each<[string, ConfigChange, string, string]>([
+    ['no fields', { data: { text: undefined } }, 'data.text', 'is missing'],
+    ['no field', { data: { text: [] } }, 'data.text', 'must name a field'],
+    ['three fields', { data: { text: ['a', 'b', 'c'] } }, 'data.text', 'two that are read as a pair'],
+    ['a field twice', { data: { text: ['premise', 'premise'] } }, 'data.text', 'twice'],
+    ['a field that is none', { data: { text: 'premise' } }, 'data.text', 'must be Array'],
+    ['a field of images', { data: { image: 'path' } }, 'data.image', 'text-classification'],
+    ['a length of zero', { data: { maxLength: 0 } }, 'data.maxLength', 'at least 1'],
+    ['more tokens than positions', { data: { maxLength: 21 } }, 'data.maxLength', '20 positions of the base'],
+    ['no room for a pair', { data: { maxLength: 5 } }, 'data.maxLength', 'it takes 6'],
+    ['no room for a text', { data: { maxLength: 2, text: ['premise'] } }, 'data.maxLength', 'it takes 3'],
+    [
+      'a length for images',
+      { task: 'image-classification' },
+      'data.maxLength',
+      'not for image-classification',
+    ],
+    ['more slices than layers', { slices: 5 }, 'slices', 'at most 4'],
+    [
+      'a target of another architecture',
+      { lora: { targets: ['q_proj'] } },
+      'lora.targets',
+      'query, key, value',
+    ],
+    [
+      'a base that reads texts for images',
+      { task: 'image-classification', data: { text: undefined, maxLength: undefined, image: 'path' } },
+      'task',
+      'image-classification takes a base that reads images, but base reads texts',
+    ],
+  ])('%s', async (_, change, field, problem) => {
+    await refused(change, 'config', 'bad.json', `${field}: `, problem);
+  });
+
+  test('a base that reads images', async () => {
+    await writeBase(project.path('vit'), tinyBase());
+    const problem = 'text-classification takes a base that reads texts, but vit reads images';
+    await refused({ base: 'vit' }, 'config', 'bad.json: task: ', problem);
+  });
+
+  test('records without a text', async () => {
+    const rows = project.records.map((record, i) => (i === 8 ? { ...record, hypothesis: 3 } : record));
+    await writeFile(project.path('numbers.jsonl'), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    const parts = ['numbers.jsonl', 'line 9', '"hypothesis"', 'must be a string'];
+    await refused({ data: { train: 'numbers.jsonl' } }, 'data', ...parts);
+    for (const label of ['0', '1']) {
+      await mkdir(project.path('pictures', label), { recursive: true });
+      await writeFile(project.path('pictures', label, 'a.png'), 'not looked at');
+    }
+    await refused({ data: { train: 'pictures' } }, 'data', 'pictures', 'has no text');
+  });
+});
