@@ -244,7 +244,12 @@ export class Ensemble {
     const carriedBy = (streams: number): Inputs => {
       if (streams === 1 || carried.length === 0) return carriedInputs(fields, inputs);
       const known =
-        repeated.get(streams) ?? device.outsideCapture(() => placeInputs(device, carried, streams * batch));
+        repeated.get(streams) ??
+        device.outsideCapture(() => {
+          const inputs = placeInputs(device, carried, streams * batch);
+          for (const input of Object.values(inputs)) keep(input);
+          return inputs;
+        });
       repeated.set(streams, known);
       return known;
     };
