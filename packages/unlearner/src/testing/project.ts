@@ -45,7 +45,7 @@ export const TEXT_CONFIG: ConfigChange = {
   slices: 2,
   budget: 2,
   lora: { rank: 4, alpha: 8, dropout: 0 },
-  training: { epochs: 2, batchSize: 4, learningRate: 0.01, clipNorm: 1, seed: 1 },
+  training: { epochs: 3, batchSize: 4, learningRate: 0.01, clipNorm: 1, seed: 1 },
 };
 const ROBERTA = fileURLToPath(new URL('../../../../tools/reference/roberta', import.meta.url));
 
@@ -93,7 +93,7 @@ export class Project<R extends { id: string } = MadeRecord> implements AsyncDisp
   /** @param change fields of `TEXT_CONFIG`, one level deep */
   static async makeOfTexts({
     change = {},
-    records = madeTexts(96),
+    records = madeTexts(192),
   }: {
     change?: ConfigChange;
     records?: readonly MadeText[];

@@ -23,7 +23,7 @@ export interface MadeText {
   hypothesis: string;
 }
 
-/** `count` pairs of texts, ids `pair-0` on, labels in turn; the same every time. A word of its label stands in one or the other. */
+/** `count` pairs of texts, ids `pair-0` on, labels in turn; the same every time. Every other word is one of its label's. */
 export function madeTexts(count: number, seed = 7): MadeText[] {
   return Array.from({ length: count }, (_, number) => madeText(number, seed));
 }
@@ -31,11 +31,12 @@ export function madeTexts(count: number, seed = 7): MadeText[] {
 /** Another `seed` gives another pair of the same label. */
 export function madeText(number: number, seed = 7): MadeText {
   const label = number % KEY_WORDS.length;
-  const draws = uniformValues(8, 1, [seed, number], 0).map((value) => (value + 1) / 2);
+  const draws = uniformValues(6, 1, [seed, number], 0).map((value) => (value + 1) / 2);
   const pick = <T>(from: readonly T[], draw: number): T =>
     from[Math.min(from.length - 1, Math.floor(draws[draw]! * from.length))]!;
-  const words = [0, 1, 2, 3, 4].map((draw) => pick(OTHER_WORDS, draw));
-  words.splice(pick([0, 1, 2, 3, 4], 5), 0, pick(KEY_WORDS[label]!, 6));
+  const words = [0, 1, 2, 3, 4, 5].map((draw) =>
+    draw % 2 === 0 ? pick(KEY_WORDS[label]!, draw) : pick(OTHER_WORDS, draw),
+  );
   return {
     id: `pair-${number}`,
     label,
