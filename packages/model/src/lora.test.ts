@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ModelError } from './errors.ts';
+import { ModelError, OptionError } from './errors.ts';
 import { adapterGroups, loraScale } from './lora.ts';
 
 describe('loraScale', () => {
@@ -47,7 +47,7 @@ describe('adapterGroups', () => {
 
   it('refuses more groups than layers', () => {
     expect(() => adapterGroups(12, 13)).toThrow(
-      new ModelError('slices: 13 is more than the 12 layers of the base; use at most 12'),
+      new OptionError('slices: 13 is more than the 12 layers of the base; use at most 12'),
     );
   });
 

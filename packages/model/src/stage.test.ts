@@ -1,6 +1,6 @@
 import { Device } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ModelError } from './errors.ts';
+import { ModelError, OptionError } from './errors.ts';
 import { parseSafetensors, writeSafetensors } from './safetensors.ts';
 import { decodeStage, encodeStage, placeStage, startStage, targetsOf } from './stage.ts';
 import { FORM, randomStage, sameBits, sizeOf, TINY, type Values } from './testing/tiny.ts';
@@ -78,7 +78,7 @@ describe('targetsOf', () => {
 
   it('refuses what the model does not have', () => {
     expect(() => targetsOf(FORM.architecture, { ...FORM.lora, targets: ['query', 'q_proj'] })).toThrow(
-      new ModelError(
+      new OptionError(
         'lora.targets: the model has no layer "q_proj"; it has query, key, value, attention.output.dense, intermediate.dense, output.dense',
       ),
     );

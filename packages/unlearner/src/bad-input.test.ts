@@ -163,8 +163,8 @@ describe('a base', () => {
     ],
     [
       'of another architecture',
-      changed(({ config }) => (config.model_type = 'bert')),
-      ['config.json', 'model_type', '"bert"'],
+      changed(({ config }) => (config.model_type = 'deit')),
+      ['config.json', 'model_type', '"deit"'],
     ],
     [
       'with a layer count of zero',
