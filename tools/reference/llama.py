@@ -1,7 +1,7 @@
 """What PyTorch, transformers and PEFT compute for small Llamas: the numbers that packages/model is tested against.
 
     pip install torch transformers peft safetensors     (made with torch 2.8.0, transformers 5.24.0, peft 0.21.2)
-    python -P tools/reference/llama.py tools/reference/llama     (-P: or tokenizers.py beside it hides the package)
+    python tools/reference/llama.py tools/reference/llama
 
 Writes two random bases in Hugging Face layout, llama2 (a head of its own) and llama3 (scaled rotary frequencies, tied head), and
 for each a reference.safetensors + reference.json with:

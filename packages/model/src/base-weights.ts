@@ -2,6 +2,14 @@ import { type Device, EngineError, type FrozenType, quantise, type Tensor, tenso
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
 
+/** What a configuration may keep the weights of a base's linear layers in, and the engine's type for it. */
+export const QUANTIZATIONS: Readonly<Record<Quantization, FrozenType>> = {
+  f16: 'f16',
+  int8: 'int8',
+  int4: 'int4x32',
+};
+export type Quantization = 'f16' | 'int8' | 'int4';
+
 /** A weight of a base model. */
 export interface Parameter {
   /** Its name in the checkpoint, without the prefix that some checkpoints put before it. */
@@ -9,6 +17,8 @@ export interface Parameter {
   /** What checkpoints of an older `transformers` call it, which reads them still. */
   formerly?: string;
   shape: readonly number[];
+  /** Whether it lies outside the part that the prefix names, as a language model's head does. */
+  outside?: true;
   /** The type it is kept in on the device. Default: f32. */
   dtype?: FrozenType;
 }
@@ -27,11 +37,9 @@ export async function placeWeights(
 ): Promise<Map<string, Tensor>> {
   const placed = new Map<string, Tensor>();
   try {
-    for (const { name, formerly, shape, dtype } of parameters) {
-      const names = [name, ...(formerly === undefined ? [] : [formerly])];
-      const stored =
-        names.flatMap((each) => [each, `${prefix}${each}`]).find((each) => store.has(each)) ??
-        `${prefix}${name}`;
+    for (const parameter of parameters) {
+      const { name, shape, dtype } = parameter;
+      const stored = storedName(store, parameter, prefix);
       const found = store.info(stored).shape;
       if (found.join() !== shape.join())
         throw new ModelError(
@@ -48,6 +56,19 @@ export async function placeWeights(
     for (const weight of placed.values()) weight.dispose();
     throw error;
   }
+}
+
+/** The name of a parameter in a checkpoint with a head. */
+export function fullName({ name, outside }: Parameter, prefix: string): string {
+  return outside ? name : `${prefix}${name}`;
+}
+
+/** What a checkpoint calls a parameter; its full name if it does not have it. */
+export function storedName(store: TensorStore, parameter: Parameter, prefix: string): string {
+  const { name, formerly, outside } = parameter;
+  const names = [name, ...(formerly === undefined ? [] : [formerly])];
+  const known = outside ? names : names.flatMap((each) => [each, `${prefix}${each}`]);
+  return known.find((each) => store.has(each)) ?? fullName(parameter, prefix);
 }
 
 /** @throws ModelError naming the tensor that the type cannot hold */

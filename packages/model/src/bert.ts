@@ -6,6 +6,7 @@ import {
   add,
   attention,
   type Device,
+  type FrozenType,
   gatherRows,
   gelu,
   geluTanh,
@@ -169,16 +170,19 @@ export function maxTokens(config: BertConfig): number {
 }
 
 /** What the names of a checkpoint with a head begin with. */
-const prefixOf = (config: BertConfig) => (isBert(config) ? 'bert.' : 'roberta.');
+export const bertPrefix = (config: BertConfig): string => (isBert(config) ? 'bert.' : 'roberta.');
 
 /** The parameters of a linear layer. */
-const pair = (name: string, rows: number, columns: number): Parameter[] => [
-  { name: `${name}.weight`, shape: [rows, columns] },
+const pair = (name: string, rows: number, columns: number, dtype?: FrozenType): Parameter[] => [
+  { name: `${name}.weight`, shape: [rows, columns], ...(dtype && { dtype }) },
   { name: `${name}.bias`, shape: [rows] },
 ];
 
-/** The name and shape of every base weight, and where it goes. */
-export function bertParameters(config: BertConfig): Parameter[] {
+/**
+ * The name and shape of every base weight, and where it goes.
+ * @param dtype what the weights of the layers' linear layers are kept in; a pooler stays f32. Default: f32
+ */
+export function bertParameters(config: BertConfig, dtype?: FrozenType): Parameter[] {
   const d = config.hidden_size;
   const table = (name: string, rows: number) => ({ name: `embeddings.${name}.weight`, shape: [rows, d] });
   const norm = (name: string) => [
@@ -189,7 +193,7 @@ export function bertParameters(config: BertConfig): Parameter[] {
     const layer = `encoder.layer.${i}`;
     return [
       ...BERT_TARGETS.flatMap(({ path, inputs, outputs }) =>
-        pair(`${layer}.${path}`, config[outputs], config[inputs]),
+        pair(`${layer}.${path}`, config[outputs], config[inputs], dtype),
       ),
       ...norm(`${layer}.attention.output`),
       ...norm(`${layer}.output`),
@@ -237,9 +241,18 @@ export function arrangeBert(config: BertConfig, find: Find): BertWeights {
   };
 }
 
-/** Puts the base weights of a checkpoint on a device, as constants. @throws ModelError naming file and tensor */
-export async function loadBert(device: Device, config: BertConfig, store: TensorStore): Promise<BertWeights> {
-  const weights = await placeWeights(device, store, bertParameters(config), prefixOf(config));
+/**
+ * Puts the base weights of a checkpoint on a device, as constants.
+ * @param quantization what the weights of the layers' linear layers are rounded to. Default: nothing
+ * @throws ModelError naming file and tensor
+ */
+export async function loadBert(
+  device: Device,
+  config: BertConfig,
+  store: TensorStore,
+  quantization?: FrozenType,
+): Promise<BertWeights> {
+  const weights = await placeWeights(device, store, bertParameters(config, quantization), bertPrefix(config));
   return arrangeBert(config, (name) => weights.get(name)!);
 }
 
@@ -324,7 +337,7 @@ export function bertArchitecture(config: BertConfig, tokens: number): Architectu
       inputs: config[inputs],
       outputs: config[outputs],
     })),
-    layerModule: (layer) => `${prefixOf(config)}encoder.layer.${layer}`,
+    layerModule: (layer) => `${bertPrefix(config)}encoder.layer.${layer}`,
     headParameters: (outputs) => headParameters(config, outputs),
   };
 }

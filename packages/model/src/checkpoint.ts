@@ -1,20 +1,24 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { unreadable } from './checkpoint/byte-source.ts';
 import { exists, openTensors, readJson, weightFiles } from './checkpoint/open-tensors.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
+import type { GgufStore } from './gguf/gguf-store.ts';
+import { ggufTokenizerConfig, ggufTokenizerJson } from './gguf/gguf-tokenizer.ts';
+import { llamaConfig } from './gguf/llama-names.ts';
 
-/** A model folder in Hugging Face layout: its small files, and the opened tensors. */
+/** A model in Hugging Face layout, or in a .gguf file: its small files, and the opened tensors. */
 export interface Checkpoint {
+  /** Or the .gguf file. */
   folder: string;
   config: Record<string, unknown>;
-  /** What goes with the weights (`COMPANIONS`): the content of those that are there. */
+  /** What goes with the weights (`COMPANIONS`): the content of those that are there. A .gguf file has its own in its header. */
   companions: ReadonlyMap<string, Record<string, unknown>>;
   /** Open: whoever reads a checkpoint closes it. */
   tensors: TensorStore;
-  /** SHA-256 over the digests of config.json, the companions and the files of the weights (an index first). */
+  /** SHA-256 over the digests of config.json, the companions and the files of the weights (an index first), or of the one file. */
   digest: string;
 }
 
@@ -24,8 +28,9 @@ const COMPANIONS = ['preprocessor_config.json', 'tokenizer.json', 'tokenizer_con
 
 export type Companion = (typeof COMPANIONS)[number];
 
-/** Opens a model folder. @throws ModelError naming the file that is missing or damaged */
+/** Opens a model folder or a .gguf file. @throws ModelError naming the file that is missing or damaged */
 export async function openCheckpoint(folder: string): Promise<Checkpoint> {
+  if (isGguf(folder)) return openGgufCheckpoint(folder);
   const config = await readJson(join(folder, CONFIG));
   const companions = new Map<string, Record<string, unknown>>();
   for (const name of COMPANIONS)
@@ -34,11 +39,48 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   return { folder, config, companions, tensors: await openTensors(folder), digest };
 }
 
+/** What is in the header of a .gguf file, as the files of a folder would say it. */
+async function openGgufCheckpoint(file: string): Promise<Checkpoint> {
+  const tensors = await openTensors(file);
+  try {
+    const { metadata } = tensors as GgufStore;
+    const architecture = metadata.get('general.architecture');
+    if (architecture !== 'llama')
+      throw new ModelError(
+        `${file}: metadata general.architecture is ${JSON.stringify(architecture)}; only "llama" is known`,
+      );
+    const companions = new Map<string, Record<string, unknown>>();
+    if (metadata.has('tokenizer.ggml.model')) {
+      companions.set('tokenizer.json', ggufTokenizerJson(metadata, file));
+      companions.set('tokenizer_config.json', ggufTokenizerConfig(metadata));
+    }
+    const config = llamaConfig(metadata, new Set(tensors.names()), file);
+    const digest = await digestFiles(dirname(file), [basename(file)]);
+    return { folder: file, config, companions, tensors, digest };
+  } catch (error) {
+    await tensors.close();
+    throw error;
+  }
+}
+
+/** Whether a path names a file that holds a whole model, by its ending. */
+export function isGguf(path: string): boolean {
+  return path.endsWith('.gguf');
+}
+
+/** What errors call a small file of a checkpoint. */
+export function nameOf({ folder }: Checkpoint, name: typeof CONFIG | Companion): string {
+  return isGguf(folder) ? folder : join(folder, name);
+}
+
 /** The content of a file that a model cannot do without. @throws ModelError when it is not there */
-export function companionOf({ folder, companions }: Checkpoint, name: Companion): Record<string, unknown> {
-  const content = companions.get(name);
-  if (!content) throw new ModelError(`${join(folder, name)}: there is no such file`);
-  return content;
+export function companionOf(checkpoint: Checkpoint, name: Companion): Record<string, unknown> {
+  const content = checkpoint.companions.get(name);
+  if (content) return content;
+  const { folder } = checkpoint;
+  throw new ModelError(
+    isGguf(folder) ? `${folder}: holds no ${name}` : `${join(folder, name)}: there is no such file`,
+  );
 }
 
 /** SHA-256 over the SHA-256 digests of files of a folder, read in pieces. @throws ModelError naming the file */

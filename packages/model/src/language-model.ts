@@ -1,10 +1,17 @@
-import { join } from 'node:path';
 import type { Device } from '@s3t/engine';
-import { type Checkpoint, companionOf } from './checkpoint.ts';
+import { type Checkpoint, companionOf, nameOf } from './checkpoint.ts';
 import { ModelError, OptionError } from './errors.ts';
 import type { LlamaModel } from './generation/decoder.ts';
-import { llamaNetwork, loadLlama, type NextTokens, nextTokens, parseLlamaConfig } from './llama.ts';
-import { type BaseOptions, DEFAULT_LENGTH, type Example, type Placed } from './model.ts';
+import {
+  LLAMA_PREFIX,
+  llamaNetwork,
+  llamaParameters,
+  loadLlama,
+  type NextTokens,
+  nextTokens,
+  parseLlamaConfig,
+} from './llama.ts';
+import { type BaseOptions, DEFAULT_LENGTH, type Example, frozenType, type Placed } from './model.ts';
 import { Tokenizer } from './text/tokenizer.ts';
 
 /** Which tokens of a prompt and its response are learnt: all of them, or the response's alone. */
@@ -21,18 +28,18 @@ export interface LanguageModel extends LlamaModel {
 export async function placeLlama(
   device: Device,
   checkpoint: Checkpoint,
-  { maxLength }: BaseOptions,
+  options: BaseOptions,
 ): Promise<Placed> {
   const { folder, companions } = checkpoint;
-  const config = parseLlamaConfig(checkpoint.config, join(folder, 'config.json'));
-  const file = join(folder, 'tokenizer.json');
+  const config = parseLlamaConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
+  const file = nameOf(checkpoint, 'tokenizer.json');
   const rules = companionOf(checkpoint, 'tokenizer.json');
   const tokenizer = new Tokenizer(rules, companions.get('tokenizer_config.json') ?? {}, file);
   const most = config.max_position_embeddings;
-  const length = maxLength ?? Math.min(DEFAULT_LENGTH, most);
+  const length = options.maxLength ?? Math.min(DEFAULT_LENGTH, most);
   if (length > most)
     throw new OptionError(`data.maxLength: ${length} is more than the ${most} positions of the base`);
-  const weights = await loadLlama(device, config, checkpoint.tensors);
+  const weights = await loadLlama(device, config, checkpoint.tensors, { quantization: frozenType(options) });
 
   /** The tokens of an example, the first `length` of them, and how many are the prompt's. A response ends the text. */
   const tokensOf = (example: Example): { ids: number[]; prompt: number } => {
@@ -59,6 +66,8 @@ export async function placeLlama(
   return {
     network: llamaNetwork(config, weights, length),
     reads: 'text',
+    parameters: llamaParameters(config),
+    prefix: LLAMA_PREFIX,
     encode: (example) => ({ ids: rowOf(tokensOf(example).ids) }),
     language: {
       device,

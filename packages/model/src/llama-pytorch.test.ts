@@ -124,6 +124,8 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
       digest: '',
       network: llamaNetwork(config, weights, TOKENS),
       reads: 'text',
+      parameters: [],
+      prefix: '',
       encode: () => ({}),
     };
     const ids = texts();

@@ -232,8 +232,12 @@ function ropeOptions({
   };
 }
 
+/** What the names of a checkpoint with a head begin with; the head itself lies outside. */
+export const LLAMA_PREFIX = 'model.';
+const HEAD = 'lm_head.weight';
+
 /**
- * The name and shape of every base weight, and where it goes. The head has no place here: it lies outside the prefix.
+ * The name and shape of every base weight, and where it goes.
  * @param dtype what the weights of linear layers are kept in. Default: f32
  */
 export function llamaParameters(config: LlamaConfig, dtype?: FrozenType): Parameter[] {
@@ -251,10 +255,9 @@ export function llamaParameters(config: LlamaConfig, dtype?: FrozenType): Parame
     { name: 'embed_tokens.weight', shape: [vocab_size, d] },
     ...layers.flat(),
     { name: 'norm.weight', shape: [d] },
+    ...(config.tie_word_embeddings ? [] : [{ name: HEAD, shape: [vocab_size, d], outside: true as const }]),
   ];
 }
-
-const HEAD = 'lm_head.weight';
 
 export interface LoadLlamaOptions {
   /** What the weights of the layers' linear layers are rounded to. Embeddings, norms and head stay f32. Default: nothing. */
@@ -275,14 +278,9 @@ export async function loadLlama(
       `${store.fileOf('rope_freqs.weight')}: tensor rope_freqs.weight scales frequencies in a way that is not known; ` +
         'use the safetensors of this model, whose config.json says how',
     );
-  const parameters = llamaParameters(config, quantization);
-  if (!config.tie_word_embeddings) {
-    // Outside the prefix: without one, a missing head is an error that names it so.
-    store.info(HEAD);
-    parameters.push({ name: HEAD, shape: [config.vocab_size, config.hidden_size] });
-  }
   const rotations = ropeTable(device, { ...ropeOptions(config), positions });
-  const weights = await placeWeights(device, store, parameters, 'model.').catch((error) => {
+  const parameters = llamaParameters(config, quantization);
+  const weights = await placeWeights(device, store, parameters, LLAMA_PREFIX).catch((error) => {
     rotations.dispose();
     throw error;
   });
@@ -419,7 +417,7 @@ export function llamaArchitecture(config: LlamaConfig, tokens: number): Architec
       inputs: inputs(config),
       outputs: outputs(config),
     })),
-    layerModule: (layer) => `model.layers.${layer}`,
+    layerModule: (layer) => `${LLAMA_PREFIX}layers.${layer}`,
     headParameters: () => [],
   };
 }

@@ -1,13 +1,13 @@
-import { join } from 'node:path';
-import type { Device } from '@s3t/engine';
+import type { Device, FrozenType } from '@s3t/engine';
 import type { HostInputs, Network } from './architecture.ts';
-import { bertNetwork, loadBert, maxTokens, parseBertConfig } from './bert.ts';
-import { type Checkpoint, companionOf, openCheckpoint } from './checkpoint.ts';
+import { type Parameter, QUANTIZATIONS, type Quantization } from './base-weights.ts';
+import { bertNetwork, bertParameters, bertPrefix, loadBert, maxTokens, parseBertConfig } from './bert.ts';
+import { type Checkpoint, companionOf, nameOf, openCheckpoint } from './checkpoint.ts';
 import { ModelError, OptionError } from './errors.ts';
 import { type LanguageModel, placeLlama } from './language-model.ts';
 import { type Picture, parsePreprocessing, preprocess } from './preprocess.ts';
 import { type TextInput, Tokenizer } from './text/tokenizer.ts';
-import { loadVit, parseVitConfig, vitNetwork } from './vit.ts';
+import { loadVit, parseVitConfig, VIT_PREFIX, vitNetwork, vitParameters } from './vit.ts';
 
 /** What a record shows the model. */
 export type Example = { image: Picture } | { text: TextInput } | { prompt: string; response: string };
@@ -17,6 +17,13 @@ export interface BaseOptions {
   maxLength?: number | undefined;
   /** Whether texts come in pairs: one has to leave room for more special tokens. */
   pairs?: boolean | undefined;
+  /** What the weights of the layers' linear layers are kept in; embeddings, norms and heads stay f32. Default: f32 */
+  quantization?: Quantization | undefined;
+}
+
+/** The engine's type for a quantization. */
+export function frozenType({ quantization }: BaseOptions): FrozenType | undefined {
+  return quantization && QUANTIZATIONS[quantization];
 }
 
 /** A network, and how examples become its inputs. */
@@ -24,6 +31,9 @@ export interface Placed {
   network: Network;
   /** What an example has to be. */
   reads: 'image' | 'text';
+  /** What of a checkpoint it is made of, and what stands before these names in one with a head. */
+  parameters: readonly Parameter[];
+  prefix: string;
   /** The inputs of the network for an example. @throws ModelError when it is none that the base takes */
   encode(example: Example): HostInputs;
   /** Of a base that continues texts. */
@@ -33,8 +43,9 @@ export interface Placed {
 /** A base model on a device: what every adapter stands on. */
 export interface BaseModel extends Placed {
   device: Device;
+  /** Or a .gguf file. */
   folder: string;
-  /** SHA-256 of the folder's files: the identity of the base. */
+  /** SHA-256 of its files: the identity of the base. */
   digest: string;
 }
 
@@ -52,7 +63,7 @@ const FAMILIES: Record<string, (device: Device, from: Checkpoint, options: BaseO
 export const DEFAULT_LENGTH = 128;
 
 /**
- * Reads a base model in Hugging Face layout and puts it on a device.
+ * Reads a base model, a folder in Hugging Face layout or a .gguf file, and puts it on a device.
  * @throws ModelError naming file and field; OptionError for an option that does not go with it
  */
 export async function loadBaseModel(
@@ -78,15 +89,15 @@ export async function placeBaseModel(
   const type = String(config.model_type);
   if (!Object.hasOwn(FAMILIES, type))
     throw new ModelError(
-      `${join(folder, 'config.json')}: field model_type is ${JSON.stringify(config.model_type)}; known are ${Object.keys(FAMILIES).join(', ')}`,
+      `${nameOf(checkpoint, 'config.json')}: field model_type is ${JSON.stringify(config.model_type)}; known are ${Object.keys(FAMILIES).join(', ')}`,
     );
   return { device, folder, digest, ...(await FAMILIES[type]!(device, checkpoint, options)) };
 }
 
-async function placeVit(device: Device, checkpoint: Checkpoint): Promise<Placed> {
+async function placeVit(device: Device, checkpoint: Checkpoint, options: BaseOptions): Promise<Placed> {
   const { folder } = checkpoint;
-  const config = parseVitConfig(checkpoint.config, join(folder, 'config.json'));
-  const file = join(folder, 'preprocessor_config.json');
+  const config = parseVitConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
+  const file = nameOf(checkpoint, 'preprocessor_config.json');
   const content = companionOf(checkpoint, 'preprocessor_config.json');
   const preprocessing = parsePreprocessing(content, config.num_channels, file);
   const { width, height } = preprocessing.size;
@@ -94,10 +105,12 @@ async function placeVit(device: Device, checkpoint: Checkpoint): Promise<Placed>
     throw new ModelError(
       `${file}: field size is ${width} x ${height}, but image_size in config.json is ${config.image_size}`,
     );
-  const weights = await loadVit(device, config, checkpoint.tensors);
+  const weights = await loadVit(device, config, checkpoint.tensors, frozenType(options));
   return {
     network: vitNetwork(config, weights),
     reads: 'image',
+    parameters: vitParameters(config),
+    prefix: VIT_PREFIX,
     encode(example) {
       if (!('image' in example)) throw new ModelError(`${folder}: this base reads pictures, not texts`);
       const pixels = new Float32Array(preprocessing.channels * width * height);
@@ -107,29 +120,28 @@ async function placeVit(device: Device, checkpoint: Checkpoint): Promise<Placed>
   };
 }
 
-async function placeBert(
-  device: Device,
-  checkpoint: Checkpoint,
-  { maxLength, pairs = false }: BaseOptions,
-): Promise<Placed> {
+async function placeBert(device: Device, checkpoint: Checkpoint, options: BaseOptions): Promise<Placed> {
   const { folder, companions } = checkpoint;
-  const config = parseBertConfig(checkpoint.config, join(folder, 'config.json'));
-  const file = join(folder, 'tokenizer.json');
+  const config = parseBertConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
+  const file = nameOf(checkpoint, 'tokenizer.json');
   const rules = companionOf(checkpoint, 'tokenizer.json');
   const tokenizer = new Tokenizer(rules, companions.get('tokenizer_config.json') ?? {}, file);
   const most = maxTokens(config);
-  const length = maxLength ?? Math.min(DEFAULT_LENGTH, most);
+  const length = options.maxLength ?? Math.min(DEFAULT_LENGTH, most);
   if (length > most)
     throw new OptionError(`data.maxLength: ${length} is more than the ${most} positions of the base`);
+  const { pairs = false } = options;
   const least = tokenizer.specialTokens(pairs) + (pairs ? 2 : 1);
   if (length < least)
     throw new OptionError(
       `data.maxLength: ${length} leaves no room for ${pairs ? 'a pair of texts' : 'a text'} between special tokens; it takes ${least}`,
     );
-  const weights = await loadBert(device, config, checkpoint.tensors);
+  const weights = await loadBert(device, config, checkpoint.tensors, frozenType(options));
   return {
     network: bertNetwork(config, weights, length),
     reads: 'text',
+    parameters: bertParameters(config),
+    prefix: bertPrefix(config),
     encode(example) {
       if (!('text' in example)) throw new ModelError(`${folder}: this base reads texts, not pictures`);
       const { ids, mask, typeIds } = tokenizer.encodeBatch([example.text], {

@@ -105,7 +105,7 @@ export async function trainStage(
   const above = task.prefix.at(-1)?.values ?? null;
   const start = startStage(task.form, task.layers, task.key, above);
   const { stage, parameters } = placeStage(device, task.form, task.layers, start, 'train');
-  const merged = mergePrefix(base, task);
+  const prefix = placePrefix(base, task);
   const random = randomState(device, task.key);
   const inputs = {
     x: zeros(device, [batchSize, tokens, width]),
@@ -121,8 +121,9 @@ export async function trainStage(
   const step = capture(device, () => {
     let x: Tensor = inputs.x;
     for (let layer = lowest; layer < top; layer++) {
-      const adapter = withDropout(stage.adapters.get(layer), layer, task.form, random);
-      x = network.layer(layer, x, { inputs: inputs.carried, adapter, merged: merged.get(layer) });
+      const own = withDropout(stage.adapters.get(layer), layer, task.form, random);
+      const adapter = own ?? prefix.adapters.get(layer);
+      x = network.layer(layer, x, { inputs: inputs.carried, adapter, merged: prefix.merged.get(layer) });
     }
     const loss = objective.loss(network, x, stage.head, inputs.labels, inputs.weights);
     optimiser.apply(gradients(loss, trained));
@@ -167,8 +168,12 @@ export async function trainStage(
     optimiser.dispose();
     random.state.dispose();
     const { carried: carriedInputs, ...others } = inputs;
-    const weights = [...merged.values()].flatMap((layer) => [...layer.values()]);
-    for (const tensor of [...trained, ...Object.values(carriedInputs), ...Object.values(others), ...weights])
+    for (const tensor of [
+      ...trained,
+      ...Object.values(carriedInputs),
+      ...Object.values(others),
+      ...prefix.tensors,
+    ])
       tensor.destroy();
   }
 }
@@ -206,28 +211,47 @@ function fillBatch(
   }
 }
 
-/** The base's weights with the frozen stages' changes merged into them, by layer and target. */
-function mergePrefix(
-  { device, network }: BaseModel,
-  { form, prefix }: StageTask,
-): Map<number, Map<string, Tensor>> {
-  const merged = new Map<number, Map<string, Tensor>>();
+/** The frozen stages above, on the device. */
+interface PlacedPrefix {
+  /** Weights to use instead of the base's own, by layer and target. */
+  merged: Map<number, Map<string, Tensor>>;
+  /** Adapters that stay beside the base's weights, by layer. */
+  adapters: Map<number, LayerAdapter>;
+  tensors: Tensor[];
+}
+
+/**
+ * Merges the changes of the frozen stages into the base's weights: in a step they cost nothing then. Of a quantised base the
+ * merged weights would be f32, four to eight times the memory of its own and more than quantising saved where every layer has an
+ * adapter; there they stay beside the base, as in PEFT, and a step computes their small products.
+ */
+function placePrefix({ device, network }: BaseModel, { form, prefix }: StageTask): PlacedPrefix {
+  const placed: PlacedPrefix = { merged: new Map(), adapters: new Map(), tensors: [] };
   for (const { layers: frozen, values } of prefix) {
     const { stage, parameters } = placeStage(device, form, frozen, values, 'serve');
-    for (const [layer, { pairs, scale }] of stage.adapters) {
+    for (const [layer, adapter] of stage.adapters) {
+      const { pairs, scale } = adapter;
+      const targets = Object.keys(pairs);
+      if (targets.some((target) => network.linearOf(layer, target).weight.dtype !== 'f32')) {
+        placed.adapters.set(layer, adapter);
+        placed.tensors.push(...Object.values(pairs).flatMap(({ down, up }) => [down, up]));
+        continue;
+      }
       const weights = new Map<string, Tensor>();
-      for (const [target, pair] of Object.entries(pairs)) {
+      for (const target of targets) {
         const { weight } = network.linearOf(layer, target);
-        const changed = scope(() => mergeLora(weight, { ...pair, scale }));
+        const changed = scope(() => mergeLora(weight, { ...pairs[target]!, scale }));
         // From here on it is read only: its texture form may be kept for the whole stage.
         changed.storage.constant = true;
         weights.set(target, changed);
       }
-      merged.set(layer, weights);
+      placed.merged.set(layer, weights);
+      placed.tensors.push(...weights.values());
     }
-    for (const parameter of parameters.values()) parameter.destroy();
+    const isKept = new Set(placed.tensors);
+    for (const parameter of parameters.values()) if (!isKept.has(parameter)) parameter.destroy();
   }
-  return merged;
+  return placed;
 }
 
 function withDropout(

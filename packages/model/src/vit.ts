@@ -7,6 +7,7 @@ import {
   concat,
   type Device,
   expand,
+  type FrozenType,
   gelu,
   layerNorm,
   linear,
@@ -96,12 +97,18 @@ export function tokenCount({ image_size, patch_size }: VitConfig): number {
   return (image_size / patch_size) ** 2 + 1;
 }
 
-/** The name and shape of every base weight, and where it goes. */
-export function vitParameters(config: VitConfig): Parameter[] {
+/** What the names of a checkpoint with a head begin with. */
+export const VIT_PREFIX = 'vit.';
+
+/**
+ * The name and shape of every base weight, and where it goes.
+ * @param dtype what the weights of the layers' linear layers are kept in. Default: f32
+ */
+export function vitParameters(config: VitConfig, dtype?: FrozenType): Parameter[] {
   const { hidden_size: d, intermediate_size: inner, num_channels: channels, patch_size: patch } = config;
   const named = (name: string, shape: number[]) => ({ name, shape });
   const pair = (name: string, rows: number, columns: number) => [
-    named(`${name}.weight`, [rows, columns]),
+    { ...named(`${name}.weight`, [rows, columns]), ...(dtype && { dtype }) },
     named(`${name}.bias`, [rows]),
   ];
   const norm = (name: string) => [named(`${name}.weight`, [d]), named(`${name}.bias`, [d])];
@@ -154,9 +161,18 @@ export function arrangeVit(config: VitConfig, find: (name: string) => Tensor): V
   };
 }
 
-/** Puts the base weights of a checkpoint on a device, as constants. @throws ModelError naming file and tensor */
-export async function loadVit(device: Device, config: VitConfig, store: TensorStore): Promise<VitWeights> {
-  const weights = await placeWeights(device, store, vitParameters(config), 'vit.');
+/**
+ * Puts the base weights of a checkpoint on a device, as constants.
+ * @param quantization what the weights of the layers' linear layers are rounded to. Default: nothing
+ * @throws ModelError naming file and tensor
+ */
+export async function loadVit(
+  device: Device,
+  config: VitConfig,
+  store: TensorStore,
+  quantization?: FrozenType,
+): Promise<VitWeights> {
+  const weights = await placeWeights(device, store, vitParameters(config, quantization), VIT_PREFIX);
   return arrangeVit(config, (name) => weights.get(name)!);
 }
 
@@ -241,7 +257,7 @@ export function vitArchitecture(config: VitConfig): Architecture {
       ...sizes,
       ...sizesOf[key as keyof typeof sizesOf],
     })),
-    layerModule: (layer) => `vit.encoder.layer.${layer}`,
+    layerModule: (layer) => `${VIT_PREFIX}encoder.layer.${layer}`,
     headParameters: (outputs) => [
       { name: 'classifier.weight', shape: [outputs, width] },
       { name: 'classifier.bias', shape: [outputs] },

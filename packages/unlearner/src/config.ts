@@ -71,8 +71,11 @@ export const TASKS = {
 export type TaskName = keyof typeof TASKS;
 const TASK_NAMES = Object.keys(TASKS) as TaskName[];
 
+const QUANTIZATIONS = ['f16', 'int8', 'int4'] as const;
+
 const schema = v.strictObject({
   base: text,
+  quantization: v.optional(v.picklist(QUANTIZATIONS, `must be one of ${QUANTIZATIONS.join(', ')}`)),
   task: v.picklist(TASK_NAMES, `must be one of ${TASK_NAMES.join(', ')}`),
   data,
   shards: places,
@@ -99,8 +102,10 @@ const schema = v.strictObject({
 
 /** s3t.config.json with every default filled in. */
 export interface RunConfig {
-  /** Folder in Hugging Face layout, relative to the file. */
+  /** Folder in Hugging Face layout or .gguf file, relative to the file, or hub id. */
   base: string;
+  /** What the weights of the base's linear layers are kept in. Default: f32. */
+  quantization?: (typeof QUANTIZATIONS)[number];
   task: TaskName;
   data: {
     train: string;

@@ -146,6 +146,7 @@ async function prepareBase(
     const base = await loadBaseModel(device, baseFolder, {
       maxLength: data.maxLength,
       pairs: data.text?.length === 2,
+      quantization: config.quantization,
     });
     const wanted = doing(TASKS[task].reads, task === 'causal-lm');
     const found = doing(base.reads, base.language !== undefined);

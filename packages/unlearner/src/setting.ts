@@ -14,7 +14,7 @@ import { type RunConfig, TASKS } from './config.ts';
 
 /** Everything but the lineage that the bytes of a stage depend on. Paths, shards and the store are no part of it. */
 export function stageSetting(config: RunConfig, { digest, network }: BaseModel): StageSetting {
-  const { lora, training, task, data, slices } = config;
+  const { lora, training, task, data, slices, quantization } = config;
   return {
     base: digest,
     kernels: sha256Hex(kernelIdentity()),
@@ -22,6 +22,8 @@ export function stageSetting(config: RunConfig, { digest, network }: BaseModel):
     labels: data.labels,
     ...(TASKS[task].reads === 'text' && { text: data.text, maxLength: network.architecture.tokens }),
     ...(data.format && { format: data.format }),
+    // Only where it is given: without it ids stay what they were before there was one.
+    ...(quantization && { quantization }),
     adapterGroups: slices,
     lora: { ...lora, targets: [...lora.targets].sort() },
     training: { ...training },

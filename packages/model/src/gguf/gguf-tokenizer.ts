@@ -56,6 +56,17 @@ const SPLITTINGS = new Map<unknown, Splitting>([
  * @throws ModelError naming the metadata key that is missing, or that asks for another kind of tokenizer
  */
 export function ggufTokenizer(metadata: GgufMetadata, file: string): Tokenizer {
+  return new Tokenizer(ggufTokenizerJson(metadata, file), {}, file);
+}
+
+/** The tokenizer_config.json of a GGUF file: its chat template, if it has one. */
+export function ggufTokenizerConfig(metadata: GgufMetadata): Record<string, unknown> {
+  const template = metadata.get('tokenizer.chat_template');
+  return typeof template === 'string' ? { chat_template: template } : {};
+}
+
+/** The tokenizer.json of a GGUF file. @throws ModelError as `ggufTokenizer` does */
+export function ggufTokenizerJson(metadata: GgufMetadata, file: string): Record<string, unknown> {
   const fail = (key: string, problem: string): never => {
     throw new ModelError(`${file}: metadata tokenizer.ggml.${key} ${problem}`);
   };
@@ -79,7 +90,7 @@ export function ggufTokenizer(metadata: GgufMetadata, file: string): Tokenizer {
   const isBegun = get('add_bos_token') ?? begins;
   if (isBegun && (typeof first !== 'number' || tokens[first] === undefined))
     fail('bos_token_id', 'must be the number of a token');
-  const json = {
+  return {
     added_tokens: tokens.flatMap((content, id) =>
       types[id] === CONTROL || types[id] === USER_DEFINED
         ? [
@@ -107,7 +118,6 @@ export function ggufTokenizer(metadata: GgufMetadata, file: string): Tokenizer {
       merges: texts('merges'),
     },
   };
-  return new Tokenizer(json, {}, file);
 }
 
 function beginWith(token: string, id: number): object {

@@ -8,6 +8,7 @@ export interface HubId {
 
 /** Reads `organisation/name` or `organisation/name@revision`; null when the text is a path and nothing else. */
 export function parseHubId(text: string): HubId | null {
+  if (text.endsWith('.gguf')) return null;
   const [, name, revision = 'main'] = /^(\w[\w.-]*\/\w[\w.-]*)(?:@(\w[\w./-]*))?$/.exec(text) ?? [];
   if (!name || revision.split('/').some((part) => /^\.*$/.test(part))) return null;
   return { name, revision };

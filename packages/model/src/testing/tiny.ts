@@ -2,7 +2,7 @@ import { type Device, linear, type Tensor, tensor, uniformValues } from '@s3t/en
 import { memorySource } from '../checkpoint/byte-source.ts';
 import { openSafetensors } from '../checkpoint/safetensors-store.ts';
 import type { TensorStore } from '../checkpoint/tensor-store.ts';
-import { type BaseModel, placeBaseModel } from '../model.ts';
+import { type BaseModel, type BaseOptions, placeBaseModel } from '../model.ts';
 import { writeSafetensors } from '../safetensors.ts';
 import { placeStage, type Stage, type StageForm, startStage } from '../stage.ts';
 import { type VitConfig, vitArchitecture, vitParameters } from '../vit.ts';
@@ -58,9 +58,13 @@ export function tinyTensors(seed = 1): Promise<TensorStore> {
   return openSafetensors(memorySource(writeSafetensors(new Map(entries)), 'tiny'));
 }
 
-/** The base of `tinyWeights` on a device. */
-export async function tinyBase(device: Device, seed = 1): Promise<BaseModel> {
-  return placeBaseModel(device, {
+/** The base of `tinyWeights`, or of other tensors, on a device. */
+export async function tinyBase(
+  device: Device,
+  seed = 1,
+  { tensors, ...options }: BaseOptions & { tensors?: TensorStore } = {},
+): Promise<BaseModel> {
+  const checkpoint = {
     folder: 'tiny',
     config: { model_type: 'vit', ...TINY },
     companions: new Map([
@@ -69,9 +73,10 @@ export async function tinyBase(device: Device, seed = 1): Promise<BaseModel> {
         { size: { width: 8, height: 8 }, image_mean: [0, 0, 0], image_std: [1, 1, 1] },
       ],
     ]),
-    tensors: await tinyTensors(seed),
+    tensors: tensors ?? (await tinyTensors(seed)),
     digest: '',
-  });
+  };
+  return placeBaseModel(device, checkpoint, options);
 }
 
 /** Normalised pictures [count, 3, 8, 8]. */
