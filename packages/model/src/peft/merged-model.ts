@@ -1,0 +1,118 @@
+// A base with a stack's changes merged into its weights, as a folder that transformers loads: config.json, model.safetensors and
+// what went with the base.
+
+import { copyFile, mkdir, open, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { mergeLora, scope } from '@s3t/engine';
+import { fullName, storedName } from '../base-weights.ts';
+import { type Checkpoint, isGguf, openCheckpoint } from '../checkpoint.ts';
+import { ModelError } from '../errors.ts';
+import type { BaseModel } from '../model.ts';
+import { safetensorsHeader } from '../safetensors.ts';
+import { placeStage, type Stage, type StageForm } from '../stage.ts';
+import type { FrozenStage } from '../stage-training.ts';
+import { stackValues } from './adapter-folder.ts';
+
+/** The classes of transformers that have the heads of stages, by model_type. A language model's head is the base's own. */
+const CLASSES: Record<string, string> = {
+  vit: 'ViTForImageClassification',
+  bert: 'BertForSequenceClassification',
+  roberta: 'RobertaForSequenceClassification',
+  'xlm-roberta': 'XLMRobertaForSequenceClassification',
+};
+
+/** A tensor of the file, and where its values come from. */
+interface Entry {
+  shape: readonly number[];
+  read(): Promise<Float32Array<ArrayBuffer>>;
+}
+
+/**
+ * Writes a base with a stack merged in into a folder, which is made if it is not there. Weights are f32 and go one by one from
+ * the checkpoint to the file. Those of linear layers are the values that the base computes with: what a quantised one rounded
+ * stays rounded, for adapters have learnt on it.
+ * @param stages top-down, at least one
+ * @param labels of the head's numbers, in their order; none for a language model
+ * @throws ModelError naming the file: the base is not what was loaded, or cannot be read
+ */
+export async function writeMergedModel(
+  folder: string,
+  base: BaseModel,
+  form: StageForm,
+  stages: readonly FrozenStage[],
+  labels: readonly string[],
+): Promise<void> {
+  const checkpoint = await openCheckpoint(base.folder);
+  const { layers, values } = stackValues(stages);
+  const { stage, parameters } = placeStage(base.device, form, layers, values, 'serve');
+  try {
+    if (checkpoint.digest !== base.digest)
+      throw new ModelError(`${base.folder}: changed since it was loaded; put the old base back`);
+    await mkdir(folder, { recursive: true });
+    await writeTensors(join(folder, 'model.safetensors'), entriesOf(base, checkpoint, form, stage));
+    const config = mergedConfig(checkpoint.config, labels);
+    await writeFile(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+    for (const [name, content] of checkpoint.companions)
+      if (isGguf(base.folder)) await writeFile(join(folder, name), JSON.stringify(content));
+      else await copyFile(join(base.folder, name), join(folder, name));
+  } finally {
+    for (const parameter of parameters.values()) parameter.destroy();
+    await checkpoint.tensors.close();
+  }
+}
+
+/** The tensors of the merged model by their names in a checkpoint with a head. */
+function entriesOf(
+  { network, parameters, prefix }: BaseModel,
+  { tensors }: Checkpoint,
+  { architecture, outputs }: StageForm,
+  { adapters, head }: Stage,
+): Map<string, Entry> {
+  const entries = new Map<string, Entry>();
+  for (const parameter of parameters) {
+    const read = () => tensors.read(storedName(tensors, parameter, prefix));
+    entries.set(fullName(parameter, prefix), { shape: parameter.shape, read });
+  }
+  for (let layer = 0; layer < architecture.layers; layer++)
+    for (const { name, module, outputs: rows, inputs: columns } of architecture.targets) {
+      const { weight } = network.linearOf(layer, name);
+      const { pairs, scale } = adapters.get(layer) ?? { pairs: {}, scale: 0 };
+      const pair = pairs[name];
+      const read = async () => {
+        if (!pair) return weight.read();
+        using merged = scope(() => mergeLora(weight, { ...pair, scale }));
+        return await merged.read();
+      };
+      entries.set(`${architecture.layerModule(layer)}.${module}.weight`, { shape: [rows, columns], read });
+    }
+  for (const { name, shape } of architecture.headParameters(outputs))
+    entries.set(name, { shape, read: () => head[name]!.read() });
+  return entries;
+}
+
+/** Writes tensors as a safetensors file; host memory holds one at a time. */
+async function writeTensors(path: string, entries: ReadonlyMap<string, Entry>): Promise<void> {
+  const shapes = new Map([...entries].map(([name, { shape }]) => [name, shape]));
+  const { header, names } = safetensorsHeader(shapes, { format: 'pt' });
+  const file = await open(path, 'wx');
+  try {
+    await file.writeFile(header);
+    for (const name of names) await file.writeFile(new Uint8Array((await entries.get(name)!.read()).buffer));
+  } finally {
+    await file.close();
+  }
+}
+
+/** The base's configuration with the head of the stack, and weights in f32. */
+function mergedConfig(config: Record<string, unknown>, labels: readonly string[]): Record<string, unknown> {
+  const { dtype, num_labels, ...kept } = config;
+  const merged = { ...kept, torch_dtype: 'float32' };
+  const name = CLASSES[String(config.model_type)];
+  if (!name) return merged;
+  return {
+    ...merged,
+    architectures: [name],
+    id2label: Object.fromEntries(labels.map((label, i) => [i, label])),
+    label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
+  };
+}
