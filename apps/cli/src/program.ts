@@ -4,6 +4,7 @@ import { addApiKey } from './commands/api-key.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addErase } from './commands/erase.ts';
 import { addEval } from './commands/eval.ts';
+import { addExport } from './commands/export.ts';
 import { addKey } from './commands/key.ts';
 import { addPlan } from './commands/plan.ts';
 import { addPredict } from './commands/predict.ts';
@@ -24,6 +25,7 @@ const COMMANDS = [
   addErase,
   addRepair,
   addVerify,
+  addExport,
   addKey,
   addApiKey,
   addServe,

@@ -45,9 +45,10 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
   const cases: [string, Parameters<typeof Project.make>[0]][] = [
     ['two sequences', {}],
     [
-      'dropout, clipping, several epochs, a cosine',
+      'dropout, clipping, several epochs, a cosine, an int8 base',
       {
         change: {
+          quantization: 'int8',
           lora: { dropout: 0.2, targets: ['query', 'key', 'value'], rslora: false },
           training: { epochs: 2, batchSize: 5, schedule: 'cosine', warmup: 0.2, clipNorm: 0.5 },
         },

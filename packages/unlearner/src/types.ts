@@ -107,6 +107,30 @@ export interface Verification {
   differing: readonly string[];
 }
 
+export interface ExportOptions {
+  shard: number;
+  /** How many stages from the top. Default: all that the shard serves. */
+  depth?: number;
+  /** Write the whole model with the stack merged in, not an adapter. */
+  merge?: boolean;
+  /** A folder that is not there yet. */
+  out: string;
+}
+
+/** What an export holds, and what of the run it was made of. */
+export interface Export {
+  out: string;
+  kind: 'adapter' | 'model';
+  shard: number;
+  depth: number;
+  /** Top-down. */
+  stages: readonly { stage: string; weights: string }[];
+  /** The digest of the base. */
+  base: string;
+  version: number;
+  manifest: string;
+}
+
 export interface TrainingSummary {
   trained: number;
   superseded: number;

@@ -7,6 +7,7 @@ import type { RunConfig } from './config.ts';
 import { erasureRequest, namedError } from './erasure-request.ts';
 import { UnlearnerError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
+import { exportStack } from './export.ts';
 import { type ContinueOptions, continueText } from './generation.ts';
 import { Mutex } from './mutex.ts';
 import { type OpenedRun, type OpenOptions, openRun, translate } from './open-run.ts';
@@ -22,6 +23,8 @@ import type {
   EraseOptions,
   ErasureTarget,
   Evaluation,
+  Export,
+  ExportOptions,
   GenerationPiece,
   Input,
   Prediction,
@@ -291,6 +294,15 @@ export class Unlearner {
       const stops = [erasure, this.#closing.signal, ...(options.signal ? [options.signal] : [])];
       return verifyRun(this.#opened, moment, options, AbortSignal.any(stops), (event) => this.#emit(event));
     });
+  }
+
+  /**
+   * Writes what a shard serves as a PEFT adapter, or as a whole model. What is exported is out of the run's hands: a later
+   * erasure does not reach it.
+   */
+  async export(options: ExportOptions): Promise<Export> {
+    this.#assertOwnBase();
+    return this.#guard(() => exportStack(this.#opened, options, (section) => this.#changes.run(section)));
   }
 
   /** Writes where a server of this run listens into the run's lock, for other processes to find. */

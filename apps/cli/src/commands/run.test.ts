@@ -138,6 +138,44 @@ describe('a trained run', { timeout: PATIENCE }, () => {
   });
 });
 
+describe('export', { timeout: PATIENCE }, () => {
+  test('writes a PEFT adapter, or the merged model, which a new run may stand on', async () => {
+    const adapter = join(folder, 'adapter');
+    const { shards, manifest } = await json<Status>('status');
+    const { stage, weights } = shards[1]!.sequences[0]!.stages[0]!;
+    expect(await json('export', adapter, '--shard', '1', '--depth', '1')).toMatchObject({
+      ...{ out: adapter, kind: 'adapter', shard: 1, depth: 1, stages: [{ stage, weights }], manifest },
+    });
+    const config = JSON.parse(readFileSync(join(adapter, 'adapter_config.json'), 'utf8'));
+    expect(config).toMatchObject({ peft_type: 'LORA', r: 4, lora_alpha: 4, use_rslora: true });
+    expect(readFileSync(join(adapter, 'adapter_model.safetensors'))).toEqual(
+      readFileSync(join(run, 'adapters', `${weights}.safetensors`)),
+    );
+    const merged = join(folder, 'merged');
+    const told = await s3t(['export', merged, '--run', run, '--shard', '0', '--merge']);
+    expect(told).toMatchObject({ code: 0, stderr: '' });
+    expect(told.stdout).toMatch(
+      /merged: the merged model of shard 0, 2 stages, version \d+ \([0-9a-f]{12}\)\n$/,
+    );
+    expect(JSON.parse(readFileSync(join(merged, 'config.json'), 'utf8'))).toMatchObject({
+      architectures: ['ViTForImageClassification'],
+      id2label: { 9: '9' },
+    });
+    await fails(2, /exists already; name a new folder$/, 'export', adapter, '--shard', '0');
+    await fails(2, /^s3t: shard: 2 is none of this run's 2/, 'export', join(folder, 'x'), '--shard', '2');
+    await fails(
+      2,
+      /^s3t: depth: 3 is not from 1 to 2/,
+      'export',
+      join(folder, 'x'),
+      '--shard',
+      '0',
+      '--depth',
+      '3',
+    );
+  });
+});
+
 describe('erasing', { timeout: PATIENCE }, () => {
   test('what cannot be erased changes nothing', async () => {
     await fails(1, /^s3t: .*not in this run.*nothing was erased$/, 'erase', 'train/0', 'nobody');
@@ -255,6 +293,14 @@ describe('a run that a server holds', { timeout: PATIENCE }, () => {
     expect(JSON.parse(answer.stdout)).toMatchObject(receipt.after as object);
     expect(await json('repair')).toMatchObject({ missing: 0 });
     await fails(1, new RegExp(`held by process ${server.pid} .*${url}`), 'eval');
+    await fails(
+      1,
+      new RegExp(`held by process ${server.pid} .*${url}`),
+      'export',
+      join(folder, 'x'),
+      '--shard',
+      '0',
+    );
 
     // From its first key on, the server wants one.
     const { key } = await json<{ key: string }>('api-key', 'create', '--role', 'audit');
