@@ -1,8 +1,11 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readJson } from '../checkpoint/open-tensors.ts';
 import { ModelError } from '../errors.ts';
+import { llamaArchitecture, parseLlamaConfig } from '../llama.ts';
 import { parseSafetensors, toFloat32, writeSafetensors } from '../safetensors.ts';
 import { startStage } from '../stage.ts';
 import { FORM, randomStage, sameBits } from '../testing/tiny.ts';
@@ -55,6 +58,24 @@ describe('a stack as a PEFT adapter', () => {
       target_modules: ['attention.output.dense', 'output.dense'],
       layers_to_transform: [3],
     });
+  });
+
+  it('of a language model, whose head is the base, saves adapters alone', async () => {
+    const file = fileURLToPath(
+      new URL('../../../../tools/reference/llama/llama3/config.json', import.meta.url),
+    );
+    const architecture = llamaArchitecture(parseLlamaConfig(await readJson(file), file), 8);
+    const form = { architecture, lora: { ...FORM.lora, targets: ['q_proj', 'down_proj'] }, outputs: 0 };
+    expect(adapterConfig(form, [1], { base: 'b', taskType: 'CAUSAL_LM' })).toMatchObject({
+      task_type: 'CAUSAL_LM',
+      target_modules: ['q_proj', 'down_proj'],
+      layers_to_transform: [1],
+      layers_pattern: 'layers',
+      modules_to_save: null,
+    });
+    expect([...startStage(form, [1], [1, 2], null).keys()]).toContain(
+      'base_model.model.model.layers.1.mlp.down_proj.lora_A.weight',
+    );
   });
 
   it('holds the adapters of all stages and the head of the last, and comes back with every bit', async () => {
