@@ -87,7 +87,8 @@ describe('who may do what', () => {
     const keys = freshFile();
     await keys.create('admin');
     const app = start({ keys });
-    const open = /^\/(health\/(live|ready)|v2\/health\/(live|ready)|openapi\.json|docs|assets\/.*)$/;
+    const open =
+      /^\/(health\/(live|ready)|v2\/health\/(live|ready)|openapi\.json|docs|discovery|v1\/log\/key|assets\/.*)$/;
     const routes = app.routes.filter(({ method, path }) => method !== 'ALL' && !path.includes('*'));
     expect(routes.length).toBeGreaterThan(20);
     for (const { method, path } of routes) {
@@ -108,7 +109,7 @@ describe('who may do what', () => {
       return statuses.map((status) => status !== 403 && status < 500);
     };
     expect(await allowed((headers) => predict(app, headers))).toEqual([true, true, true]);
-    for (const path of ['/v1/status', '/v1/erasures', '/v1/log/key', '/metrics', '/v1/repair', '/'])
+    for (const path of ['/v1/status', '/v1/erasures', '/v1/log/checkpoint', '/metrics', '/v1/repair', '/'])
       expect(await allowed((headers) => app.request(path, { headers }))).toEqual([false, true, true]);
     for (const path of ['/v1/erasures', '/v1/repair'])
       expect(await allowed((headers) => app.request(path, { method: 'POST', headers }))).toEqual([

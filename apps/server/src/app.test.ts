@@ -89,10 +89,13 @@ describe('the app', () => {
     };
     expect(document.openapi).toBe('3.1.0');
     expect(Object.keys(document.paths).sort()).toEqual([
+      '/discovery',
       '/health/live',
       '/health/ready',
       '/info',
       '/predict',
+      '/requests',
+      '/requests/{id}',
       '/v1/erasures',
       '/v1/erasures/{id}',
       '/v1/erasures/{id}/receipt',

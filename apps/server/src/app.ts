@@ -3,6 +3,7 @@ import { methodNotAllowed } from 'hono/method-not-allowed';
 import { Access } from './access.ts';
 import { Batcher } from './batcher.ts';
 import { limitBody } from './body.ts';
+import { Callbacks } from './callbacks.ts';
 import { type Shared, stamp } from './context.ts';
 import { Current } from './current.ts';
 import { Egress } from './egress.ts';
@@ -20,6 +21,7 @@ import { logRoutes } from './routes/log.ts';
 import { metricsRoutes } from './routes/metrics.ts';
 import { openInferenceRoutes } from './routes/open-inference.ts';
 import { openaiRoutes } from './routes/openai.ts';
+import { opendsrRoutes } from './routes/opendsr.ts';
 import { pageRoutes } from './routes/pages.ts';
 import { predictRoutes } from './routes/predict.ts';
 import { repairRoutes } from './routes/repair.ts';
@@ -29,7 +31,7 @@ import { headers, sameSiteOnly } from './security.ts';
 import type { Service } from './service.ts';
 
 /** The paths whose answers belong to a version. */
-const API = ['/v1/*', '/v2', '/v2/*', '/predict', '/info'];
+const API = ['/v1/*', '/v2', '/v2/*', '/predict', '/info', '/requests', '/requests/*'];
 
 /** A Hono app over a run, and how to end it. */
 export type App = Hono & {
@@ -87,6 +89,7 @@ export function createApp(service: Service, options: AppOptions = {}): App {
     openaiRoutes,
     statusRoutes,
     erasureRoutes,
+    opendsrRoutes,
     logRoutes,
     repairRoutes,
     eventRoutes,
@@ -118,6 +121,7 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
     stepMs: options.stepMs,
     beforeErased: (version) => egress.settle(version),
   });
+  const callbacks = new Callbacks({ delays: options.callbackDelays, counter: metrics.callbacks });
   const repair = new Repair(service, hub, options.onError);
   const batcher = new Batcher({
     predict: (inputs) => service.predict(inputs),
@@ -128,7 +132,7 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
   const shutdown = async (): Promise<void> => {
     // Streams first: they are what keeps connections open.
     closing.abort();
-    await Promise.all([batcher.close(), repair.close()]);
+    await Promise.all([batcher.close(), repair.close(), callbacks.close()]);
     hub.close();
     current.close();
   };
@@ -141,6 +145,7 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
       current,
       egress,
       hub,
+      callbacks,
       repair,
       metrics,
       closing: closing.signal,

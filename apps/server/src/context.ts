@@ -1,6 +1,7 @@
 import type { Context } from 'hono';
 import type { Access } from './access.ts';
 import type { Batcher } from './batcher.ts';
+import type { Callbacks } from './callbacks.ts';
 import type { Current, Version } from './current.ts';
 import type { Egress } from './egress.ts';
 import type { EventHub } from './event-hub.ts';
@@ -18,6 +19,7 @@ export interface Shared {
   current: Current;
   egress: Egress;
   hub: EventHub;
+  callbacks: Callbacks;
   repair: Repair;
   metrics: Metrics;
   /** Aborted when the app shuts down. */

@@ -2,15 +2,20 @@ import type { Problem } from './problem.ts';
 
 /** The body of an error, as clients of the API that a path belongs to read it. */
 export function errorBody(path: string, problem: Problem): object {
-  const { message, code, path: field } = problem;
+  const { message, code, status, path: field } = problem;
   const line = field === undefined ? message : `${field}: ${message}`;
   // Open Inference Protocol.
   if (/^\/v2(\/|$)/.test(path)) return { error: line };
   // Text Embeddings Inference.
-  if (path === '/predict' || path === '/info') return { error: line, error_type: teiType(problem.status) };
+  if (path === '/predict' || path === '/info') return { error: line, error_type: teiType(status) };
   if (/^\/v1\/models(\/|$)/.test(path)) {
-    const type = problem.status < 500 ? 'invalid_request_error' : 'server_error';
+    const type = status < 500 ? 'invalid_request_error' : 'server_error';
     return { error: { message, type, param: field ?? null, code } };
+  }
+  // OpenDSR.
+  if (path === '/discovery' || /^\/requests(\/|$)/.test(path)) {
+    const errors = [{ domain: status < 500 ? 'request' : 'server', reason: code, message: line }];
+    return { error: { code: status, message: line, errors } };
   }
   return { error: field === undefined ? { message, code } : { message, code, path: field } };
 }

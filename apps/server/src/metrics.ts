@@ -26,6 +26,10 @@ export class Metrics {
     'Predictions computed again because the version moved before they were sent.',
   );
   readonly erasures: Counter = this.registry.counter('s3t_erasures_total', 'Erasures acknowledged.');
+  readonly callbacks: Counter = this.registry.counter(
+    's3t_callbacks_total',
+    'Tries of OpenDSR callbacks by result, and callbacks given up.',
+  );
   readonly erasureSeconds: Histogram = this.registry.histogram(
     's3t_erasure_seconds',
     'Time from an erasure request to its acknowledgement.',

@@ -15,6 +15,10 @@ export interface AppOptions {
   scoreDigits?: number;
   /** Exact scores for everybody, and not only for whoever has an audit or admin key. */
   fullScores?: boolean;
+  /** What OpenDSR calls the kind of name that `data.subject` holds. */
+  subjectIdentity?: string;
+  /** Milliseconds before each further try of a callback that was not taken. */
+  callbackDelays?: readonly number[];
   /** What clients of other APIs call the model. */
   modelName?: string;
   /** Labels per answer where the request does not say `top`. */
@@ -47,6 +51,8 @@ export function withDefaults(options: AppOptions): Options {
     maxBody: 32 * 1024 * 1024,
     scoreDigits: 3,
     fullScores: false,
+    subjectIdentity: 'controller_customer_id',
+    callbackDelays: [1000, 10_000, 60_000, 600_000, 3_600_000],
     modelName: 's3t',
     top: 5,
     maxStreams: 64,

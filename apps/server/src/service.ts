@@ -29,6 +29,8 @@ export interface Service {
   erase(target: ErasureTarget, options?: EraseOptions): Promise<Receipt>;
   /** The receipt of an erasure, null when there is none. */
   receipt(erasure: string): Promise<Receipt | null>;
+  /** The receipt of the erasure with this idempotency key, null when there is none or it is not finished. */
+  receiptFor(idempotencyKey: string): Promise<Receipt | null>;
   /** Receipts of all erasures of the run, oldest first. Left out, only those since the app started are listed. */
   receipts?(): Promise<readonly Receipt[]>;
   readonly log: Log;
@@ -42,6 +44,8 @@ export interface Service {
 export interface Log {
   /** The key that checks the rest, as one line. */
   publicKey(): Promise<string>;
+  /** Signs bytes with that key: 64 of them come back. */
+  sign(data: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
   /** The log's size and root, as a signed note. */
   checkpoint(): Promise<string>;
   /** Throws an error with code `usage` for sizes the log never had. */

@@ -141,6 +141,15 @@ export class LedgerReader {
     });
   }
 
+  /** The erasure that was asked for under this idempotency key. */
+  async erasureFor(idempotencyKey: string): Promise<types.ErasureRow | null> {
+    return guarded(async () => {
+      const where = eq(erasures.idempotencyKey, idempotencyKey);
+      const [row] = await this.database.db.select().from(erasures).where(where);
+      return row === undefined ? null : erasureRow(row);
+    });
+  }
+
   /** The log, oldest first. */
   entries(): AsyncGenerator<types.Entry> {
     return readEntries(this.database.db);

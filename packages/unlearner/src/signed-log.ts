@@ -40,6 +40,12 @@ export class SignedLog {
     return (await this.#signingKey()).publicKey.text;
   }
 
+  /** Signs what somebody else's protocol wants signed. JSON only: no note and no envelope begins with a brace. */
+  async sign(data: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+    if (data[0] !== 0x7b) throw new UnlearnerError('usage', 'data: only a JSON object is signed');
+    return (await this.#signingKey()).sign(data);
+  }
+
   /** The log's size and Merkle root, signed (C2SP tlog-checkpoint). */
   async checkpoint(): Promise<string> {
     return this.#sign(await told(() => this.#ledger.log.head()));

@@ -1,6 +1,6 @@
 // Erasing whom records are about: the same as erasing their records by id.
 import { readFile, writeFile } from 'node:fs/promises';
-import { utf8, verifyReceipt } from '@s3t/ledger/log';
+import { parsePublicKey, utf8, verifyReceipt } from '@s3t/ledger/log';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sharedDevice } from './testing/device.ts';
 import { Project } from './testing/project.ts';
@@ -58,6 +58,13 @@ test('a subject goes with all of its records, bit for bit as if they were named;
     statement: { predicate: { records: { count: 5 } } },
   });
   expect(atob(JSON.parse(file).envelope.payload)).not.toContain('citizen');
+
+  expect(await run.receiptFor('ticket')).toEqual(receipt);
+  expect(await run.receiptFor('another')).toBeNull();
+  const told = utf8('{"request_status":"completed"}');
+  const key = await parsePublicKey(await run.log.publicKey());
+  expect(await key.verify(told, Uint8Array.from(await run.log.sign(told)))).toBe(true);
+  await expect(run.log.sign(utf8('DSSEv1 '))).rejects.toMatchObject({ code: 'usage' });
 
   await expect(run.erase({ subjects: ['citizen-5', 'citizen-3'] })).rejects.toMatchObject({
     code: 'unknown-subject',

@@ -270,6 +270,12 @@ export class Unlearner {
     return ((await this.#opened.ledger.erasure(erasure))?.receipt as Receipt | undefined) ?? null;
   }
 
+  /** The receipt of the erasure that was asked for under this idempotency key, null when there is none or it is not finished. */
+  async receiptFor(idempotencyKey: string): Promise<Receipt | null> {
+    const row = await this.#opened.ledger.erasureFor(idempotencyKey);
+    return (row?.receipt as Receipt | undefined) ?? null;
+  }
+
   /** The log that holds the run's erasures, signed: receipts as files, and what auditors ask of it. */
   get log(): SignedLog {
     return this.#opened.log;

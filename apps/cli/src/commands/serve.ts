@@ -11,6 +11,7 @@ interface Options extends RunOptions {
   rateLimit: number;
   fullScores?: boolean;
   modelName?: string;
+  subjectIdentity?: string;
   log: 'json' | 'off';
 }
 
@@ -33,6 +34,10 @@ export function addServe(program: Command): void {
     .option(
       '--full-scores',
       'exact scores for everybody, not only with an audit or admin key; they help to extract what was erased',
+    )
+    .option(
+      '--subject-identity <type>',
+      'what OpenDSR calls the kind of name in data.subject (default: controller_customer_id)',
     )
     .option(
       '--model-name <name>',

@@ -125,9 +125,14 @@ export class StandIn implements Service {
     return this.#receipts.find((receipt) => receipt.erasure === erasure) ?? null;
   }
 
+  async receiptFor(idempotencyKey: string): Promise<Receipt | null> {
+    return this.#keys.get(idempotencyKey)?.receipt ?? null;
+  }
+
   /** Of five entries, signed by nobody. The first erasure is from before there were receipts. */
   readonly log: Log = {
     publicKey: async () => 'stand-in+00000000+key',
+    sign: async (data) => new Uint8Array(64).fill(data.length % 256),
     checkpoint: async () => 'stand-in\n5\nroot\n\n— stand-in signature\n',
     consistency: async (from, to = 5) => {
       if (from > to || to > 5) throw new RunError('usage', 'the tree has 5 leaves');
