@@ -96,6 +96,7 @@ const MOST_WORKGROUPS = 65_535;
 function planOf(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan {
   switch (adapterClass) {
     case 'software':
+      if (isForFewRows(problem)) return packedRowsPlan(problem);
       return problem.n % 4 === 0 ? panelPlan(problem) : broadcastPlan(problem);
     case 'gpu':
       return problem.subgroupMatrix ? matrixPlan(problem) : tiledPlan(problem);
@@ -145,6 +146,40 @@ function panelPlan(problem: MatmulProblem): MatmulPlan {
     operands: { a: 'texture', b: 'texture' },
     workgroups: [columnTiles, Math.ceil(m / rows), batch],
     params: params(problem, 4, rows),
+    combine: null,
+  };
+}
+
+/** With more rows it pays to unpack B first: by the bits of its elements. */
+const MOST_PACKED_ROWS: Readonly<Record<number, number>> = { 4: 16, 8: 16, 16: 4 };
+/** Elements of a row of B that share nothing with the next ones but a scale. */
+const PACKED_BLOCK = 32;
+
+/** Whether a product reads a packed weight for so few rows that unpacking it would cost more. */
+function isForFewRows({ m, n, k, batch, transposeA, transposeB, packingB }: MatmulProblem): boolean {
+  const fits = n % 4 === 0 && k % PACKED_BLOCK === 0 && batch === 1 && !transposeA && transposeB;
+  return fits && m <= (MOST_PACKED_ROWS[packingB?.bits ?? 32] ?? 0);
+}
+
+/** The kernel of lavapipe for few rows and a packed weight, as it is packed. */
+function packedRowsPlan(problem: MatmulProblem): MatmulPlan {
+  const { m, n, k, alpha = 1 } = problem;
+  const { bits, scales, group } = problem.packingB!;
+  const rows = m === 1 ? 1 : ROWS_AT_ONCE;
+  const words = new Uint32Array([m, n, k, 0, scales]);
+  new Float32Array(words.buffer)[3] = alpha;
+  return {
+    kernel: 'matmul/packed_rows',
+    constants: {
+      ROWS: rows,
+      B_BITS: bits,
+      SCALE_BLOCKS: bits === 4 ? group / PACKED_BLOCK : 0,
+      ...epilogue(problem),
+    },
+    unroll: true,
+    operands: { a: 'buffer', b: 'buffer' },
+    workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / rows), 1],
+    params: words,
     combine: null,
   };
 }

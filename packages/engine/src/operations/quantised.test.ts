@@ -15,6 +15,7 @@ import {
   reshape,
   type Shape,
   scope,
+  slice,
   type Tensor,
   tensor,
   total,
@@ -85,6 +86,25 @@ describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %
     },
     COMPILING,
   );
+
+  // Software adapters have a kernel of their own for them, where no class is asked for.
+  test.runIf(adapterClass === undefined).each(TYPES)('%s: few rows have those bits too', async (dtype) => {
+    // More columns than a workgroup takes, and not all of a second one's.
+    const [n, k] = [36, 128];
+    const packed = quantise(device, values(n, k), [n, k], dtype);
+    const bias = tensor(device, values(n));
+    const x = trained(3, k);
+    await expectSameBits(packed, [x], (weight) => linear(x, weight, bias));
+    if (dtype !== 'int8') return;
+    const [one, residual] = [trained(1, k), tensor(device, values(1, n), [1, n])];
+    await expectSameBits(packed, [one], (weight) => linear(one, weight, bias, { residual }));
+    await expectSameBits(packed, [one], (weight) => linear(one, weight, bias, { activation: 'silu' }));
+    // And those that a row has among many.
+    const many = tensor(device, values(40, k), [40, k]);
+    const all = scope(() => linear(many, packed, bias));
+    const few = scope(() => linear(slice(many, 0, 0, 6), packed, bias));
+    expect(bitsOf(await few.read())).toBe(bitsOf((await all.read()).slice(0, 6 * n)));
+  });
 
   test('rows that fill no whole texels or words', async () => {
     const [n, k] = [7, 19];

@@ -40,7 +40,7 @@ export interface DecoderOptions {
 }
 
 /** Prompts are read in steps of these sizes, each captured once. */
-const STEP_SIZES = { software: [1, 8, 32], portable: [1, 8, 32], gpu: [1, 32, 256] } as const;
+const STEP_SIZES = { software: [1, 8, 32, 128], portable: [1, 8, 32, 128], gpu: [1, 32, 256] } as const;
 
 interface Plan {
   ids: Tensor;
