@@ -56,13 +56,22 @@ struct Params {
   n: u32,
   k: u32,
   alpha: f32,
-  /** Texels of a row of A, and from one batch to the next (0: all use the same matrix). */
-  a_row: u32,
-  a_batch: u32,
-  b_row: u32,
-  b_batch: u32,
+  /** Where the matrices lie, in texels. */
+  a: Placement,
+  b: Placement,
+  c: Placement,
+  /** Matrices of a batch row: its heads. */
+  heads: u32,
   /** Rows of a workgroup. */
   rows: u32,
+}
+
+/** Where the first matrix begins, and from one row, head and batch row to the next (0: all use the same). */
+struct Placement {
+  start: u32,
+  row: u32,
+  head: u32,
+  batch: u32,
 }
 
 @group(0) @binding(0) var a_form: texture_storage_2d<rgba32float, read>;
@@ -74,6 +83,11 @@ struct Params {
 
 /** Sums of the panels so far. */
 var<workgroup> partial: array<vec4f, TILE_ROWS * SPAN>;
+
+/** Where a matrix of the batch begins. */
+fn origin(place: Placement, matrix: u32) -> u32 {
+  return place.start + matrix / params.heads * place.batch + matrix % params.heads * place.head;
+}
 
 /** Where a texel of the flat tensor lies in its texture form. */
 fn place(texel: u32) -> vec2u {
@@ -103,8 +117,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let columns = params.n / 4u;
   let begin = group.y * params.rows;
   let end = min(params.m, begin + params.rows);
-  let a_start = group.z * params.a_batch;
-  let b_start = group.z * params.b_batch;
+  let a_start = origin(params.a, group.z);
+  let b_start = origin(params.b, group.z);
+  let c_start = origin(params.c, group.z);
 
   // Part 0: the whole panels, DEPTH deep. Part 1: what is left of k, K_REST deep.
   // @unroll
@@ -113,23 +128,23 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     for (var k_begin = part * (params.k - K_REST); k_begin < k_end; k_begin += DEPTH) {
       var b: array<vec4f, DEPTH + 3u>;
       if (TRANSPOSE_B) {
-        let at = b_start + column * 4u * params.b_row + k_begin / 4u;
+        let at = b_start + column * 4u * params.b.row + k_begin / 4u;
         // @unroll
         for (var q = 0u; q < (DEPTH * (1u - part) + K_REST * part + 3u) / 4u; q++) {
           let b0 = textureLoad(b_form, place(at + q));
-          let b1 = textureLoad(b_form, place(at + q + params.b_row));
-          let b2 = textureLoad(b_form, place(at + q + 2u * params.b_row));
-          let b3 = textureLoad(b_form, place(at + q + 3u * params.b_row));
+          let b1 = textureLoad(b_form, place(at + q + params.b.row));
+          let b2 = textureLoad(b_form, place(at + q + 2u * params.b.row));
+          let b3 = textureLoad(b_form, place(at + q + 3u * params.b.row));
           b[q * 4u] = vec4f(b0.x, b1.x, b2.x, b3.x);
           b[q * 4u + 1u] = vec4f(b0.y, b1.y, b2.y, b3.y);
           b[q * 4u + 2u] = vec4f(b0.z, b1.z, b2.z, b3.z);
           b[q * 4u + 3u] = vec4f(b0.w, b1.w, b2.w, b3.w);
         }
       } else {
-        let at = b_start + k_begin * params.b_row + column;
+        let at = b_start + k_begin * params.b.row + column;
         // @unroll
         for (var q = 0u; q < DEPTH * (1u - part) + K_REST * part; q++) {
-          b[q] = textureLoad(b_form, place(at + q * params.b_row));
+          b[q] = textureLoad(b_form, place(at + q * params.b.row));
         }
       }
 
@@ -137,21 +152,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         let row = top + down * ROWS;
         var a: array<vec4f, ROWS * (DEPTH / REACH + 1u)>;
         if (TRANSPOSE_A) {
-          let at = a_start + (k_begin + across) * params.a_row + row / 4u;
+          let at = a_start + (k_begin + across) * params.a.row + row / 4u;
           // @unroll
           for (var t = 0u; t < (DEPTH * (1u - part) + K_REST * part + SPAN - 1u) / SPAN; t++) {
             // @unroll
             for (var i = 0u; i < ROWS / 4u; i++) {
-              a[t * (ROWS / 4u) + i] = textureLoad(a_form, place(at + t * SPAN * params.a_row + i));
+              a[t * (ROWS / 4u) + i] = textureLoad(a_form, place(at + t * SPAN * params.a.row + i));
             }
           }
         } else {
-          let at = a_start + row * params.a_row + k_begin / 4u + across;
+          let at = a_start + row * params.a.row + k_begin / 4u + across;
           // @unroll
           for (var t = 0u; t < (DEPTH * (1u - part) + K_REST * part + REACH - 1u) / REACH; t++) {
             // @unroll
             for (var i = 0u; i < ROWS; i++) {
-              a[t * ROWS + i] = textureLoad(a_form, place(at + i * params.a_row + t * SPAN));
+              a[t * ROWS + i] = textureLoad(a_form, place(at + i * params.a.row + t * SPAN));
             }
           }
         }
@@ -190,7 +205,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
           // @unroll
           for (var i = 0u; i < ROWS; i++) {
             if (row + i < end && column < columns) {
-              let at = (group.z * params.m + row + i) * columns + column;
+              let at = c_start + (row + i) * params.c.row + column;
               var value = params.alpha * sum[i];
               if (BIAS) {
                 value += bias[column];

@@ -39,8 +39,6 @@ struct Params {
   a_batch: u32,
   b_row: u32,
   b_batch: u32,
-  /** For matmul/panel. */
-  rows: u32,
   /** The word of B's first scale, and how many elements share one. */
   b_scales: u32,
   b_group: u32,

@@ -34,6 +34,22 @@ export interface MatmulProblem {
   subgroupMatrix?: boolean;
 }
 
+/** Where an operand's matrices lie, in elements, multiples of four: the first, and from one row, head and batch row to the next. */
+export interface Placement {
+  start: number;
+  row: number;
+  head: number;
+  batch: number;
+}
+
+/** Where the matrices of a product lie; the batch counts the heads of each batch row. */
+export interface Placements {
+  heads: number;
+  a: Placement;
+  b: Placement;
+  c: Placement;
+}
+
 export type Activation = 'gelu' | 'silu';
 
 /** The number of an activation in kernels; 0 for none. */
@@ -90,6 +106,15 @@ export function chooseMatmul(adapterClass: AdapterClass, problem: MatmulProblem)
   return plan;
 }
 
+/**
+ * The kernel of `software` adapters for products of matrices that do not lie one after the other, such as the heads of
+ * attention. Their bits are those of products of copies.
+ * @param problem its n is a multiple of four
+ */
+export function choosePlacedMatmul(problem: MatmulProblem, placements: Placements): MatmulPlan {
+  return panelPlan(problem, placements);
+}
+
 /** What WebGPU grants in each dimension of a dispatch. */
 const MOST_WORKGROUPS = 65_535;
 
@@ -121,7 +146,7 @@ const LEAST_ROWS = 32;
 const WANTED_WORKGROUPS = 16;
 
 /** The fast kernel of lavapipe, which writes four columns at a time. */
-function panelPlan(problem: MatmulProblem): MatmulPlan {
+function panelPlan(problem: MatmulProblem, placements = denselyPlaced(problem)): MatmulPlan {
   const { m, n, k, transposeA, transposeB, batch } = problem;
   const span = n <= 16 ? 4 : LANES;
   const deep = k > WHOLE_PANEL_DEPTH;
@@ -145,7 +170,7 @@ function panelPlan(problem: MatmulProblem): MatmulPlan {
     unroll: true,
     operands: { a: 'texture', b: 'texture' },
     workgroups: [columnTiles, Math.ceil(m / rows), batch],
-    params: params(problem, 4, rows),
+    params: panelParams(problem, placements, rows),
     combine: null,
   };
 }
@@ -182,6 +207,31 @@ function packedRowsPlan(problem: MatmulProblem): MatmulPlan {
     params: words,
     combine: null,
   };
+}
+
+/** Matrices one after the other, as the kernel's texture forms hold them: rows of whole texels. */
+function denselyPlaced({ m, n, k, transposeA, transposeB, sharedA, sharedB }: MatmulProblem): Placements {
+  const dense = (rows: number, columns: number, shared = false): Placement => {
+    const row = 4 * Math.ceil(columns / 4);
+    return { start: 0, row, head: 0, batch: shared ? 0 : rows * row };
+  };
+  return {
+    heads: 1,
+    a: transposeA ? dense(k, m, sharedA) : dense(m, k, sharedA),
+    b: transposeB ? dense(n, k, sharedB) : dense(k, n, sharedB),
+    c: dense(m, n),
+  };
+}
+
+function panelParams(
+  { m, n, k, alpha = 1 }: MatmulProblem,
+  { a, b, c, heads }: Placements,
+  rows: number,
+): Uint32Array<ArrayBuffer> {
+  const places = [a, b, c].flatMap(({ start, row, head, batch }) => [start, row, head, batch]);
+  const words = new Uint32Array([m, n, k, 0, ...places.map((elements) => elements / 4), heads, rows]);
+  new Float32Array(words.buffer)[3] = alpha;
+  return words;
 }
 
 /** The kernel of lavapipe for any n: the classes of a small head, tokens that are no multiple of 4. */
@@ -229,7 +279,7 @@ function tiledPlan(problem: MatmulProblem): MatmulPlan {
     unroll: true,
     operands: { a: 'buffer', b: 'buffer' },
     workgroups: [Math.ceil(n / tileN), Math.ceil(m / tileM), batch * parts],
-    params: params(first, 1, 0, cut),
+    params: params(first, 1, cut),
     combine: parts > 1 ? combinePlan(problem, parts) : null,
   };
 }
@@ -316,13 +366,12 @@ function epilogue(problem: MatmulProblem): Record<string, number | boolean> {
 }
 
 /**
- * The parameter block that all kernels share (`rows` only matters to the panel kernel, the packing of B and the parts to
- * those that read buffers); strides count `unit` elements.
+ * The parameter block that all kernels but matmul/panel share (the packing of B and the parts only matter to those that read
+ * buffers); strides count `unit` elements.
  */
 function params(
   problem: MatmulProblem,
   unit: number,
-  rows = 0,
   { parts, depth } = { parts: 1, depth: problem.k },
 ): Uint32Array<ArrayBuffer> {
   const { m, n, k, transposeA, transposeB, sharedA, sharedB, alpha = 1, packingB } = problem;
@@ -331,7 +380,7 @@ function params(
   const aBatch = sharedA ? 0 : aRow * (transposeA ? k : m);
   const bBatch = sharedB ? 0 : bRow * (transposeB ? n : k);
   const { scales = 0, group = 1 } = packingB ?? {};
-  const words = new Uint32Array([m, n, k, 0, aRow, aBatch, bRow, bBatch, rows, scales, group, parts, depth]);
+  const words = new Uint32Array([m, n, k, 0, aRow, aBatch, bRow, bBatch, scales, group, parts, depth]);
   new Float32Array(words.buffer)[3] = alpha;
   return words;
 }

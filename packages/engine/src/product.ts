@@ -1,5 +1,11 @@
 import { packingOf } from './data-type.ts';
-import { type Activation, chooseMatmul, type OperandForm } from './matmul-variants.ts';
+import {
+  type Activation,
+  chooseMatmul,
+  choosePlacedMatmul,
+  type OperandForm,
+  type Placements,
+} from './matmul-variants.ts';
 import { permute } from './operations/layout.ts';
 import { launchProductInParts } from './product-parts.ts';
 import type { Storage, TextureForm } from './storage.ts';
@@ -96,6 +102,30 @@ export function launchProduct(
   }
   // Whoever takes it next is queued behind this product. A captured step plans its textures itself.
   if (unpacked?.texture) device.recycleTexture(unpacked.texture);
+}
+
+/**
+ * Launches the kernel of `software` adapters for C = alpha * op(A) op(B) (+ C) of matrices that lie within larger ones.
+ * @param shape its batch counts the matrices, its n is a multiple of four
+ */
+export function launchPlacedProduct(
+  shape: ProductShape,
+  placements: Placements,
+  [a, b, c]: readonly [a: Tensor, b: Tensor, c: Tensor],
+  { alpha = 1, accumulate = false }: { alpha?: number; accumulate?: boolean } = {},
+): void {
+  const { device } = c;
+  const plan = choosePlacedMatmul({ ...shape, alpha, accumulate }, placements);
+  const form = ({ storage, shape: extents, size }: Tensor) =>
+    textureOf(storage, size / extents.at(-1)!, extents.at(-1)!);
+  device.dispatch(plan.kernel, {
+    values: plan.constants,
+    unroll: plan.unroll,
+    bindings: [form(a), form(b), c.storage, a.storage, empty(device, [1]).storage],
+    params: plan.params,
+    writes: [2],
+    workgroups: plan.workgroups,
+  });
 }
 
 /**

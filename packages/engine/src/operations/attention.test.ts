@@ -1,11 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   type AttentionOptions,
+  add,
   attention,
+  concat,
   type Device,
   expand,
   gradients,
   multiply,
+  permute,
   reshape,
   ShapeError,
   scope,
@@ -67,7 +70,7 @@ describe.each(['software', 'portable'] as const)('attention by %s kernels', (ada
   test('keys masked at the end give the bits of leaving them out, and get no gradient', async (context) => {
     if (!device) return context.skip('needs the subgroups of lavapipe');
     const [tokens, real] = [13, 9];
-    const inputs = { q: values(11, 1), k: values(tokens, 2), v: values(tokens, 3), dy: values(11, 4) };
+    const inputs = { q: values(9, 1), k: values(tokens, 2), v: values(tokens, 3), dy: values(9, 4) };
     const mask = Uint32Array.from({ length: BATCH * tokens }, (_, i) => (i % tokens < real ? 1 : 0));
     const short = { ...inputs, k: cut(inputs.k, tokens, real), v: cut(inputs.v, tokens, real) };
     const expected = await results(short, BATCH);
@@ -82,7 +85,7 @@ describe.each(['software', 'portable'] as const)('attention by %s kernels', (ada
 
   test('the first tokens of a causal sequence have the bits they have without the others', async (context) => {
     if (!device) return context.skip('needs the subgroups of lavapipe');
-    const [tokens, first] = [19, 10];
+    const [tokens, first] = [13, 9];
     const inputs = {
       q: values(tokens, 1),
       k: values(tokens, 2),
@@ -167,6 +170,70 @@ describe.each(['software', 'portable'] as const)('attention by %s kernels', (ada
     expect(bitsOf(await shared!.read())).toBe(bitsOf(await copied!.read()));
     shared!.dispose();
     copied!.dispose();
+  });
+});
+
+describe('gradients in blocks', () => {
+  const WIDTH_OF_HEAD = 4;
+  let device: Device | null;
+  beforeAll(async () => {
+    device = await openAs('software');
+  });
+  afterAll(() => device?.close());
+
+  const put = (batch: number, tokens: number, heads: number, seed: number) =>
+    tensor(
+      device!,
+      uniformValues(batch * tokens * heads * WIDTH_OF_HEAD, 2, [seed, 7], 0),
+      [batch, tokens, heads * WIDTH_OF_HEAD],
+      { trainable: true },
+    );
+  const gradientsOf = ([q, k, v, dy]: readonly [Tensor, Tensor, Tensor, Tensor], heads: number) =>
+    gradients(total(multiply(attention(q, k, v, heads), dy)), [q, k, v]) as [Tensor, Tensor, Tensor];
+
+  test('those of many queries are those of every 128, added', async (context) => {
+    if (!device) return context.skip('needs the subgroups of lavapipe');
+    const [block, rest, keys] = [128, 3, 9];
+    const results = scope(() => {
+      const [q, k, v, dy] = [
+        put(1, block + rest, 1, 1),
+        put(1, keys, 1, 2),
+        put(1, keys, 1, 3),
+        put(1, block + rest, 1, 4),
+      ];
+      const whole = gradientsOf([q, k, v, dy], 1);
+      const part = (from: number, count: number) => {
+        const leaf = slice(q.detach(), 1, from, count);
+        leaf.trainable = true;
+        return gradientsOf([leaf, k, v, slice(dy, 1, from, count)], 1);
+      };
+      const [first, last] = [part(0, block), part(block, rest)];
+      const joined = [concat([first[0], last[0]], 1), add(first[1], last[1]), add(first[2], last[2])];
+      return [...whole, ...joined];
+    });
+    const bits = await bitsOfAll(results);
+    expect(bits.slice(3)).toEqual(bits.slice(0, 3));
+  });
+
+  test('of many keys, a few heads or batch rows at once', async (context) => {
+    if (!device) return context.skip('needs the subgroups of lavapipe');
+    // So many keys that a block holds the scores of four matrices.
+    const [matrices, queries, keys] = [6, 3, 2048];
+    const results = scope(() => {
+      const rows = [put(matrices, queries, 1, 1), put(matrices, keys, 1, 2), put(matrices, keys, 1, 3)];
+      const dy = put(matrices, queries, 1, 4);
+      const asHeads = (x: Tensor) => reshape(permute(x.detach(), [1, 0, 2]), [1, x.shape[1]!, -1]);
+      const heads = rows.map((x) => {
+        const leaf = asHeads(x);
+        leaf.trainable = true;
+        return leaf;
+      });
+      const byRow = gradientsOf([rows[0]!, rows[1]!, rows[2]!, dy], 1);
+      const byHead = gradientsOf([heads[0]!, heads[1]!, heads[2]!, asHeads(dy)], matrices);
+      return [...byRow.map(asHeads), ...byHead];
+    });
+    const bits = await bitsOfAll(results);
+    expect(bits.slice(3)).toEqual(bits.slice(0, 3));
   });
 });
 

@@ -3,6 +3,7 @@ import { ShapeError } from '../errors.ts';
 import { operation, type ReferenceArray } from '../operation.ts';
 import type { KernelValues } from '../pipeline.ts';
 import { empty, type Shape, type Tensor } from '../tensor.ts';
+import { launchAttentionGradient } from './attention-products.ts';
 
 const LANES = 8;
 /** Invocations that a GPU runs in step, at least. */
@@ -31,7 +32,7 @@ interface Attention extends Heads {
   offset?: number;
 }
 
-interface Geometry extends Heads {
+export interface Geometry extends Heads {
   batch: number;
   queries: number;
   keys: number;
@@ -65,7 +66,7 @@ export function checkAttention(name: string, shapes: readonly Shape[], { heads, 
 }
 
 /** What a launch sees of the keys. */
-interface Sight {
+export interface Sight {
   causal?: boolean;
   offset?: number;
   mask?: Tensor | undefined;
@@ -74,12 +75,12 @@ interface Sight {
 /** The variant of a kernel for a class of adapters and a width of heads, and how many rows its workgroups take. */
 function variantOf(
   adapterClass: AdapterClass,
-  kernel: string,
+  kernel: 'forward' | 'backward_query' | 'backward_key',
   headWidth: number,
 ): { name: string; lanes: number; values: KernelValues } {
-  // The subgroup forms keep two heads' rows in registers; wide heads would not fit.
-  if (adapterClass === 'software' && headWidth <= WIDEST_IN_SUBGROUP)
-    return { name: `${kernel}_subgroup`, lanes: LANES, values: {} };
+  // The subgroup form keeps two heads' rows in registers; wide heads would not fit.
+  if (adapterClass === 'software' && kernel === 'forward' && headWidth <= WIDEST_IN_SUBGROUP)
+    return { name: 'forward_subgroup', lanes: LANES, values: {} };
   if (adapterClass !== 'gpu') return { name: kernel, lanes: LANES, values: {} };
   // Both tiles are within 16 KiB, what every adapter has. Four invocations share the width of a head.
   if (kernel === 'forward' && headWidth <= 128 && headWidth % 16 === 0)
@@ -89,7 +90,7 @@ function variantOf(
 
 /** Launches a kernel on workgroups that each take some of `rows` tokens, of one of `heads` heads. */
 function launch(
-  kernel: string,
+  kernel: Parameters<typeof variantOf>[1],
   { batch, queries, keys, heads, keyHeads, headWidth }: Geometry,
   { causal = false, offset = 0, mask }: Sight,
   grid: { rows: number; heads: number },
@@ -149,13 +150,15 @@ const applyAttention = operation<Attention>({
   forward: ({ inputs: [q, k, v, mask], attributes, output }) => [
     attend([q!, k!, v!], output, attributes, { ...attributes, mask }),
   ],
-  gradient: ({ inputs: [q, k, v, mask], attributes, output: y, saved: [rows], gradient: dy }) => {
+  gradient: ({ inputs: [q, k, v, mask], attributes, output: y, saved: [rows], gradient: dy, wanted }) => {
     const { device } = q!;
     const g = geometry(q!.shape, k!.shape, attributes);
     const sight = { ...attributes, mask };
-    const dq = empty(device, q!.shape);
-    const dk = empty(device, k!.shape);
-    const dv = empty(device, k!.shape);
+    if (device.adapterClass === 'software') {
+      const tape = { q: q!, k: k!, v: v!, y, dy, rows: rows! };
+      return [...launchAttentionGradient(tape, g, sight, wanted), null];
+    }
+    const [dq, dk, dv] = [q!, k!, v!].map(({ shape }) => empty(device, shape)) as [Tensor, Tensor, Tensor];
     const perQuery = [q!, k!, v!, mask ?? q!, y, dy, dq, rows!];
     launch('backward_query', g, sight, { rows: g.queries, heads: g.heads }, perQuery, [6, 7]);
     const perKey = [q!, k!, v!, mask ?? q!, rows!, dy, dk, dv];
@@ -168,6 +171,7 @@ const applyAttention = operation<Attention>({
       heads,
       (batch, i, j) => (!causal || j <= i + offset) && mask?.data[batch * k!.shape[1]! + j] !== 0,
     ),
+  // Few numbers of tokens: of each, kernels are compiled.
   cases: [
     { inputs: sameWidth([2, 3, 8], 3), attributes: { heads: 2, keyHeads: 2 } },
     { inputs: sameWidth([1, 1, 16], 17), attributes: { heads: 1, keyHeads: 1 } },
@@ -177,17 +181,17 @@ const applyAttention = operation<Attention>({
     { inputs: sameWidth([2, 1, 8], 1), attributes: { heads: 2, keyHeads: 2, causal: true } },
     { inputs: sameWidth([1, 17, 16], 17), attributes: { heads: 2, keyHeads: 2, causal: true } },
     {
-      inputs: grouped([1, 11, 64], [1, 20, 32]),
-      attributes: { heads: 4, keyHeads: 2, causal: true, offset: 9 },
+      inputs: grouped([1, 9, 64], [1, 17, 32]),
+      attributes: { heads: 4, keyHeads: 2, causal: true, offset: 8 },
     },
-    { inputs: grouped([2, 5, 24], [2, 9, 8]), attributes: { heads: 3, keyHeads: 1 } },
+    { inputs: grouped([2, 3, 24], [2, 9, 8]), attributes: { heads: 3, keyHeads: 1 } },
     // More queries than keys, and keys that no query sees.
-    { inputs: sameWidth([1, 20, 8], 5), attributes: { heads: 1, keyHeads: 1, causal: true, offset: 3 } },
-    { inputs: sameWidth([1, 3, 8], 20), attributes: { heads: 1, keyHeads: 1, causal: true } },
-    { inputs: sameWidth([3, 10, 16], 10, 2), attributes: { heads: 2, keyHeads: 2 } },
-    { inputs: grouped([2, 12, 16], [2, 12, 8], 2), attributes: { heads: 4, keyHeads: 2, causal: true } },
+    { inputs: sameWidth([1, 17, 8], 3), attributes: { heads: 1, keyHeads: 1, causal: true, offset: 1 } },
+    { inputs: sameWidth([1, 3, 8], 17), attributes: { heads: 1, keyHeads: 1, causal: true } },
+    { inputs: sameWidth([3, 9, 16], 9, 2), attributes: { heads: 2, keyHeads: 2 } },
+    { inputs: grouped([2, 9, 16], [2, 9, 8], 2), attributes: { heads: 4, keyHeads: 2, causal: true } },
     // All keys masked.
-    { inputs: sameWidth([1, 3, 8], 10, 1), attributes: { heads: 1, keyHeads: 1 } },
+    { inputs: sameWidth([1, 3, 8], 9, 1), attributes: { heads: 1, keyHeads: 1 } },
   ],
 });
 
