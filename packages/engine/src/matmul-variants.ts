@@ -137,7 +137,7 @@ const ROWS_AT_ONCE = 4;
 /** Rows of op(B) a panel holds: its code and what it spills still fit the first-level caches. */
 const PANEL_DEPTH = 64;
 /** A k up to this is one panel: better a deep one than a second. */
-const WHOLE_PANEL_DEPTH = 96;
+const WHOLE_PANEL_DEPTH = 128;
 /** Rows of C whose partial sums fit 16 KiB of workgroup memory, the least that WebGPU grants. */
 const DEEP_ROWS = 128;
 /** With fewer rows a workgroup spends more on loading its panel than on using it. */
