@@ -9,6 +9,10 @@ struct Params {
   pad1: u32,
   // Per axis, innermost last: extent, stride of x, stride of y.
   axes: array<vec4u, 6>,
+  // Where x, y and (the last) z begin in what is bound, which may be a stretch of the whole.
+  starts: vec4u,
+  // Of z, per axis.
+  z_strides: array<vec4u, 2>,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -31,14 +35,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     return;
   }
   var rest = i;
-  var at_x = 0u;
-  var at_y = 0u;
+  var at = params.starts;
   for (var axis = params.rank; axis > 0u; axis--) {
     let extents = params.axes[axis - 1u];
-    let index = rest % extents.x;
+    let z_stride = params.z_strides[(axis - 1u) / 4u][(axis - 1u) % 4u];
+    at += (rest % extents.x) * vec4u(extents.yz, 0u, z_stride);
     rest /= extents.x;
-    at_x += index * extents.y;
-    at_y += index * extents.z;
   }
-  z[i] = select(0u, 1u, holds(x[at_x], y[at_y]));
+  z[at.w] = select(0u, 1u, holds(x[at.x], y[at.y]));
 }

@@ -7,6 +7,10 @@ struct Params {
   pad1: u32,
   // Per axis, innermost last: extent, stride of the mask, stride of a, stride of b.
   axes: array<vec4u, 6>,
+  // Where mask, a, b and z begin in what is bound, which may be a stretch of the whole.
+  starts: vec4u,
+  // Of z, per axis.
+  z_strides: array<vec4u, 2>,
 }
 
 @group(0) @binding(0) var<storage, read> mask: array<u32>;
@@ -22,16 +26,17 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     return;
   }
   var rest = i;
-  var at = vec3u(0u);
+  var at = params.starts;
   for (var axis = params.rank; axis > 0u; axis--) {
     let extents = params.axes[axis - 1u];
-    at += (rest % extents.x) * extents.yzw;
+    let z_stride = params.z_strides[(axis - 1u) / 4u][(axis - 1u) % 4u];
+    at += (rest % extents.x) * vec4u(extents.yzw, z_stride);
     rest /= extents.x;
   }
   // A branch, not a select: the value that is not taken may be anything, and is not read.
   if (mask[at.x] != 0u) {
-    z[i] = a[at.y];
+    z[at.w] = a[at.y];
   } else {
-    z[i] = b[at.z];
+    z[at.w] = b[at.z];
   }
 }

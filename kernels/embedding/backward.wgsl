@@ -1,10 +1,10 @@
 // The gradient of embedding/lookup for its table: d table[r, :] = the sum of dy[i, :] over i with index[i] = r, in the order of i.
 // The positions come sorted by index, equal ones in order: the invocation of the first one of a row walks the others. Rows
-// that no index names were zeroed before.
+// that no index names were zeroed before. What is bound of d table may be a stretch from row `first` on, as in embedding/lookup.
 
 alias Element = vec4f;
 
-struct Params { count: u32, width: u32, table_rows: u32, pad: u32 }
+struct Params { count: u32, width: u32, table_rows: u32, first: u32 }
 
 @group(0) @binding(0) var<storage, read> index: array<u32>;
 @group(0) @binding(1) var<storage, read> order: array<u32>;
@@ -25,12 +25,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let column = i % params.width;
   var place = i / params.width;
   let row = row_at(place);
-  if (place > 0u && row_at(place - 1u) == row) {
+  let at = (row - params.first) * params.width + column;
+  if (row < params.first || at >= arrayLength(&d_table) || (place > 0u && row_at(place - 1u) == row)) {
     return;
   }
   var sum = dy[order[place] * params.width + column];
   for (place++; place < params.count && row_at(place) == row; place++) {
     sum += dy[order[place] * params.width + column];
   }
-  d_table[row * params.width + column] = sum;
+  d_table[at] = sum;
 }

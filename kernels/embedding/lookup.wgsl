@@ -1,8 +1,9 @@
 // y[i, :] = table[index[i], :], with the elements of a row one by one or by fours. An index past the end reads the last row.
+// The table bound may be a stretch of the whole from row `first` on: rows outside it are left to other launches.
 
 alias Element = vec4f;
 
-struct Params { count: u32, width: u32, table_rows: u32, pad: u32 }
+struct Params { count: u32, width: u32, table_rows: u32, first: u32 }
 
 @group(0) @binding(0) var<storage, read> table: array<Element>;
 @group(0) @binding(1) var<storage, read> index: array<u32>;
@@ -14,6 +15,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count * params.width) {
     let row = min(index[i / params.width], params.table_rows - 1u);
-    y[i] = table[row * params.width + i % params.width];
+    let at = (row - params.first) * params.width + i % params.width;
+    if (row >= params.first && at < arrayLength(&table)) {
+      y[i] = table[at];
+    }
   }
 }

@@ -3,11 +3,12 @@
 //   uniform: the upper 24 bits of a word over 2^24, in [0, 1)
 //   normal: Box and Muller (1958), words in pairs (a, b): radius = sqrt(-2 ln ((a >> 8) + 1) / 2^24), angle = 2 pi (b >> 8) / 2^24;
 //     elements radius * cos(angle), radius * sin(angle)
+// What is bound may be a stretch of the whole from its four elements number `first` on: counters go on from there.
 // Logarithm, cosine and sine are polynomials here: what is built in differs from adapter to adapter.
 
 const normal: bool = false;
 
-struct Params { count: u32, stream: u32, pad0: u32, pad1: u32 }
+struct Params { count: u32, stream: u32, first: u32, pad: u32 }
 
 @group(0) @binding(0) var<storage, read> state: array<u32>; // key low, key high, step
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
@@ -71,7 +72,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) {
     let kind = select(2u, 3u, normal);
-    let words = philox(vec4u(i, state[2], params.stream, kind), vec2u(state[0], state[1])) >> vec4u(8u);
+    let words = philox(vec4u(params.first + i, state[2], params.stream, kind), vec2u(state[0], state[1])) >> vec4u(8u);
     if (normal) {
       let first = sqrt(2.0 * minus_log(words.x + 1u)) * turn(words.y);
       let second = sqrt(2.0 * minus_log(words.z + 1u)) * turn(words.w);

@@ -3,26 +3,34 @@ import {
   AdamW,
   add,
   affine,
+  byteHash,
+  byteHashOf,
   capture,
+  cast,
   concat,
   crossEntropy,
   Device,
+  dequantise,
   divide,
   dropout,
   EngineError,
+  embedding,
   expand,
   fill,
   GradientAccumulator,
   gatherRows,
   gelu,
   gradients,
+  iota,
   layerNorm,
+  less,
   linear,
   loraLinear,
   matmul,
   max,
   meanSquaredError,
   multiply,
+  normal,
   operations,
   pad,
   permute,
@@ -31,6 +39,8 @@ import {
   randomState,
   reshape,
   rmsNorm,
+  rope,
+  ropeTable,
   SGD,
   type Shape,
   scope,
@@ -43,8 +53,10 @@ import {
   take,
   tensor,
   total,
+  uniform,
   uniformValues,
   vocabularyCrossEntropy,
+  where,
   zeros,
 } from './index.ts';
 import { bitsOf, bitsOfAll } from './testing/block.ts';
@@ -169,6 +181,45 @@ describe('tensors over the binding limit give the bits of the whole', () => {
       'crossEntropy',
       [[200, 101]],
       (x) => crossEntropy(x, words(x.device, 200, 101), fill(x.device, [200], 1)),
+    ],
+    [
+      'where and a comparison',
+      [
+        [ROWS, 101],
+        [ROWS, 101],
+      ],
+      (x, y) => where(less(x, y), x, y),
+    ],
+    ['where and a comparison, broadcast', [[ROWS, 1], [101]], (x, y) => where(less(x, y), x, y)],
+    ['embedding of a large table', [WIDE], (x) => embedding(x, words(x.device, 50, ROWS))],
+    ['embedding of odd rows', [[ROWS, 33]], (x) => embedding(x, words(x.device, 50, ROWS))],
+    ['embedding of many rows', [[10, 64]], (x) => embedding(x.detach(), words(x.device, 1000, 10))],
+    ['uniform', [[1]], (x) => uniform(randomState(x.device, [1, 2], 3), WIDE, 5)],
+    ['normal', [[1]], (x) => normal(randomState(x.device, [1, 2], 3), WIDE, 5)],
+    ['iota', [[1]], (x) => iota(x.device, [30_001])],
+    [
+      'rope',
+      [[3, 200, 64]],
+      (x) => rope(x, ropeTable(x.device, { headWidth: 32, positions: 210 }), words(x.device, 3, 9)),
+    ],
+    [
+      'rope from the start',
+      [[200, 3, 64]],
+      (x) => rope(x, ropeTable(x.device, { headWidth: 32, positions: 3 })),
+    ],
+    ['cast to f16 and back', [[ROWS, 101]], (x) => cast(cast(x.detach(), 'f16'), 'f32')],
+    ...(['int8', 'int4x32'] as const).map((dtype): [string, readonly Shape[], (x: Tensor) => Tensor] => [
+      `dequantise ${dtype}`,
+      [[1]],
+      (x) => dequantise(quantise(x.device, uniformValues(153_600, 1, [8, 7], 0), [1600, 96], dtype)),
+    ]),
+    [
+      'linear over a frozen weight over the limit, and its gradient',
+      [[9, 64]],
+      (x) => {
+        const weight = quantise(x.device, uniformValues(1088 * 64, 1, [8, 7], 0), [1088, 64], 'int8');
+        return linear(x, weight, fill(x.device, [1088], 1));
+      },
     ],
     ['gatherRows of a large table', [WIDE], (x) => gatherRows(x.detach(), words(x.device, 50, ROWS))],
     ['gatherRows of many rows', [[10, 64]], (x) => gatherRows(x.detach(), words(x.device, 1000, 10))],
@@ -298,6 +349,12 @@ describe('tensors over the binding limit give the bits of the whole', () => {
     expect(await trained(cut, false)).toBe(expected);
     expect(await trained(cut, true)).toBe(expected);
   });
+});
+
+test('the hash of a tensor over the limit is that of its bytes', async () => {
+  const data = uniformValues(30_001, 1, [8, 7], 0);
+  using x = tensor(cut, data);
+  expect(await byteHash(x)).toBe(byteHashOf(new Uint8Array(data.buffer)));
 });
 
 test('every case of the table agrees with the whole, or says what is over the limit', async () => {

@@ -1,10 +1,12 @@
 import type { Window } from './commands.ts';
 import { EngineError } from './errors.ts';
 import { gridOf } from './operation.ts';
+import type { KernelValues } from './pipeline.ts';
 import type { Storage, TextureForm } from './storage.ts';
 
 /** A kernel's bindings, parameters and grid: what changes from part to part. */
 export interface Launch {
+  values?: KernelValues;
   bindings: readonly (Storage | Window | TextureForm)[];
   params?: Uint32Array<ArrayBuffer>;
   workgroups: readonly [number, number, number];
@@ -107,14 +109,23 @@ const rowwise =
 /** By rows of unlike widths: `widths` tells, from the parameters, the bytes of a row in each cut binding, and how many there are. */
 const byWidths =
   (
-    widths: (params: Uint32Array) => { rows: number; perRow?: number; bytes: Record<number, number> },
+    widths: (params: Uint32Array) => {
+      rows: number;
+      perRow?: number;
+      /** The parameter that says which row is the first, if there is one. */
+      first?: number;
+      bytes: Record<number, number>;
+    },
   ): Cutter =>
   (launch, limit) => {
-    const { rows, perRow = 1, bytes } = widths(launch.params!);
+    const { rows, perRow = 1, first: firstAt, bytes } = widths(launch.params!);
     return byRows(launch, limit, {
       count: rows,
       bytes,
-      params: (params, _first, share) => params.set([share * perRow]),
+      params: (params, first, share) => {
+        params[0] = share * perRow;
+        if (firstAt !== undefined) params[firstAt] = first;
+      },
     });
   };
 
@@ -145,12 +156,16 @@ const reduceAxis: Cutter = (launch, limit) => {
   return found.every((each) => each !== null) ? found.flat() : null;
 };
 
+/** Bytes of the elements that a kernel on rows of a table walks. */
+const elementBytes = ({ values }: Launch): number => (values?.Element === 'f32' ? 4 : 16);
+
 /** Rows of a table by index: by what is gathered and, for each, by rows of the table. */
 const gather: Cutter = (launch, limit) => {
-  const [count, width4, tableRows] = launch.params as unknown as [number, number, number];
+  const [count, width, tableRows] = launch.params as unknown as [number, number, number];
+  const rowBytes = elementBytes(launch) * width;
   const byTable = byRows({ ...launch, bindings: [launch.bindings[0]!] }, limit, {
     count: tableRows,
-    bytes: { 0: 16 * width4 },
+    bytes: { 0: rowBytes },
     params: (params, first) => params.set([first], 3),
   });
   return (
@@ -159,12 +174,56 @@ const gather: Cutter = (launch, limit) => {
       return (
         byRows(whole, limit, {
           count,
-          bytes: { 1: 4, 2: 16 * width4 },
+          bytes: { 1: 4, 2: rowBytes },
           params: (own, _first, rows) => own.set([rows]),
         }) ?? []
       );
     }) ?? null
   );
+};
+
+/** The gradient for a table: by rows of the table, each launch walks all positions. */
+const scatter: Cutter = (launch, limit) =>
+  byRows(launch, limit, {
+    count: launch.params![2]!,
+    bytes: { 3: elementBytes(launch) * launch.params![1]! },
+    params: (params, first) => params.set([first], 3),
+    workgroups: () => [...launch.workgroups],
+  });
+
+/** A packed weight as f32: by elements of the result; levels and scales lie in windows of their own. */
+const unpack: Cutter = (launch, limit) => {
+  const [count, first, , scales, group] = launch.params as unknown as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const perWord = 32 / (launch.values!.BITS as number);
+  // Levels and scales are never wider than their elements; they begin and end within 256 bytes of where windows may.
+  const most = Math.floor((limit - 2 * ALIGNMENT) / ALIGNMENT) * (ALIGNMENT / 4);
+  if (most <= 0) return null;
+  const [packed, , y] = launch.bindings;
+  const words = (from: number, to: number): [start: number, window: Window] => {
+    const start = Math.floor((4 * from) / ALIGNMENT) * ALIGNMENT;
+    return [start / 4, windowOf(packed!, start, 4 * (to + 1) - start)];
+  };
+  return Array.from({ length: Math.ceil(count / most) }, (_, part) => {
+    const share = Math.min(most, count - part * most);
+    const from = first + part * most;
+    const last = from + share - 1;
+    const [levelsAt, levels] = words(Math.floor(from / perWord), Math.floor(last / perWord));
+    const isScaled = perWord > 2;
+    const [scalesAt, factors] = isScaled
+      ? words(scales + Math.floor(from / group), scales + Math.floor(last / group))
+      : [0, levels];
+    return {
+      bindings: [levels, factors, windowOf(y!, 4 * part * most, 4 * share)],
+      params: Uint32Array.of(share, from, -levelsAt, scales - scalesAt, group),
+      workgroups: gridOf(share),
+    };
+  });
 };
 
 /** A block of up to six axes, each with an extent and a stride per operand, walked by the kernels that move or broadcast. */
@@ -209,14 +268,16 @@ function reach(start: number, elements: number): [from: number, to: number] {
 
 /**
  * A kernel whose parameters are [count, rank, ..., per axis: extent and strides]; `operands` says at which words the offset
- * and, from axis to axis, the stride of each binding lie.
+ * and the stride of each binding lie, the latter counted from the first axis, `step` (four) from axis to axis.
  */
 const strided =
-  (operands: readonly { offset: number; stride: number }[]): Cutter =>
+  (operands: readonly { offset: number; stride: number; step?: number }[]): Cutter =>
   (launch, limit) => {
     const params = launch.params!;
     const axes = Array.from({ length: params[1]! }, (_, axis) => 4 + 4 * axis);
-    const strides = operands.map(({ stride }) => axes.map((at) => params[at + stride]!));
+    const strides = operands.map(({ stride, step = 4 }) =>
+      axes.map((_, axis) => params[4 + step * axis + stride]!),
+    );
     const whole = {
       extents: axes.map((at) => params[at]!),
       starts: operands.map(({ offset }) => params[offset]!),
@@ -251,7 +312,16 @@ function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
+/** The result of a kernel whose operands take all strides of an axis. */
+const LAST = { offset: 31, stride: 28, step: 1 };
+
 const KERNELS: Record<string, Cutter> = {
+  'attention/rope': byWidths(([count, , heads, half4]) => ({
+    rows: count! / (heads! * half4!),
+    perRow: heads! * half4!,
+    first: 5,
+    bytes: { 0: 32 * heads! * half4!, 3: 32 * heads! * half4! },
+  })),
   'elementwise/affine': flat([0, 1]),
   'elementwise/binary': flat([0, 1, 2]),
   'elementwise/broadcast': strided([
@@ -259,10 +329,29 @@ const KERNELS: Record<string, Cutter> = {
     { offset: 3, stride: 2 },
     { offset: 28, stride: 3 },
   ]),
+  'elementwise/compare': strided([{ offset: 28, stride: 1 }, { offset: 29, stride: 2 }, LAST]),
   'elementwise/fill': flat([0]),
+  'elementwise/iota': flat([0], (params, first) => {
+    params[0] = 4 * first;
+  }),
   'elementwise/swiglu': flat([0, 1, 2]),
   'elementwise/swiglu_backward': flat([0, 1, 2, 3, 4]),
   'elementwise/unary': flat([0, 1]),
+  'elementwise/where': strided([
+    { offset: 28, stride: 1 },
+    { offset: 29, stride: 2 },
+    { offset: 30, stride: 3 },
+    LAST,
+  ]),
+  'embedding/backward': scatter,
+  'embedding/lookup': gather,
+  'hash/words': (launch, limit) =>
+    byRows(launch, limit, {
+      count: launch.params![0]!,
+      bytes: { 0: 4 },
+      params: (params, first, rows) => params.set([rows, params[1]!, first]),
+      workgroups: () => [...launch.workgroups],
+    }),
   'layout/copy': strided([
     { offset: 2, stride: 1 },
     { offset: 3, stride: 2 },
@@ -315,6 +404,14 @@ const KERNELS: Record<string, Cutter> = {
   'optimiser/accumulate': flat([0, 1]),
   'optimiser/adamw': flat([0, 1, 2, 3]),
   'optimiser/sgd': flat([0, 1, 2]),
+  'quantised/to_half': (launch, limit) =>
+    byRows(launch, limit, {
+      count: Math.ceil(launch.params![0]! / 2),
+      bytes: { 0: 8, 1: 4 },
+      params: (params, first, rows) => params.set([Math.min(2 * rows, params[0]! - 2 * first)]),
+    }),
+  'quantised/unpack': unpack,
+  'random/draw': flat([1], (params, first, rows) => params.set([rows, params[1]!, first])),
   'random/dropout': flat([0, 2], (params, first) => {
     params[0] = first;
   }),

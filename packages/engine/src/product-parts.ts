@@ -1,5 +1,6 @@
 import { EngineError } from './errors.ts';
 import { copyBlock, stridesOf } from './operations/layout.ts';
+import { launchUnpack } from './operations/quantised.ts';
 import { launchProduct, type ProductEpilogue, type ProductShape } from './product.ts';
 import { scope } from './scope.ts';
 import { empty, type Tensor } from './tensor.ts';
@@ -13,8 +14,9 @@ interface Block {
 /**
  * A product of which an operand or the result is over the binding limit: by blocks of the batch, of rows of op(A) and of
  * columns of op(B), each copied to a tensor of its own. k is never cut, so every element is the chain of multiply-adds that it
- * is in one piece. Copying is little beside multiplying.
- * @throws EngineError when a single row of op(A) or column of op(B) is over the limit, or a frozen weight as it is packed
+ * is in one piece. Copying is little beside multiplying. A frozen weight that is over the limit as it is packed is unpacked block by
+ * block.
+ * @throws EngineError when a single row of op(A) or column of op(B) is over the limit
  */
 export function launchProductInParts(
   shape: ProductShape,
@@ -26,11 +28,7 @@ export function launchProductInParts(
 ): void {
   const { batch, m, n, k, transposeA, transposeB } = shape;
   const most = c.device.bindingLimit / 4;
-  const isPacked = b.dtype !== 'f32';
-  if (isPacked && b.storage.bytes > 4 * most)
-    throw new EngineError(
-      `matmul: ${b.storage.bytes} bytes of ${b.dtype} weight [${b.shape}] are over this adapter's binding limit of ${4 * most} bytes`,
-    );
+  const isPacked = b.dtype !== 'f32' && b.storage.bytes <= 4 * most;
   // Columns first: a weight that fits is not cut at all. Kernels write four columns at a time.
   const columns = isPacked || (n * k <= most && n <= most) ? n : Math.floor(Math.min(most / k, n) / 4) * 4;
   const rows = Math.min(m, Math.floor(most / Math.max(k, columns)));
@@ -82,10 +80,32 @@ function take(x: Tensor, shape: readonly number[], transposed: boolean, { first,
   const stored = <T>([batch, row, column]: readonly T[]): T[] =>
     transposed ? [batch!, column!, row!] : [batch!, row!, column!];
   const part = empty(x.device, stored(extents));
+  if (x.dtype !== 'f32') {
+    unpackInto(part, x, stored(shape), stored(first));
+    return part;
+  }
   const strides = stridesOf(stored(shape));
   const offset = stored(first).reduce((sum, at, axis) => sum + at * strides[axis]!, 0);
   copyBlock(x, { offset, strides }, part, { offset: 0, strides: stridesOf(part.shape) }, part.shape);
   return part;
+}
+
+/** Unpacks whole rows of a frozen weight, as many as the limit allows at once, and copies what a block of it needs of them. */
+function unpackInto(part: Tensor, x: Tensor, shape: readonly number[], first: readonly number[]): void {
+  const { device } = x;
+  const [batch, rows, width] = part.shape as [number, number, number];
+  const columns = shape[2]!;
+  const most = Math.floor(device.bindingLimit / 4 / columns);
+  for (let s = 0; s < batch; s++)
+    for (let row = 0; row < rows; row += most)
+      scope(() => {
+        const height = Math.min(most, rows - row);
+        const whole = empty(device, [height, columns]);
+        launchUnpack(x, ((first[0]! + s) * shape[1]! + first[1]! + row) * columns, whole);
+        const from = { offset: first[2]!, strides: [columns, 1] };
+        const to = { offset: (s * rows + row) * width, strides: [width, 1] };
+        copyBlock(whole, from, part, to, [height, width]);
+      });
 }
 
 function put(part: Tensor, x: Tensor, shape: readonly number[], { first, extents }: Block): void {

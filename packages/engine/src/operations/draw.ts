@@ -96,6 +96,7 @@ export function iota(device: Device, shape: Shape, dtype: 'f32' | 'u32' = 'f32')
   device.dispatch('elementwise/iota', {
     values: { Element: dtype },
     bindings: [result.storage],
+    params: Uint32Array.of(0),
     writes: [0],
     workgroups: gridOf(result.storage.bytes / 4),
   });

@@ -26,20 +26,25 @@ export function quantise(
   return new Tensor(storage, shape, dtype);
 }
 
+/** Writes to `y` (f32) as many values of a frozen weight as it holds, from number `first` on. */
+export function launchUnpack(x: Tensor, first: number, y: Tensor): void {
+  const { bits, scales, group } = packingOf(x.dtype, x.shape);
+  y.device.dispatch('quantised/unpack', {
+    values: { BITS: bits },
+    bindings: [x.storage, x.storage, y.storage],
+    params: new Uint32Array([y.size, first, 0, scales, group]),
+    writes: [2],
+    workgroups: gridOf(y.size),
+  });
+}
+
 const applyDequantise = operation<void>({
   name: 'dequantise',
   summary: 'the values of a frozen weight as f32',
   dtypes: [WEIGHT_TYPES],
   shape: ([x]) => x!,
   forward: ({ inputs: [x], output }) => {
-    const { bits, scales, group } = packingOf(x!.dtype, x!.shape);
-    output.device.dispatch('quantised/unpack', {
-      values: { BITS: bits },
-      bindings: [x!.storage, output.storage],
-      params: new Uint32Array([x!.size, scales, group]),
-      writes: [1],
-      workgroups: gridOf(x!.size),
-    });
+    launchUnpack(x!, 0, output);
   },
   reference: ([x]) => x!.data,
   tolerance: 0,

@@ -93,8 +93,8 @@ const applyRope: Apply<{ inverse: boolean }> = operation<{ inverse: boolean }>({
     const { tokens, heads, half } = headsOf(x!.shape, table!.shape);
     x!.device.dispatch('attention/rope', {
       values: { STARTED: start !== undefined, INVERSE: inverse },
-      bindings: [x!, table!, start ?? x!, output].map((each) => each.storage),
-      params: Uint32Array.of(x!.size / 8, tokens, heads, half / 4, table!.shape[0]!),
+      bindings: [x!, table!, start ?? table!, output].map((each) => each.storage),
+      params: Uint32Array.of(x!.size / 8, tokens, heads, half / 4, table!.shape[0]!, 0),
       writes: [3],
       workgroups: gridOf(x!.size / 8),
     });

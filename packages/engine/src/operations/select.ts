@@ -2,7 +2,7 @@ import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
 import { broadcastShape, define, MOST_AXES, reduceTo, stridesWithin } from './arithmetic.ts';
-import { expandReference, fill } from './layout.ts';
+import { expandReference, fill, stridesOf } from './layout.ts';
 
 const listed = (shapes: readonly Shape[]) =>
   shapes.map((shape, i) => `${i === 0 ? '' : i === shapes.length - 1 ? ' and ' : ', '}[${shape}]`).join('');
@@ -21,12 +21,12 @@ function commonShape(name: string, shapes: readonly Shape[]): Shape {
   return shape;
 }
 
-/** Count, rank, and per axis the extent and the strides of up to three operands. */
+/** Count, rank, per axis the extent and the strides of up to three operands, four starts (0), and per axis the result's stride. */
 function stridedParams(operands: readonly Tensor[], shape: Shape, size: number): Uint32Array<ArrayBuffer> {
   // Operands that are whole or a single element need no walk over the axes.
   const flat = operands.every((each) => each.size === size || each.size === 1);
   const extents = flat ? [size] : shape;
-  const params = new Uint32Array(4 + 4 * MOST_AXES);
+  const params = new Uint32Array(4 + 4 * MOST_AXES + 4 + 8);
   params.set([size, extents.length]);
   const strides = operands.map((each) =>
     flat ? [each.size === 1 ? 0 : 1] : stridesWithin(each.shape, shape),
@@ -34,6 +34,7 @@ function stridedParams(operands: readonly Tensor[], shape: Shape, size: number):
   extents.forEach((extent, axis) => {
     params.set([extent, ...strides.map((own) => own[axis]!)], 4 + 4 * axis);
   });
+  params.set(stridesOf(extents), 4 + 4 * MOST_AXES + 4);
   return params;
 }
 
