@@ -191,6 +191,63 @@ const scatter: Cutter = (launch, limit) =>
     workgroups: () => [...launch.workgroups],
   });
 
+/**
+ * Attention by batch rows: which bindings hold something per query, per key, and numbers per query and head. Mask and starts
+ * have places of their own, where a kernel without them is given the queries.
+ */
+const byBatch =
+  (places: { queries: readonly number[]; keys: readonly number[]; rows: number; start?: number }): Cutter =>
+  (launch, limit) => {
+    const [queries, keys, heads, , , keyHeads] = launch.params as unknown as number[] as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    const { head_width4, MASKED, CACHED } = launch.values!;
+    const perQuery = 16 * queries * heads * (head_width4 as number);
+    const perKey = 16 * keys * keyHeads * (head_width4 as number);
+    const [across, down, batch] = launch.workgroups;
+    return byRows(launch, limit, {
+      count: batch,
+      bytes: {
+        ...Object.fromEntries(places.queries.map((index) => [index, perQuery])),
+        ...Object.fromEntries(places.keys.map((index) => [index, perKey])),
+        3: MASKED ? 4 * keys : perQuery,
+        [places.rows]: 8 * queries * heads,
+        ...(places.start === undefined ? {} : { [places.start]: CACHED ? 4 : perQuery }),
+      },
+      workgroups: (rows) => [across, down, rows],
+    });
+  };
+
+const ATTEND = byBatch({ queries: [0, 5], keys: [1, 2], rows: 6, start: 4 });
+
+/** A product of matrices that lie within larger ones: a window of C is enough, A and B are textures. */
+const placed: Cutter = (launch, limit) => {
+  const params = launch.params!;
+  const [m, n] = params as unknown as [number, number];
+  const [start, row, head, batch, heads] = params.slice(12) as unknown as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const batchRows = Math.ceil(launch.workgroups[2] / heads);
+  const end = start + (batchRows - 1) * batch + (heads - 1) * head + (m - 1) * row + n / 4;
+  const from = Math.floor((16 * start) / ALIGNMENT) * ALIGNMENT;
+  const isOver = (binding: Launch['bindings'][number]) => 'bytes' in binding && binding.bytes > limit;
+  if (16 * end - from > limit || launch.bindings.some((each, index) => index !== 2 && isOver(each)))
+    return null;
+  const own = params.slice();
+  own[12] = start - from / 16;
+  const bindings = launch.bindings.with(2, windowOf(launch.bindings[2]!, from, 16 * end - from));
+  return [{ bindings, params: own, workgroups: launch.workgroups }];
+};
+
 /** A packed weight as f32: by elements of the result; levels and scales lie in windows of their own. */
 const unpack: Cutter = (launch, limit) => {
   const [count, first, , scales, group] = launch.params as unknown as [
@@ -316,6 +373,20 @@ function greatestCommonDivisor(a: number, b: number): number {
 const LAST = { offset: 31, stride: 28, step: 1 };
 
 const KERNELS: Record<string, Cutter> = {
+  'attention/backward_key': byBatch({ queries: [0, 5], keys: [1, 2, 6, 7], rows: 4 }),
+  'attention/backward_query': byBatch({ queries: [0, 4, 5, 6], keys: [1, 2], rows: 7 }),
+  'attention/forward': ATTEND,
+  'attention/forward_subgroup': ATTEND,
+  'attention/forward_tiled': ATTEND,
+  'attention/row_products': (launch, limit) => {
+    const [count, queries, heads] = launch.params as unknown as [number, number, number];
+    const width = 16 * queries * heads * (launch.values!.head_width4 as number);
+    return byRows(launch, limit, {
+      count: count / queries / heads,
+      bytes: { 0: width, 1: width, 2: 8 * queries * heads },
+      params: (params, _first, rows) => params.set([rows * queries * heads]),
+    });
+  },
   'attention/rope': byWidths(([count, , heads, half4]) => ({
     rows: count! / (heads! * half4!),
     perRow: heads! * half4!,
@@ -388,6 +459,7 @@ const KERNELS: Record<string, Cutter> = {
     rows: rows!,
     bytes: { 0: 8 * parts!, 1: 4, 2: 4, 3: 4, 4: 4 },
   })),
+  'matmul/panel': placed,
   'matmul/activation_backward': flat([0, 1, 2]),
   'norm/layer_norm': rowwise([0, 3]),
   'norm/layer_norm_narrow': rowwise([0, 3]),

@@ -121,7 +121,8 @@ export function launchPlacedProduct(
   device.dispatch(plan.kernel, {
     values: plan.constants,
     unroll: plan.unroll,
-    bindings: [form(a), form(b), c.storage, a.storage, empty(device, [1]).storage],
+    // Nothing is read from or written to the last two.
+    bindings: [form(a), form(b), c.storage, empty(device, [1]).storage, empty(device, [1]).storage],
     params: plan.params,
     writes: [2],
     workgroups: plan.workgroups,

@@ -48,14 +48,15 @@ export function launchAttentionGradient(
     writes: [2],
     workgroups: gridOf(count),
   });
-  const most = Math.max(1, Math.floor(BLOCK / (QUERIES_AT_ONCE * 4 * Math.ceil(keys / 4))));
+  const block = Math.min(BLOCK, device.bindingLimit / 4);
+  const most = Math.max(1, Math.floor(block / (QUERIES_AT_ONCE * 4 * Math.ceil(keys / 4))));
   const headsAtOnce = Math.min(keyHeads, most);
   const batchAtOnce = Math.min(batch, Math.max(1, Math.floor(most / keyHeads)));
   for (let query = 0; query < queries; query += QUERIES_AT_ONCE)
     for (let batchRow = 0; batchRow < batch; batchRow += batchAtOnce)
       for (let keyHead = 0; keyHead < keyHeads; keyHead += headsAtOnce)
         for (let member = 0; member < heads / keyHeads; member++) {
-          const block: Block = {
+          const part: Block = {
             query,
             height: Math.min(QUERIES_AT_ONCE, queries - query),
             batchRow,
@@ -64,7 +65,7 @@ export function launchAttentionGradient(
             matrices: Math.min(headsAtOnce, keyHeads - keyHead),
             member,
           };
-          scope(() => launchBlock(tape, g, sight, gradients, block));
+          scope(() => launchBlock(tape, g, sight, gradients, part));
         }
   return gradients;
 }
@@ -118,7 +119,7 @@ function launchBlock(
   launchPlacedProduct(scores, onScores, [dy, v, slopes]);
   device.dispatch('attention/score_gradient', {
     values: { CAUSAL: causal, MASKED: mask !== undefined },
-    bindings: [rows.storage, (mask ?? q).storage, weights.storage, slopes.storage],
+    bindings: [rows.storage, (mask ?? rows).storage, weights.storage, slopes.storage],
     params: Uint32Array.of(keys, queries, heads, offset, query, firstHead, members, batchRow),
     writes: [2, 3],
     workgroups: [height, matrices, batchRows],
