@@ -53,6 +53,7 @@ import {
   type Tensor,
   take,
   tensor,
+  topK,
   total,
   uniform,
   uniformValues,
@@ -177,6 +178,7 @@ describe('tensors over the binding limit give the bits of the whole', () => {
       (x, y) => meanSquaredError(x, y, fill(x.device, [ROWS], 0.5)),
     ],
     ['take', [[ROWS, 101]], (x) => take(x, reshape(words(x.device, 3 * ROWS, 101), [ROWS, 3]))],
+    ['topK', [[ROWS, 101]], (x) => topK(x, 4).values],
     ['dropout', [WIDE], (x) => dropout(x, randomState(x.device, [1, 2], 3), 0.3, 5)],
     [
       'crossEntropy',
