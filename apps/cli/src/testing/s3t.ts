@@ -18,7 +18,8 @@ export interface RunSettings {
 
 /** Starts the `s3t` command as a user would, in a process of its own. */
 export function startS3t(args: readonly string[], { cwd, env }: RunSettings = {}): ChildProcess {
-  return spawn(process.execPath, ['--conditions=@s3t/source', MAIN, ...args], {
+  // They live for seconds: optimising PGlite's WASM would be much of their work.
+  return spawn(process.execPath, ['--liftoff-only', '--conditions=@s3t/source', MAIN, ...args], {
     cwd,
     env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined, ...env },
   });
