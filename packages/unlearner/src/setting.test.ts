@@ -3,7 +3,8 @@ import { parseConfig } from './config.ts';
 import { stageSetting } from './setting.ts';
 import { CONFIG } from './testing/project.ts';
 
-const settingOf = (change: object) => stageSetting(parseConfig({ ...CONFIG, ...change }, 'c.json'), 'base');
+const BASE = { digest: 'base', network: { architecture: { tokens: 5 } } };
+const settingOf = (change: object) => stageSetting(parseConfig({ ...CONFIG, ...change }, 'c.json'), BASE);
 
 test('the setting of a stage says how the base is quantised, and nothing of it where it is not', () => {
   expect(settingOf({ quantization: 'int8' })).toEqual({ ...settingOf({}), quantization: 'int8' });

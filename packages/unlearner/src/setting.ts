@@ -9,11 +9,14 @@ import {
 } from '@s3t/algorithm';
 import { kernelIdentity } from '@s3t/engine';
 import type { ActiveStage, ManifestOf } from '@s3t/ledger';
-import type { BaseModel } from '@s3t/model';
+import type { Architecture } from '@s3t/model';
 import { type RunConfig, TASKS } from './config.ts';
 
 /** Everything but the lineage that the bytes of a stage depend on. Paths, shards and the store are no part of it. */
-export function stageSetting(config: RunConfig, { digest, network }: BaseModel): StageSetting {
+export function stageSetting(
+  config: RunConfig,
+  { digest, network }: { digest: string; network: { architecture: Pick<Architecture, 'tokens'> } },
+): StageSetting {
   const { lora, training, task, data, slices, quantization } = config;
   return {
     base: digest,
