@@ -10,6 +10,11 @@ export const QUANTIZATIONS: Readonly<Record<Quantization, FrozenType>> = {
 };
 export type Quantization = 'f16' | 'int8' | 'int4';
 
+/** The engine's type for a quantization, if there is one. */
+export function frozenType(quantization: Quantization | undefined): FrozenType | undefined {
+  return quantization && QUANTIZATIONS[quantization];
+}
+
 /** A weight of a base model. */
 export interface Parameter {
   /** Its name in the checkpoint, without the prefix that some checkpoints put before it. */

@@ -7,18 +7,18 @@ import {
   keep,
   mean,
   reshape,
-  scope,
   slice,
   type Tensor,
   zeros,
 } from '@s3t/engine';
-import type { LayerAdapter, LoraPair } from './adapter.ts';
+import { type LayerAdapter, sideBySide } from './adapter.ts';
 import type { HostInputs, Inputs } from './architecture.ts';
 import { ModelError } from './errors.ts';
 import { Decoder } from './generation/decoder.ts';
 import { carriedInputs, copyInputs, hostInputs, placeInputs, writeInputs } from './inputs.ts';
 import type { NextTokens } from './llama.ts';
 import type { BaseModel } from './model.ts';
+import { type LayerRoute, routeStreams } from './route.ts';
 import type { Stage } from './stage.ts';
 
 /** The active prefix of one shard: its stages, top-down, with their layers. The last one's head answers. */
@@ -33,10 +33,12 @@ export interface EnsembleStack {
  */
 const BATCH_SIZES = { software: [1, 4, 16], portable: [1, 4, 16], gpu: [1, 4, 16, 64] } as const;
 
-interface Plan {
+/** A captured step, and the inputs that are written before it is replayed. */
+interface Plan<Outputs> {
   placed: Inputs;
-  repeated: Repeated;
-  step: Captured<Tensor>;
+  /** Those that layers read, for several copies of the batch side by side, by how many: written with those of the one. */
+  repeated: Map<number, Inputs>;
+  step: Captured<Outputs>;
 }
 
 /** How one text was foretold, of which some tokens count. */
@@ -54,16 +56,10 @@ export interface TokenScore {
   right: number;
 }
 
-/** The inputs that layers read, for several copies of the batch side by side, by how many. They are written with those of the one. */
-type Repeated = Map<number, Inputs>;
-
-/** The captured step behind `tokenScores`: per stack, and last of their mean. */
-interface Scoring {
-  placed: Inputs;
-  repeated: Repeated;
+/** The plan behind `tokenScores`: per stack, and last of their mean. */
+interface Scoring extends Plan<{ losses: Tensor[]; likeliest: Tensor[] }> {
   labels: Tensor;
   weights: Tensor;
-  step: Captured<{ losses: Tensor[]; likeliest: Tensor[] }>;
 }
 
 /**
@@ -75,7 +71,10 @@ export class Ensemble {
   readonly stacks: readonly EnsembleStack[];
   readonly #base: BaseModel;
   readonly #outputs: number;
-  readonly #plans: Map<number, Plan> = new Map();
+  /** Of each stack, by layer. */
+  readonly #adapters: readonly ReadonlyMap<number, LayerAdapter>[];
+  readonly #route: readonly LayerRoute[];
+  readonly #plans: Map<number, Plan<Tensor>> = new Map();
   #scoring: Scoring | null = null;
   #decoder: Decoder | null = null;
   /** The adapters of a layer side by side, by layer: copies, made once. */
@@ -87,6 +86,8 @@ export class Ensemble {
     this.#base = base;
     this.stacks = stacks;
     this.#outputs = outputs;
+    this.#adapters = stacks.map(({ stages }) => new Map(stages.flatMap(({ stage }) => [...stage.adapters])));
+    this.#route = stacks.length > 0 ? routeStreams(this.#adapters, base.network.architecture.layers) : [];
   }
 
   get batchSizes(): readonly number[] {
@@ -154,10 +155,8 @@ export class Ensemble {
   decoder(): Decoder {
     if (this.#disposed) throw new ModelError('decoder: the ensemble is disposed');
     const { language, network } = this.#base;
-    const stacks = this.stacks.map(
-      ({ stages }) => new Map(stages.flatMap(({ stage }) => [...stage.adapters])),
-    );
-    this.#decoder ??= new Decoder(language!, { stacks, capacity: network.architecture.tokens });
+    const { tokens } = network.architecture;
+    this.#decoder ??= new Decoder(language!, { stacks: this.#adapters, capacity: tokens });
     return this.#decoder;
   }
 
@@ -170,18 +169,13 @@ export class Ensemble {
         pair.up.destroy();
       }
     this.#sideBySide.clear();
-    for (const { placed, repeated, step } of this.#plans.values()) {
-      step.dispose();
-      for (const inputs of [placed, ...repeated.values()])
-        for (const input of Object.values(inputs)) input.dispose();
-    }
+    for (const plan of this.#plans.values()) disposePlan(plan);
     this.#plans.clear();
     this.#decoder?.dispose();
     if (this.#scoring) {
-      const { placed, repeated, labels, weights, step } = this.#scoring;
-      step.dispose();
-      const inputs = [placed, ...repeated.values()].flatMap((each) => Object.values(each));
-      for (const tensor of [...inputs, labels, weights]) tensor.dispose();
+      disposePlan(this.#scoring);
+      this.#scoring.labels.dispose();
+      this.#scoring.weights.dispose();
       this.#scoring = null;
     }
   }
@@ -189,13 +183,10 @@ export class Ensemble {
   #planScoring(): Scoring {
     if (this.#scoring) return this.#scoring;
     const { device, network } = this.#base;
-    const { inputs, tokens } = network.architecture;
-    const placed = placeInputs(device, inputs, 1);
-    const repeated: Repeated = new Map();
+    const { tokens } = network.architecture;
     const labels = zeros(device, [tokens], { dtype: 'u32' });
     const weights = zeros(device, [tokens]);
-    const step = capture(device, () => {
-      const all = this.#logits(placed, repeated, 1);
+    const plan = this.#plan(1, (all) => {
       const each = this.stacks.map((_, stack) => reshape(slice(all, 0, stack, 1), all.shape.slice(1)));
       const rows = [...each, mean(all, 0)];
       return {
@@ -203,28 +194,27 @@ export class Ensemble {
         likeliest: rows.map((logits) => argmax(logits)),
       };
     });
-    this.#scoring = { placed, repeated, labels, weights, step };
+    this.#scoring = { ...plan, labels, weights };
     return this.#scoring;
   }
 
-  #planFor(batch: number): Plan {
-    const known = this.#plans.get(batch);
-    if (known) return known;
+  #planFor(batch: number): Plan<Tensor> {
+    const known = this.#plans.get(batch) ?? this.#plan(batch, (logits) => logits);
+    this.#plans.set(batch, known);
+    return known;
+  }
+
+  /** Captures what follows from the logits of all stacks for a batch. */
+  #plan<Outputs>(batch: number, from: (logits: Tensor) => Outputs): Plan<Outputs> {
     const { device, network } = this.#base;
     const placed = placeInputs(device, network.architecture.inputs, batch);
-    const repeated: Repeated = new Map();
-    const step = capture(device, () => this.#logits(placed, repeated, batch));
-    const plan = { placed, repeated, step };
-    this.#plans.set(batch, plan);
-    return plan;
+    const repeated = new Map<number, Inputs>();
+    const step = capture(device, () => from(this.#logits(placed, repeated, batch)));
+    return { placed, repeated, step };
   }
 
   /** Writes the inputs of `batch` records to where a plan reads them. */
-  #write(
-    host: HostInputs,
-    batch: number,
-    { placed, repeated }: { placed: Inputs; repeated: Repeated },
-  ): void {
+  #write(host: HostInputs, batch: number, { placed, repeated }: Plan<unknown>): void {
     const fields = this.#base.network.architecture.inputs;
     writeInputs(fields, host, placed);
     const carried = fields.filter((field) => field.carried);
@@ -237,79 +227,57 @@ export class Ensemble {
   }
 
   /** @param repeated takes what has to be written beside `inputs` */
-  #logits(inputs: Inputs, repeated: Repeated, batch: number): Tensor {
-    const { device, network } = this.#base;
-    const { inputs: fields, layers } = network.architecture;
-    const carried = fields.filter((field) => field.carried);
-    const carriedBy = (streams: number): Inputs => {
-      if (streams === 1 || carried.length === 0) return carriedInputs(fields, inputs);
-      const known =
-        repeated.get(streams) ??
-        device.outsideCapture(() => {
-          const inputs = placeInputs(device, carried, streams * batch);
-          for (const input of Object.values(inputs)) keep(input);
-          return inputs;
-        });
-      repeated.set(streams, known);
-      return known;
-    };
+  #logits(inputs: Inputs, repeated: Map<number, Inputs>, batch: number): Tensor {
+    const { network } = this.#base;
+    const carriedBy = (streams: number) => this.#carried(inputs, repeated, streams, batch);
     let bare = network.embed(inputs);
     // Side by side along the first axis, in the order in which they leave the trunk.
-    const running: EnsembleStack[] = [];
     let streams: Tensor | null = null;
-    for (let layer = 0; layer < layers; layer++) {
-      const leaving = this.stacks.filter((stack) => lowestLayer(stack) === layer);
-      running.push(...leaving);
+    this.#route.forEach(({ leaving, running, trunk }, layer) => {
       const parts: Tensor[] = [...(streams ? [streams] : []), ...leaving.map(() => bare)];
       if (parts.length > 0) {
         const x = parts.length === 1 ? parts[0]! : concat(parts, 0);
         const adapter = this.#adapterOf(layer, running);
         streams = network.layer(layer, x, { inputs: carriedBy(running.length), adapter });
       }
-      if (running.length < this.stacks.length) bare = network.layer(layer, bare, { inputs: carriedBy(1) });
-    }
-    const logits = this.stacks.map((stack) => {
+      if (trunk) bare = network.layer(layer, bare, { inputs: carriedBy(1) });
+    });
+    const { running } = this.#route.at(-1)!;
+    const logits = this.stacks.map(({ stages }, stack) => {
       const own = slice(streams!, 0, running.indexOf(stack) * batch, batch);
-      return network.logits(own, stack.stages.at(-1)!.stage.head);
+      return network.logits(own, stages.at(-1)!.stage.head);
     });
     return concat(logits, 0);
   }
 
-  /** The adapters that some stacks have in a layer, side by side in their order. A single one stays as it is. */
-  #adapterOf(layer: number, stacks: readonly EnsembleStack[]): LayerAdapter {
-    const adapters = stacks.map((stack) => adapterAt(stack, layer));
-    if (adapters.length === 1) return adapters[0]!;
-    const known = this.#sideBySide.get(layer);
-    if (known) return known;
-    const { device } = this.#base;
-    const stacked = (parts: readonly Tensor[]): Tensor =>
+  /** The inputs that layers read, for several copies of the batch side by side. */
+  #carried(inputs: Inputs, repeated: Map<number, Inputs>, streams: number, batch: number): Inputs {
+    const { device, network } = this.#base;
+    const carried = network.architecture.inputs.filter((field) => field.carried);
+    if (streams === 1) return carriedInputs(carried, inputs);
+    const known =
+      repeated.get(streams) ??
       device.outsideCapture(() => {
-        const result = scope(() =>
-          concat(
-            parts.map((part) => reshape(part, [1, ...part.shape])),
-            0,
-          ),
-        );
-        // It is never written again, so its texture form may be kept.
-        result.storage.constant = true;
-        return keep(result);
+        const copies = placeInputs(device, carried, streams * batch);
+        for (const copy of Object.values(copies)) keep(copy);
+        return copies;
       });
-    const pairs: Record<string, LoraPair> = {};
-    for (const target of Object.keys(adapters[0]!.pairs)) {
-      const own = adapters.map((adapter) => adapter.pairs[target]!);
-      pairs[target] = { down: stacked(own.map(({ down }) => down)), up: stacked(own.map(({ up }) => up)) };
-    }
-    const adapter = { pairs, scale: adapters[0]!.scale };
-    this.#sideBySide.set(layer, adapter);
-    return adapter;
+    repeated.set(streams, known);
+    return known;
+  }
+
+  /** The adapters that some stacks have in a layer, side by side in their order. A single one stays as it is. */
+  #adapterOf(layer: number, stacks: readonly number[]): LayerAdapter {
+    const adapters = stacks.map((stack) => this.#adapters[stack]!.get(layer)!);
+    if (adapters.length === 1) return adapters[0]!;
+    const known = this.#sideBySide.get(layer) ?? this.#base.device.outsideCapture(() => sideBySide(adapters));
+    this.#sideBySide.set(layer, known);
+    return known;
   }
 }
 
-function lowestLayer({ stages }: EnsembleStack): number {
-  return Math.min(...stages.at(-1)!.layers);
-}
-
-/** Between its lowest layer and the top a stack has an adapter in every layer. */
-function adapterAt({ stages }: EnsembleStack, layer: number): LayerAdapter {
-  return stages.find(({ layers }) => layers.includes(layer))!.stage.adapters.get(layer)!;
+function disposePlan({ placed, repeated, step }: Plan<unknown>): void {
+  step.dispose();
+  for (const inputs of [placed, ...repeated.values()])
+    for (const input of Object.values(inputs)) input.dispose();
 }

@@ -18,7 +18,7 @@ export type {
   Network,
 } from './architecture.ts';
 export { type Augmentation, augment, type Draw } from './augment.ts';
-export { type Parameter, placeWeights, type Quantization } from './base-weights.ts';
+export { type Parameter, placeWeights, QUANTIZATIONS, type Quantization } from './base-weights.ts';
 export {
   type BertConfig,
   type BertWeights,

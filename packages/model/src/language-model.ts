@@ -1,6 +1,7 @@
 import type { Device } from '@s3t/engine';
-import { type Checkpoint, companionOf, nameOf } from './checkpoint.ts';
-import { ModelError, OptionError } from './errors.ts';
+import { frozenType } from './base-weights.ts';
+import { type Checkpoint, nameOf } from './checkpoint.ts';
+import { ModelError } from './errors.ts';
 import type { LlamaModel } from './generation/decoder.ts';
 import {
   LLAMA_PREFIX,
@@ -11,8 +12,9 @@ import {
   nextTokens,
   parseLlamaConfig,
 } from './llama.ts';
-import { type BaseOptions, DEFAULT_LENGTH, type Example, frozenType, type Placed } from './model.ts';
-import { Tokenizer } from './text/tokenizer.ts';
+import type { BaseOptions, Example, Placed } from './model.ts';
+import { openTextBase } from './text/text-base.ts';
+import type { Tokenizer } from './text/tokenizer.ts';
 
 /** Which tokens of a prompt and its response are learnt: all of them, or the response's alone. */
 export type Learnt = 'all' | 'response';
@@ -30,16 +32,16 @@ export async function placeLlama(
   checkpoint: Checkpoint,
   options: BaseOptions,
 ): Promise<Placed> {
-  const { folder, companions } = checkpoint;
+  const { folder } = checkpoint;
   const config = parseLlamaConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
-  const file = nameOf(checkpoint, 'tokenizer.json');
-  const rules = companionOf(checkpoint, 'tokenizer.json');
-  const tokenizer = new Tokenizer(rules, companions.get('tokenizer_config.json') ?? {}, file);
-  const most = config.max_position_embeddings;
-  const length = options.maxLength ?? Math.min(DEFAULT_LENGTH, most);
-  if (length > most)
-    throw new OptionError(`data.maxLength: ${length} is more than the ${most} positions of the base`);
-  const weights = await loadLlama(device, config, checkpoint.tensors, { quantization: frozenType(options) });
+  const { maxLength } = options;
+  const { tokenizer, length, assertWithin } = openTextBase(checkpoint, config.max_position_embeddings, {
+    maxLength,
+  });
+  const weights = await loadLlama(device, config, checkpoint.tensors, {
+    quantization: frozenType(options.quantization),
+    positions: length,
+  });
 
   /** The tokens of an example, the first `length` of them, and how many are the prompt's. A response ends the text. */
   const tokensOf = (example: Example): { ids: number[]; prompt: number } => {
@@ -52,10 +54,7 @@ export async function placeLlama(
       ids = [...before, ...response, ...config.eos_token_id.slice(0, 1)];
       prompt = before.length;
     } else ids = tokenizer.encode(example.text).ids;
-    const past = ids.find((id) => id >= config.vocab_size);
-    // A kernel would take the last row for what is past the end.
-    if (past !== undefined)
-      throw new ModelError(`${file}: gives token ${past}, config.json has ${config.vocab_size} of them`);
+    assertWithin(ids, config.vocab_size, 'token');
     return { ids: ids.slice(0, length), prompt };
   };
   const rowOf = (ids: readonly number[]) => {

@@ -13,6 +13,7 @@ import {
   nextTokens,
 } from './llama.ts';
 import type { BaseModel } from './model.ts';
+import { startStage } from './stage.ts';
 import { trainStage } from './stage-training.ts';
 import { type LlamaReference, llamaReference } from './testing/llama-reference.ts';
 import { relativeError } from './testing/tiny.ts';
@@ -116,7 +117,8 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
       ]);
   });
 
-  it('trains a stage as PEFT and torch.optim.AdamW do: the ten losses, and the values afterwards', async () => {
+  /** A stage of the reference's, trained on texts of which some tokens count. */
+  async function train(counting: Float32Array<ArrayBuffer>) {
     const { config, weights, about, named } = reference;
     const base: BaseModel = {
       device,
@@ -133,12 +135,12 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
     const inputs = (record: number) => ({ ids: ids.subarray(record * TOKENS, (record + 1) * TOKENS) });
     const rows = (await baseActivations(base, RECORDS, inputs, [lowest])).get(lowest)!;
     const size = TOKENS * config.hidden_size;
-    const { labels, weights: counting } = asked();
-    const losses: number[] = [];
+    const losses: (number | null)[] = [];
+    const form = { architecture: base.network.architecture, lora: about.lora, outputs: 0 };
     const values = await trainStage(
       base,
       {
-        form: { architecture: base.network.architecture, lora: about.lora, outputs: 0 },
+        form,
         objective: 'causal-lm',
         training: about.training,
         key: about.key,
@@ -146,18 +148,31 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
         prefix: [{ layers: about.frozen, values: named('adapter') }],
         records: RECORDS,
         activation: (record, target) => target.set(rows.subarray(record * size, (record + 1) * size)),
-        labels,
+        labels: asked().labels,
         weights: counting,
         lossEvery: 1,
         order: (epoch) => Array.from({ length: RECORDS }, (_, i) => (i + epoch) % RECORDS),
       },
-      ({ loss }) => losses.push(loss!),
+      ({ loss }) => losses.push(loss),
     );
+    return { form, values, losses };
+  }
+
+  it('trains a stage as PEFT and torch.optim.AdamW do: the ten losses, and the values afterwards', async () => {
+    const { about, named } = reference;
+    const { values, losses } = await train(asked().weights);
     expect(losses.length).toBe(10);
-    expect(relativeError(losses, about.losses)).toBeLessThan(1e-4);
+    expect(relativeError(losses as number[], about.losses)).toBeLessThan(1e-4);
     const expected = named('trained');
     expect([...values.keys()].sort()).toEqual([...expected.keys()].sort());
     for (const [of, value] of values)
       expect([of, relativeError(value, expected.get(of)!) < 1e-3]).toEqual([of, true]);
+  });
+
+  it('makes no step of a batch of which no token counts', async () => {
+    const { about } = reference;
+    const { form, values, losses } = await train(new Float32Array(RECORDS * TOKENS));
+    expect(losses).toEqual(Array(10).fill(null));
+    expect(values).toEqual(startStage(form, about.trained, about.key, null));
   });
 });

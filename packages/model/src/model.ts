@@ -1,12 +1,13 @@
-import type { Device, FrozenType } from '@s3t/engine';
+import type { Device } from '@s3t/engine';
 import type { HostInputs, Network } from './architecture.ts';
-import { type Parameter, QUANTIZATIONS, type Quantization } from './base-weights.ts';
+import { frozenType, type Parameter, type Quantization } from './base-weights.ts';
 import { bertNetwork, bertParameters, bertPrefix, loadBert, maxTokens, parseBertConfig } from './bert.ts';
 import { type Checkpoint, companionOf, nameOf, openCheckpoint } from './checkpoint.ts';
-import { ModelError, OptionError } from './errors.ts';
+import { ModelError } from './errors.ts';
 import { type LanguageModel, placeLlama } from './language-model.ts';
 import { type Picture, parsePreprocessing, preprocess } from './preprocess.ts';
-import { type TextInput, Tokenizer } from './text/tokenizer.ts';
+import { openTextBase } from './text/text-base.ts';
+import type { TextInput } from './text/tokenizer.ts';
 import { loadVit, parseVitConfig, VIT_PREFIX, vitNetwork, vitParameters } from './vit.ts';
 
 /** What a record shows the model. */
@@ -19,11 +20,6 @@ export interface BaseOptions {
   pairs?: boolean | undefined;
   /** What the weights of the layers' linear layers are kept in; embeddings, norms and heads stay f32. Default: f32 */
   quantization?: Quantization | undefined;
-}
-
-/** The engine's type for a quantization. */
-export function frozenType({ quantization }: BaseOptions): FrozenType | undefined {
-  return quantization && QUANTIZATIONS[quantization];
 }
 
 /** A network, and how examples become its inputs. */
@@ -58,9 +54,6 @@ const FAMILIES: Record<string, (device: Device, from: Checkpoint, options: BaseO
     'xlm-roberta': placeBert,
     llama: placeLlama,
   };
-
-/** Tokens of a text, unless it is said. */
-export const DEFAULT_LENGTH = 128;
 
 /**
  * Reads a base model, a folder in Hugging Face layout or a .gguf file, and puts it on a device.
@@ -105,7 +98,7 @@ async function placeVit(device: Device, checkpoint: Checkpoint, options: BaseOpt
     throw new ModelError(
       `${file}: field size is ${width} x ${height}, but image_size in config.json is ${config.image_size}`,
     );
-  const weights = await loadVit(device, config, checkpoint.tensors, frozenType(options));
+  const weights = await loadVit(device, config, checkpoint.tensors, frozenType(options.quantization));
   return {
     network: vitNetwork(config, weights),
     reads: 'image',
@@ -121,22 +114,10 @@ async function placeVit(device: Device, checkpoint: Checkpoint, options: BaseOpt
 }
 
 async function placeBert(device: Device, checkpoint: Checkpoint, options: BaseOptions): Promise<Placed> {
-  const { folder, companions } = checkpoint;
+  const { folder } = checkpoint;
   const config = parseBertConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
-  const file = nameOf(checkpoint, 'tokenizer.json');
-  const rules = companionOf(checkpoint, 'tokenizer.json');
-  const tokenizer = new Tokenizer(rules, companions.get('tokenizer_config.json') ?? {}, file);
-  const most = maxTokens(config);
-  const length = options.maxLength ?? Math.min(DEFAULT_LENGTH, most);
-  if (length > most)
-    throw new OptionError(`data.maxLength: ${length} is more than the ${most} positions of the base`);
-  const { pairs = false } = options;
-  const least = tokenizer.specialTokens(pairs) + (pairs ? 2 : 1);
-  if (length < least)
-    throw new OptionError(
-      `data.maxLength: ${length} leaves no room for ${pairs ? 'a pair of texts' : 'a text'} between special tokens; it takes ${least}`,
-    );
-  const weights = await loadBert(device, config, checkpoint.tensors, frozenType(options));
+  const { tokenizer, length, assertWithin } = openTextBase(checkpoint, maxTokens(config), options);
+  const weights = await loadBert(device, config, checkpoint.tensors, frozenType(options.quantization));
   return {
     network: bertNetwork(config, weights, length),
     reads: 'text',
@@ -148,14 +129,8 @@ async function placeBert(device: Device, checkpoint: Checkpoint, options: BaseOp
         length,
         padId: config.pad_token_id,
       });
-      // A kernel would take the last row for what is past the end.
-      const within = (values: Uint32Array, rows: number, what: string) => {
-        const past = values.find((value) => value >= rows);
-        if (past !== undefined)
-          throw new ModelError(`${file}: gives ${what} ${past}, config.json has ${rows} of them`);
-      };
-      within(ids, config.vocab_size, 'token');
-      within(typeIds, config.type_vocab_size, 'token type');
+      assertWithin(ids, config.vocab_size, 'token');
+      assertWithin(typeIds, config.type_vocab_size, 'token type');
       return { ids, mask, typeIds };
     },
   };

@@ -144,6 +144,12 @@ export async function trainStage(
         await task.turn?.();
         signal?.throwIfAborted();
         fillBatch(task, order, from, carried, host);
+        if (!host.weights.some((weight) => weight > 0)) {
+          // Prompts that left no room for their responses: there is no mean over nothing, and no step.
+          done++;
+          onProgress({ step: done, steps, loss: null });
+          continue;
+        }
         inputs.x.write(host.x);
         writeInputs(carried, host.carried, inputs.carried);
         inputs.labels.write(host.labels);

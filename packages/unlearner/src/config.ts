@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { QUANTIZATIONS, type Quantization } from '@s3t/model';
 import * as v from 'valibot';
 import { UnlearnerError } from './errors.ts';
 
@@ -71,11 +72,11 @@ export const TASKS = {
 export type TaskName = keyof typeof TASKS;
 const TASK_NAMES = Object.keys(TASKS) as TaskName[];
 
-const QUANTIZATIONS = ['f16', 'int8', 'int4'] as const;
+const QUANTIZATION_NAMES = Object.keys(QUANTIZATIONS) as Quantization[];
 
 const schema = v.strictObject({
   base: text,
-  quantization: v.optional(v.picklist(QUANTIZATIONS, `must be one of ${QUANTIZATIONS.join(', ')}`)),
+  quantization: v.optional(v.picklist(QUANTIZATION_NAMES, `must be one of ${QUANTIZATION_NAMES.join(', ')}`)),
   task: v.picklist(TASK_NAMES, `must be one of ${TASK_NAMES.join(', ')}`),
   data,
   shards: places,
@@ -105,7 +106,7 @@ export interface RunConfig {
   /** Folder in Hugging Face layout or .gguf file, relative to the file, or hub id. */
   base: string;
   /** What the weights of the base's linear layers are kept in. Default: f32. */
-  quantization?: (typeof QUANTIZATIONS)[number];
+  quantization?: Quantization;
   task: TaskName;
   data: {
     train: string;

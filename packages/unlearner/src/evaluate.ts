@@ -1,6 +1,7 @@
 import type { DataRecord } from '@s3t/data';
 import type { BaseModel, Example } from '@s3t/model';
 import type { RunConfig } from './config.ts';
+import { UnlearnerError } from './errors.ts';
 import { exampleOf } from './examples.ts';
 import { encodeAll, forward, meanRow, nothingServed } from './predict.ts';
 import type { RightOfWay } from './right-of-way.ts';
@@ -62,6 +63,8 @@ async function foretell(
       await erasures.clear();
       if (serving.served !== served) break;
       const next = language.nextTokens(example, config.training.learn ?? 'all');
+      // Nothing of it is foretold: its response was cut off.
+      if (!next.weights.some((weight) => weight > 0)) continue;
       const scores = await served.ensemble.tokenScores(base.encode(example), next);
       tokens += scores.tokens;
       for (const [i, { loss, right }] of [...scores.stacks, scores.ensemble].entries()) {
@@ -70,6 +73,8 @@ async function foretell(
       }
     }
     if (serving.served !== served) continue;
+    if (tokens === 0)
+      throw new UnlearnerError('data', `${config.data.eval}: no response fits into data.maxLength`);
     const measures = totals.map(({ loss, right }) => ({
       accuracy: right / tokens,
       perplexity: Math.exp(loss / tokens),

@@ -21,7 +21,7 @@ import {
   type LlamaWeights,
   languageModelLogits,
 } from '../llama.ts';
-import { type LayerRoute, routeStreams } from './route.ts';
+import { type LayerRoute, routeStreams } from '../route.ts';
 
 /** A Llama on a device. */
 export interface LlamaModel {

@@ -133,11 +133,11 @@ describe('Decoder', () => {
     decoder.dispose();
     await expect(decoder.append([4])).rejects.toThrow('generate: the decoder is disposed');
     expect(() => open({ capacity: 41 })).toThrow('generate: option capacity must be in 1..40, not 41');
-    expect(() => open({ stacks: [] })).toThrow('generate: there is no stack');
-    expect(() => open({ stacks: [deep, new Map()] })).toThrow('generate: stack 1 has no adapter');
+    expect(() => open({ stacks: [] })).toThrow('stacks: there is none');
+    expect(() => open({ stacks: [deep, new Map()] })).toThrow('stacks: stack 1 has no adapter');
     const gap = new Map([...deep].filter(([layer]) => layer !== 2));
     expect(() => open({ stacks: [deep, gap] })).toThrow(
-      'generate: stack 1 has no adapter in layer 2, but in one below it',
+      'stacks: stack 1 has no adapter in layer 2, but in one below it',
     );
   });
 });

@@ -1,5 +1,5 @@
-import type { LayerAdapter } from '../adapter.ts';
-import { ModelError } from '../errors.ts';
+import type { LayerAdapter } from './adapter.ts';
+import { ModelError } from './errors.ts';
 
 /** What runs in one layer. Stacks are named by where they stand in the list. */
 export interface LayerRoute {
@@ -20,17 +20,17 @@ export function routeStreams(
   stacks: readonly ReadonlyMap<number, LayerAdapter>[],
   layers: number,
 ): LayerRoute[] {
-  if (stacks.length === 0) throw new ModelError('generate: there is no stack');
+  if (stacks.length === 0) throw new ModelError('stacks: there is none');
   const lowest = stacks.map((adapters) => Math.min(...adapters.keys()));
   if (stacks.length > 1 && lowest.includes(Number.POSITIVE_INFINITY))
-    throw new ModelError(`generate: stack ${lowest.indexOf(Number.POSITIVE_INFINITY)} has no adapter`);
+    throw new ModelError(`stacks: stack ${lowest.indexOf(Number.POSITIVE_INFINITY)} has no adapter`);
   const running: number[] = [];
   return Array.from({ length: layers }, (_, layer) => {
     const leaving = [...stacks.keys()].filter((stack) => lowest[stack] === layer);
     running.push(...leaving);
     const bare = running.find((stack) => !stacks[stack]!.has(layer));
     if (stacks.length > 1 && bare !== undefined)
-      throw new ModelError(`generate: stack ${bare} has no adapter in layer ${layer}, but in one below it`);
+      throw new ModelError(`stacks: stack ${bare} has no adapter in layer ${layer}, but in one below it`);
     return { leaving, running: [...running], trunk: running.length < stacks.length };
   });
 }
