@@ -20,7 +20,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
@@ -36,11 +35,12 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
+from start_values import KEY, uniform
+
 CONFIG = dict(hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64)
 LENGTH, BATCH, EPOCHS, RANK = 12, 4, 5, 4
 TRAINING = dict(learningRate=0.01, weightDecay=0.1, clipNorm=1.0, schedule="linear", warmup=0)
 FROZEN, TRAINED = [3], [2]
-KEY = [0x12345678, 0x9ABCDEF0]
 LABELS = [0, 3, 1, 4, 2, 3]
 NUMBERS = [0.5, -1.25, 2.0, 0.0, 1.5, -0.5]
 TEXTS = [
@@ -89,23 +89,6 @@ SENTENCES = [
     "Interest rates were raised by a quarter of a point.",
     "Zürich",
 ]
-
-
-def philox(counter, key):
-    """Philox-4x32-10 (Salmon et al. 2011), written from the paper."""
-    c, (k0, k1) = list(counter), key
-    for _ in range(10):
-        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-        c = [(b >> 32) ^ c[1] ^ k0, b & 0xFFFFFFFF, (a >> 32) ^ c[3] ^ k1, a & 0xFFFFFFFF]
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return c
-
-
-def uniform(shape, bound, stream):
-    """The start values of S3T: 24 bits a number, in [-bound, bound)."""
-    count = int(np.prod(shape))
-    words = [w for i in range((count + 3) // 4) for w in philox([i, 0, stream, 1], KEY)][:count]
-    return torch.tensor([((w >> 8) / 2**23 - 1) * bound for w in words], dtype=torch.float32).reshape(shape)
 
 
 def randomise(model):

@@ -31,7 +31,7 @@ export async function* continueText(
   if (!language) throw new UnlearnerError('usage', 'input: this run continues no texts');
   const { tokenizer } = language;
   const prompt = tokenizer.encode(promptOfInput(input, config)).ids;
-  const release = await decoding.enter();
+  const release = await decoding.enter(options.signal);
   try {
     await erasures.clear();
     const { served } = serving;

@@ -97,6 +97,16 @@ describe('a language model', () => {
     );
   });
 
+  it('continues one text at a time, and lets nobody wait longer than they want', async () => {
+    const first = run.generate('owl 1');
+    await first.next();
+    const second = run.generate('dog 0', { signal: AbortSignal.timeout(20) });
+    await expect(second.next()).rejects.toThrow('timeout');
+    const third = said(run.generate('dog 0'));
+    await first.return();
+    expect(await third).toBe('tan');
+  });
+
   it('cuts an answer off when an erasure changes what is served, and repairs to what training without gives', async () => {
     const pieces = run.generate('cat 2');
     const first = await pieces.next();
