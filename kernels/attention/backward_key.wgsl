@@ -2,12 +2,18 @@
 //   dv = sum weight * dy;  dk = scale * sum weight * (dot(dy, v) - inner) * q,  inner = dot(dy, y)
 
 const head_width4: u32 = 4u; // head width / 4
-const heads_per_key: u32 = 1u; // query heads that share the keys and values of one head
-const CAUSAL: bool = false; // query i sees the keys up to i + offset
 const MASKED: bool = false; // a key whose mask is 0 is seen by no query
 const LANES: u32 = 8u;
 
-struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32, key_heads: u32 }
+struct Params {
+  queries: u32,
+  keys: u32,
+  heads: u32,
+  scale: u32,
+  /** Query i sees the keys up to i + offset: with as many as there are keys, all. */
+  offset: u32,
+  key_heads: u32,
+}
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
@@ -27,12 +33,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
   let scale = bitcast<f32>(params.scale);
   let row = ((batch * params.keys + key) * params.key_heads + group.y) * head_width4;
   // The first query that sees this key, and the first that sees any key of the workgroup: the loop begins there.
-  var seen_from = 0u;
-  var begin = 0u;
-  if (CAUSAL) {
-    seen_from = key - min(key, params.offset);
-    begin = group.x * LANES - min(group.x * LANES, params.offset);
-  }
+  let seen_from = key - min(key, params.offset);
+  let begin = group.x * LANES - min(group.x * LANES, params.offset);
   var open = true;
   if (MASKED) { open = mask[batch * params.keys + key] != 0u; }
 
@@ -47,10 +49,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
     sum_key[i] = vec4f(0.0);
     sum_value[i] = vec4f(0.0);
   }
-  // A number that compilers do not know, unless it is one: they would write the loop below out as often.
-  let members = select(params.heads / params.key_heads, 1u, heads_per_key == 1u);
+  let members = params.heads / params.key_heads;
   for (var member = 0u; member < members; member++) {
-    let head = group.y * heads_per_key + member;
+    let head = group.y * members + member;
     let first_row = (batch * params.heads + head) * params.queries;
     for (var query = begin; query < params.queries; query++) {
       let at = ((batch * params.queries + query) * params.heads + head) * head_width4;

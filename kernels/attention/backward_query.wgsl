@@ -2,12 +2,18 @@
 //   weight = exp(score - log_sum);  d score = weight * (dot(dy, v) - dot(dy, y));  dq = scale * sum d score * k
 
 const head_width4: u32 = 4u; // head width / 4
-const heads_per_key: u32 = 1u; // query heads that share the keys and values of one head
-const CAUSAL: bool = false; // query i sees the keys up to i + offset
 const MASKED: bool = false; // a key whose mask is 0 is seen by no query
 const LANES: u32 = 8u;
 
-struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32, key_heads: u32 }
+struct Params {
+  queries: u32,
+  keys: u32,
+  heads: u32,
+  scale: u32,
+  /** Query i sees the keys up to i + offset: with as many as there are keys, all. */
+  offset: u32,
+  key_heads: u32,
+}
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
@@ -24,16 +30,13 @@ struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32, ke
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let query = min(group.x * LANES + lane.x, params.queries - 1u);
   let head = group.y;
+  let key_head = head / (params.heads / params.key_heads);
   let batch = group.z;
   let scale = bitcast<f32>(params.scale);
   let row = ((batch * params.queries + query) * params.heads + head) * head_width4;
   let at_query = (batch * params.heads + head) * params.queries + query;
-  var seen = params.keys;
-  var end = params.keys;
-  if (CAUSAL) {
-    seen = min(query + params.offset + 1u, params.keys);
-    end = min(min((group.x + 1u) * LANES, params.queries) + params.offset, params.keys);
-  }
+  let seen = min(query + params.offset + 1u, params.keys);
+  let end = min(min((group.x + 1u) * LANES, params.queries) + params.offset, params.keys);
 
   var mine: array<vec4f, head_width4>;
   var incoming: array<vec4f, head_width4>;
@@ -49,8 +52,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
   let own = (products.x + products.y) + (products.z + products.w);
   let normaliser = rows[at_query].x;
   for (var key = 0u; key < end; key++) {
-    let at = ((batch * params.keys + key) * params.key_heads + head / heads_per_key) * head_width4;
-    let visible = (!CAUSAL || key < seen) && (!MASKED || mask[batch * params.keys + key] != 0u);
+    let at = ((batch * params.keys + key) * params.key_heads + key_head) * head_width4;
+    let visible = key < seen && (!MASKED || mask[batch * params.keys + key] != 0u);
     var scores = vec4f(0.0);
     var reach = vec4f(0.0);
     // @unroll

@@ -1,6 +1,7 @@
-// cache[b, start[b] + t, :] = x[b, t, :], in place. What would lie past the capacity is dropped.
+// cache[b, start[b] + t, :] = x[b, t, :], in place. What would lie past the capacity is dropped. Of cache and x stretches may be
+// bound, from the rows `cache_first` and `x_first` on: what belongs elsewhere in the cache is left to other launches.
 
-struct Params { count: u32, tokens: u32, capacity: u32, width4: u32 }
+struct Params { count: u32, tokens: u32, capacity: u32, width4: u32, cache_first: u32, x_first: u32 }
 
 @group(0) @binding(0) var<storage, read_write> cache: array<vec4f>;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -13,11 +14,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.count) {
     return;
   }
-  let row = i / params.width4;
+  let row = params.x_first + i / params.width4;
   let batch = row / params.tokens;
   // Clamped before the sum, which must not wrap round.
   let token = min(start[batch], params.capacity) + row % params.tokens;
-  if (token < params.capacity) {
-    cache[(batch * params.capacity + token) * params.width4 + i % params.width4] = x[i];
+  let place = batch * params.capacity + token;
+  let at = (place - params.cache_first) * params.width4 + i % params.width4;
+  if (token < params.capacity && place >= params.cache_first && at < arrayLength(&cache)) {
+    cache[at] = x[i];
   }
 }

@@ -5,13 +5,22 @@
 // A key that is not seen has weight zero, to the bit as if it were not there; a query that sees none gets zeros.
 
 const head_width4: u32 = 4u; // head width / 4
-const heads_per_key: u32 = 1u; // query heads that share the keys and values of one head
-const CAUSAL: bool = false; // query i sees the keys up to i + offset
 const MASKED: bool = false; // a key whose mask is 0 is seen by no query
-const CACHED: bool = false; // the offset of a batch row is start[batch]: causal attention over a cache
 const LANES: u32 = 8u;
 
-struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32, key_heads: u32 }
+struct Params {
+  queries: u32,
+  keys: u32,
+  heads: u32,
+  scale: u32,
+  /** Query i sees the keys up to i + offset: with as many as there are keys, all. */
+  offset: u32,
+  key_heads: u32,
+  /** If not zero, the offset of a batch row is start[batch]: attention over a cache. */
+  cached: u32,
+  /** What is bound of keys and values begins with this batch row, and so do the workgroups. */
+  first: u32,
+}
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;
@@ -26,19 +35,18 @@ struct Params { queries: u32, keys: u32, heads: u32, scale: u32, offset: u32, ke
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let query = group.x * LANES + lane.x;
   let head = group.y;
-  let batch = group.z;
+  let key_head = head / (params.heads / params.key_heads);
+  let batch = params.first + group.z;
   // Lanes past the end repeat the last query and store nothing: all lanes stay together in the loop.
   let row = ((batch * params.queries + min(query, params.queries - 1u)) * params.heads + head) * head_width4;
 
   // The keys this query sees, and those that the last query of the workgroup sees: the loop ends there.
-  var seen = params.keys;
-  var end = params.keys;
-  if (CAUSAL) {
-    var offset = params.offset;
-    if (CACHED) { offset = min(start[batch], params.keys); }
-    seen = min(query + offset + 1u, params.keys);
-    end = min(min((group.x + 1u) * LANES, params.queries) + offset, params.keys);
+  var offset = params.offset;
+  if (params.cached != 0u) {
+    offset = min(start[batch], params.keys);
   }
+  let seen = min(query + offset + 1u, params.keys);
+  let end = min(min((group.x + 1u) * LANES, params.queries) + offset, params.keys);
 
   var mine: array<vec4f, head_width4>;
   var sum: array<vec4f, head_width4>;
@@ -50,8 +58,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
   var largest = -3.0e38;
   var total = 0.0;
   for (var key = 0u; key < end; key++) {
-    let at = ((batch * params.keys + key) * params.key_heads + head / heads_per_key) * head_width4;
-    let visible = (!CAUSAL || key < seen) && (!MASKED || mask[batch * params.keys + key] != 0u);
+    let at = ((group.z * params.keys + key) * params.key_heads + key_head) * head_width4;
+    let visible = key < seen && (!MASKED || mask[batch * params.keys + key] != 0u);
     var products = vec4f(0.0);
     // @unroll
     for (var i = 0u; i < head_width4; i++) {

@@ -3,7 +3,6 @@
 // both zero, whatever was there, where a key is not seen. Blocks are [batch row, head, query, keys padded to whole vectors]. A
 // workgroup takes a row of them, so that no index has to be divided.
 
-const CAUSAL: bool = false; // query i sees the keys up to i + offset
 const MASKED: bool = false; // a key whose mask is 0 is seen by no query
 const LANES: u32 = 8u;
 
@@ -11,6 +10,7 @@ struct Params {
   keys: u32,
   queries: u32,
   heads: u32,
+  /** Query i sees the keys up to i + offset: with as many as there are keys, all. */
   offset: u32,
   /** Which query, head and batch row come first, and from one to the next head. */
   query: u32,
@@ -39,10 +39,7 @@ fn main(
   let row = ((group.z * groups.y + group.y) * groups.x + group.x) * keys4;
   for (var i = lane.x; i < keys4; i += LANES) {
     let key = vec4u(0u, 1u, 2u, 3u) + i * 4u;
-    var seen = key < vec4u(params.keys);
-    if (CAUSAL) {
-      seen = seen & (key <= vec4u(query + params.offset));
-    }
+    var seen = (key < vec4u(params.keys)) & (key <= vec4u(query + params.offset));
     if (MASKED) {
       let at = batch * params.keys + min(key, vec4u(params.keys - 1u));
       seen = seen & (vec4u(mask[at.x], mask[at.y], mask[at.z], mask[at.w]) != vec4u(0u));

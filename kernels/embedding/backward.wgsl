@@ -1,6 +1,6 @@
 // The gradient of embedding/lookup for its table: d table[r, :] = the sum of dy[i, :] over i with index[i] = r, in the order of i.
-// The positions come sorted by index, equal ones in order: the invocation of the first one of a row walks the others. Rows
-// that no index names were zeroed before. What is bound of d table may be a stretch from row `first` on, as in embedding/lookup.
+// The positions come sorted by index, equal ones in order: the invocation of the first one of a row walks the others. The sums
+// go on from what d table holds. What is bound of it may be a stretch from row `first` on, as in embedding/lookup.
 
 alias Element = vec4f;
 
@@ -29,8 +29,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (row < params.first || at >= arrayLength(&d_table) || (place > 0u && row_at(place - 1u) == row)) {
     return;
   }
-  var sum = dy[order[place] * params.width + column];
-  for (place++; place < params.count && row_at(place) == row; place++) {
+  var sum = d_table[at];
+  for (; place < params.count && row_at(place) == row; place++) {
     sum += dy[order[place] * params.width + column];
   }
   d_table[at] = sum;

@@ -184,30 +184,63 @@ export const scatter: Cutter = (launch, limit) =>
 export const byBatch =
   (places: { queries: readonly number[]; keys: readonly number[]; rows: number; start?: number }): Cutter =>
   (launch, limit) => {
-    const [queries, keys, heads, , , keyHeads] = launch.params as unknown as number[] as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
+    const [queries, keys, heads, , , keyHeads, cached] = [...launch.params!] as [
+      queries: number,
+      keys: number,
+      heads: number,
+      scale: number,
+      offset: number,
+      keyHeads: number,
+      cached?: number,
     ];
-    const { head_width4, MASKED, CACHED } = launch.values!;
+    const { head_width4, MASKED } = launch.values!;
     const perQuery = 16 * queries * heads * (head_width4 as number);
     const perKey = 16 * keys * keyHeads * (head_width4 as number);
     const [across, down, batch] = launch.workgroups;
-    return byRows(launch, limit, {
+    const workgroups = (rows: number): [number, number, number] => [across, down, rows];
+    const together = byRows(launch, limit, {
       count: batch,
+      workgroups,
       bytes: {
         ...Object.fromEntries(places.queries.map((index) => [index, perQuery])),
         ...Object.fromEntries(places.keys.map((index) => [index, perKey])),
         3: MASKED ? 4 * keys : perQuery,
         [places.rows]: 8 * queries * heads,
-        ...(places.start === undefined ? {} : { [places.start]: CACHED ? 4 : perQuery }),
+        ...(places.start === undefined ? {} : { [places.start]: cached ? 4 : perQuery }),
       },
-      workgroups: (rows) => [across, down, rows],
+    });
+    // A few tokens over a large cache: all but keys and values is small, and its rows seldom begin where a window may.
+    if (together || cached === undefined) return together;
+    return byRows(launch, limit, {
+      count: batch,
+      workgroups,
+      bytes: Object.fromEntries(places.keys.map((index) => [index, perKey])),
+      params: (params, first) => params.set([first], 7),
     });
   };
+
+/** Rows of a cache and of what is written into it: launches for each window of both. */
+export const cacheWrite: Cutter = (launch, limit) => {
+  const [cache, ...others] = launch.bindings as [Storage, Storage, Storage];
+  const [count, , , width4] = launch.params as unknown as [number, number, number, number];
+  const rowBytes = 16 * width4;
+  const windows = byRows({ ...launch, bindings: [cache] }, limit, {
+    count: cache.bytes / rowBytes,
+    bytes: { 0: rowBytes },
+    params: (params, first) => params.set([first], 4),
+  });
+  const parts = windows?.map(({ bindings, params }) =>
+    byRows({ ...launch, bindings: [...bindings, ...others], params }, limit, {
+      count: count / width4,
+      bytes: { 1: rowBytes },
+      params: (own, first, rows) => {
+        own[0] = rows * width4;
+        own[5] = first;
+      },
+    }),
+  );
+  return parts?.every((each) => each !== null) ? parts.flat() : null;
+};
 
 /** A product of matrices that lie within larger ones: a window of C is enough, A and B are textures. */
 export const placed: Cutter = (launch, limit) => {

@@ -6,6 +6,8 @@ import {
   attention,
   byteHash,
   byteHashOf,
+  cachedAttention,
+  cacheWrite,
   capture,
   cast,
   concat,
@@ -196,7 +198,34 @@ describe('tensors over the binding limit give the bits of the whole', () => {
     ['where and a comparison, broadcast', [[ROWS, 1], [101]], (x, y) => where(less(x, y), x, y)],
     ['embedding of a large table', [WIDE], (x) => embedding(x, words(x.device, 50, ROWS))],
     ['embedding of odd rows', [[ROWS, 33]], (x) => embedding(x, words(x.device, 50, ROWS))],
-    ['embedding of many rows', [[10, 64]], (x) => embedding(x.detach(), words(x.device, 1000, 10))],
+    ['embedding of many rows', [[10, 64]], (x) => embedding(x, words(x.device, 1000, 10))],
+    ['embedding of many narrow rows', [[10, 1]], (x) => embedding(x, words(x.device, 17_000, 12))],
+    [
+      'cacheWrite of one batch row',
+      [
+        [1, ROWS, 64],
+        [1, 300, 64],
+      ],
+      (cache, x) => {
+        cacheWrite(cache.detach(), x.detach(), words(x.device, 1, 400));
+        return cache.detach();
+      },
+    ],
+    [
+      'cacheWrite and cachedAttention',
+      [
+        [3, 9, 64],
+        [3, 9, 64],
+        [3, 100, 64],
+        [3, 100, 64],
+      ],
+      (q, x, ...caches) => {
+        const [keys, places] = caches.map((each) => each.detach()) as [Tensor, Tensor];
+        const start = words(q.device, 3, 95);
+        for (const each of [keys, places]) cacheWrite(each, x.detach(), start);
+        return cachedAttention(q.detach(), { keys, values: places }, start, 8);
+      },
+    ],
     ['uniform', [[1]], (x) => uniform(randomState(x.device, [1, 2], 3), WIDE, 5)],
     ['normal', [[1]], (x) => normal(randomState(x.device, [1, 2], 3), WIDE, 5)],
     ['iota', [[1]], (x) => iota(x.device, [30_001])],

@@ -3,6 +3,7 @@ import {
   byRows,
   byWidths,
   type Cutter,
+  cacheWrite,
   flat,
   gather,
   type Launch,
@@ -40,6 +41,7 @@ const ATTEND = byBatch({ queries: [0, 5], keys: [1, 2], rows: 6, start: 4 });
 const KERNELS: Record<string, Cutter> = {
   'attention/backward_key': byBatch({ queries: [0, 5], keys: [1, 2, 6, 7], rows: 4 }),
   'attention/backward_query': byBatch({ queries: [0, 4, 5, 6], keys: [1, 2], rows: 7 }),
+  'attention/cache_write': cacheWrite,
   'attention/forward': ATTEND,
   'attention/forward_subgroup': ATTEND,
   'attention/forward_tiled': ATTEND,

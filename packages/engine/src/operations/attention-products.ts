@@ -118,9 +118,9 @@ function launchBlock(
   launchPlacedProduct(scores, onScores, [q, k, weights], { alpha: scale });
   launchPlacedProduct(scores, onScores, [dy, v, slopes]);
   device.dispatch('attention/score_gradient', {
-    values: { CAUSAL: causal, MASKED: mask !== undefined },
+    values: { MASKED: mask !== undefined },
     bindings: [rows.storage, (mask ?? rows).storage, weights.storage, slopes.storage],
-    params: Uint32Array.of(keys, queries, heads, offset, query, firstHead, members, batchRow),
+    params: Uint32Array.of(keys, queries, heads, causal ? offset : keys, query, firstHead, members, batchRow),
     writes: [2, 3],
     workgroups: [height, matrices, batchRows],
   });

@@ -96,17 +96,16 @@ function launch(
   grid: { rows: number; heads: number },
   tensors: readonly Tensor[],
   writes: readonly number[],
-  extra: KernelValues = {},
+  extra: readonly number[] = [],
 ): void {
   const { device } = tensors[0]!;
   const scale = new Uint32Array(new Float32Array([1 / Math.sqrt(headWidth)]).buffer)[0]!;
   const { name, lanes, values } = variantOf(device.adapterClass, kernel, headWidth);
-  const sight = { CAUSAL: causal, MASKED: mask !== undefined };
   device.dispatch(`attention/${name}`, {
-    values: { head_width4: headWidth / 4, heads_per_key: heads / keyHeads, ...sight, ...values, ...extra },
+    values: { head_width4: headWidth / 4, MASKED: mask !== undefined, ...values },
     unroll: true,
     bindings: tensors.map((tensor) => tensor.storage),
-    params: Uint32Array.of(queries, keys, heads, scale, offset, keyHeads),
+    params: Uint32Array.of(queries, keys, heads, scale, causal ? offset : keys, keyHeads, ...extra),
     writes,
     workgroups: [Math.ceil(grid.rows / lanes), grid.heads, batch],
   });
@@ -129,7 +128,7 @@ export function attend(
   // What a specialisation does not read must be bound all the same.
   const tensors = [q, k, v, sight.mask ?? q, start ?? q, y, rows];
   const grid = { rows: g.queries, heads: g.heads };
-  launch('forward', g, sight, grid, tensors, [5, 6], { CACHED: start !== undefined });
+  launch('forward', g, sight, grid, tensors, [5, 6], [start ? 1 : 0, 0]);
   return rows;
 }
 

@@ -1,7 +1,9 @@
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
+import { scope } from '../scope.ts';
 import { sortedPositions } from '../sort.ts';
-import { type Shape, sizeOf, type Tensor, zeros } from '../tensor.ts';
+import { empty, type Shape, sizeOf, type Tensor, zeros } from '../tensor.ts';
+import { copyBlock } from './layout.ts';
 
 /** How the kernels walk rows of a table: by fours where a row is a whole number of them. */
 function layoutOf(table: Shape, count: number) {
@@ -12,6 +14,13 @@ function layoutOf(table: Shape, count: number) {
     params: Uint32Array.of(count, width / step, table[0]!, 0),
     workgroups: gridOf((count * width) / step),
   };
+}
+
+/** A copy of some elements, wherever they lie. */
+function stretch(x: Tensor, first: number, count: number): Tensor {
+  const part = empty(x.device, [count], x.dtype);
+  copyBlock(x, { offset: first, strides: [1] }, part, { offset: 0, strides: [1] }, [count]);
+  return part;
 }
 
 const applyEmbedding = operation<void>({
@@ -32,13 +41,24 @@ const applyEmbedding = operation<void>({
   },
   gradient: ({ inputs: [table, index], gradient }) => {
     const { device, shape } = table!;
-    const order = sortedPositions(index!, shape[0]! - 1);
     const dTable = zeros(device, shape);
-    device.dispatch('embedding/backward', {
-      ...layoutOf(shape, index!.size),
-      bindings: [index!, order, gradient, dTable].map((each) => each.storage),
-      writes: [3],
-    });
+    const places = index!.size;
+    const width = sizeOf(shape.slice(1));
+    // What is over the binding limit goes in one stretch of places after the other; sums go on from what the table holds.
+    const most = Math.max(1, Math.floor(device.bindingLimit / 4 / width));
+    for (let first = 0; first < places; first += most) {
+      const count = Math.min(most, places - first);
+      scope(() => {
+        const part = count < places ? stretch(index!, first, count) : index!;
+        const dy = count < places ? stretch(gradient, first * width, count * width) : gradient;
+        const order = sortedPositions(part, shape[0]! - 1);
+        device.dispatch('embedding/backward', {
+          ...layoutOf(shape, count),
+          bindings: [part, order, dy, dTable].map((each) => each.storage),
+          writes: [3],
+        });
+      });
+    }
     return [dTable, null];
   },
   reference: ([table, index]) => {

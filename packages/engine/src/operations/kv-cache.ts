@@ -27,7 +27,7 @@ export function cacheWrite(cache: Tensor, x: Tensor, start: Tensor): void {
     );
   cache.device.dispatch('attention/cache_write', {
     bindings: [cache.storage, x.storage, start.storage],
-    params: Uint32Array.of(x.size / 4, x.shape[1]!, capacity, width / 4),
+    params: Uint32Array.of(x.size / 4, x.shape[1]!, capacity, width / 4, 0, 0),
     writes: [0],
     workgroups: gridOf(x.size / 4),
   });
