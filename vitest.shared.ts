@@ -13,6 +13,8 @@ export function s3tTests(test: NonNullable<ViteUserConfig['test']> = {}): ViteUs
       // A worker owns a WebGPU device: separate processes, one after the other on a small machine.
       pool: 'forks',
       fileParallelism: false,
+      // The files of a package share a process: PGlite's WASM is compiled, and a device opened for the first time, once instead of per file.
+      isolate: false,
       // A busy machine and a cold shader cache: a kernel may take many seconds to compile.
       testTimeout: 240_000,
       hookTimeout: 240_000,
