@@ -23,7 +23,7 @@ import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.
 import { type Architecture, type Head, type Network, withMerged } from './architecture.ts';
 import { type Parameter, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
-import { ModelError } from './errors.ts';
+import { type ConfigFields, checkFields, failIn } from './config-fields.ts';
 
 const MODEL_TYPES = ['bert', 'roberta', 'xlm-roberta'] as const;
 
@@ -106,16 +106,39 @@ const REQUIRED = [
   'max_position_embeddings',
 ] as const;
 
+const FIELDS: ConfigFields = {
+  read: [
+    ...REQUIRED,
+    'hidden_act',
+    'layer_norm_eps',
+    'type_vocab_size',
+    'pad_token_id',
+    'position_embedding_type',
+  ],
+  harmless: [
+    // The base is frozen and runs as in inference, and so does the head: the only dropout is that of the adapters.
+    'hidden_dropout_prob',
+    'attention_probs_dropout_prob',
+    'classifier_dropout',
+    // Of the head that says masked words.
+    'tie_word_embeddings',
+    // What the first BERTs said of their pooler; no version of transformers reads it.
+    'directionality',
+    'pooler_fc_size',
+    'pooler_num_attention_heads',
+    'pooler_num_fc_layers',
+    'pooler_size_per_head',
+    'pooler_type',
+  ],
+  fixed: {},
+};
+
 /**
- * Reads config.json of a BERT, a RoBERTa or an XLM-RoBERTa. Its dropout rates (hidden_dropout_prob,
- * attention_probs_dropout_prob, classifier_dropout) are not used: the base is frozen and runs as in inference, and so does
- * the head; the only dropout is that of the adapters.
+ * Reads config.json of a BERT, a RoBERTa or an XLM-RoBERTa. Its dropout rates are not used: see FIELDS.
  * @throws ModelError naming the field
  */
 export function parseBertConfig(config: Record<string, unknown>, file: string): BertConfig {
-  const fail = (field: string, problem: string): never => {
-    throw new ModelError(`${file}: field ${field} ${problem}`);
-  };
+  const fail = failIn(file);
   const isOneOf = (names: readonly string[], value: unknown) => names.includes(value as string);
   const listed = (names: readonly string[]) => names.map((name) => `"${name}"`).join(', ');
   const { model_type } = config;
@@ -145,10 +168,7 @@ export function parseBertConfig(config: Record<string, unknown>, file: string): 
       'position_embedding_type',
       `is ${JSON.stringify(position_embedding_type)}; only "absolute" is known`,
     );
-  for (const field of ['is_decoder', 'add_cross_attention'])
-    if (config[field]) fail(field, 'must be false: this is an encoder');
-  if (config.quantization_config) fail('quantization_config', 'must be absent: weights are read unquantised');
-  if (Object.keys(config.pruned_heads ?? {}).length > 0) fail('pruned_heads', 'must be empty');
+  checkFields(config, FIELDS, fail);
   const bert = parsed as unknown as BertConfig;
   if (!Number.isInteger(pad_token_id) || bert.pad_token_id < 0 || bert.pad_token_id >= bert.vocab_size)
     fail('pad_token_id', `must be the number of a token, not ${JSON.stringify(pad_token_id)}`);

@@ -68,8 +68,8 @@ export {
   type NextTokens,
   nextTokens,
   parseLlamaConfig,
-  type RopeScaling,
 } from './llama.ts';
+export type { RopeScaling } from './llama-rope.ts';
 export { adapterGroups, type LoraConfig, loraScale } from './lora.ts';
 export { type BaseModel, type BaseOptions, type Example, loadBaseModel, placeBaseModel } from './model.ts';
 export type { ObjectiveName } from './objective.ts';

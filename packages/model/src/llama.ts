@@ -10,7 +10,6 @@ import {
   embedding,
   type FrozenType,
   linear,
-  type RopeOptions,
   reshape,
   rmsNorm,
   rope,
@@ -24,18 +23,9 @@ import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.
 import { type Architecture, type Network, withMerged } from './architecture.ts';
 import { type Parameter, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
+import { type ConfigFields, checkFields, failIn } from './config-fields.ts';
 import { ModelError } from './errors.ts';
-
-/** How the frequencies of a rotary embedding are stretched over a longer context, as config.json says it. */
-export type RopeScaling =
-  | { rope_type: 'linear'; factor: number }
-  | {
-      rope_type: 'llama3';
-      factor: number;
-      low_freq_factor: number;
-      high_freq_factor: number;
-      original_max_position_embeddings: number;
-    };
+import { parseRope, ROPE_FIELDS, type RopeScaling, ropeOptions } from './llama-rope.ts';
 
 /** The fields of config.json that say what a Llama computes, by their names there. */
 export interface LlamaConfig {
@@ -115,24 +105,25 @@ const REQUIRED = [
   'max_position_embeddings',
 ] as const;
 
-/** Fields that change what a Llama computes, and the one value that is computed here. */
-const FIXED: Readonly<Record<string, unknown>> = {
-  hidden_act: 'silu',
-  attention_bias: false,
-  mlp_bias: false,
-  attention_dropout: 0,
-  pretraining_tp: 1,
-  rope_interleaved: false,
-  partial_rotary_factor: 1,
-  sliding_window: null,
-  quantization_config: null,
+const FIELDS: ConfigFields = {
+  read: [...REQUIRED, 'rms_norm_eps', 'tie_word_embeddings', 'eos_token_id', ...ROPE_FIELDS],
+  // What SmolLM says of its own file.
+  harmless: ['is_llama_config'],
+  fixed: {
+    hidden_act: 'silu',
+    attention_bias: false,
+    mlp_bias: false,
+    attention_dropout: 0,
+    pretraining_tp: 1,
+    rope_interleaved: false,
+    partial_rotary_factor: 1,
+    sliding_window: null,
+  },
 };
 
 /** Reads config.json of a Llama. @throws ModelError naming the field */
 export function parseLlamaConfig(config: Record<string, unknown>, file: string): LlamaConfig {
-  const fail: Fail = (field, problem) => {
-    throw new ModelError(`${file}: field ${field} ${problem}`);
-  };
+  const fail = failIn(file);
   if (config.model_type !== 'llama')
     fail('model_type', `is ${JSON.stringify(config.model_type)}; this reads "llama"`);
   const { num_attention_heads: heads, hidden_size } = config as { [field: string]: number };
@@ -150,9 +141,7 @@ export function parseLlamaConfig(config: Record<string, unknown>, file: string):
   for (const field of REQUIRED)
     if (!Number.isInteger(parsed[field]) || parsed[field] < 1)
       fail(field, `must be a positive whole number, not ${JSON.stringify(parsed[field])}`);
-  for (const [field, value] of Object.entries(FIXED))
-    if (config[field] !== undefined && config[field] !== null && config[field] !== value)
-      fail(field, `is ${JSON.stringify(config[field])}; only ${JSON.stringify(value)} is known`);
+  checkFields(config, FIELDS, fail);
   if (!Number.isFinite(parsed.rms_norm_eps) || parsed.rms_norm_eps <= 0)
     fail('rms_norm_eps', `must be a positive number, not ${JSON.stringify(config.rms_norm_eps)}`);
   if (typeof parsed.tie_word_embeddings !== 'boolean') fail('tie_word_embeddings', 'must be true or false');
@@ -166,70 +155,6 @@ export function parseLlamaConfig(config: Record<string, unknown>, file: string):
   if (parsed.head_dim % 8 !== 0) fail('head_dim', `must be a multiple of eight, not ${parsed.head_dim}`);
   if (parsed.hidden_size % 4 !== 0) fail('hidden_size', 'must be a multiple of four');
   return parsed;
-}
-
-/** Where a field of config.json is not as it must be. */
-type Fail = (field: string, problem: string) => never;
-
-/** `rope_theta` and `rope_scaling`, or `rope_parameters`, in which transformers 5 writes both. */
-function parseRope(
-  config: Record<string, unknown>,
-  fail: Fail,
-): Pick<LlamaConfig, 'rope_theta' | 'rope_scaling'> {
-  const field = config.rope_parameters == null ? 'rope_scaling' : 'rope_parameters';
-  const rope = config[field] ?? {};
-  if (typeof rope !== 'object' || Array.isArray(rope)) fail(field, 'must be an object or null');
-  const { type, rope_type = type ?? 'default', ...rest } = rope as Record<string, unknown>;
-  const positive = (name: string, value: unknown): number =>
-    typeof value === 'number' && Number.isFinite(value) && value > 0
-      ? value
-      : fail(name, `must be a positive number, not ${JSON.stringify(value)}`);
-  const factor = (name: string) => positive(`${field}.${name}`, rest[name]);
-  const rope_theta =
-    rest.rope_theta == null ? positive('rope_theta', config.rope_theta ?? 10_000) : factor('rope_theta');
-  switch (rope_type) {
-    case 'default':
-      return { rope_theta, rope_scaling: null };
-    case 'linear':
-      return { rope_theta, rope_scaling: { rope_type, factor: factor('factor') } };
-    case 'llama3': {
-      const rope_scaling = {
-        rope_type,
-        factor: factor('factor'),
-        low_freq_factor: factor('low_freq_factor'),
-        high_freq_factor: factor('high_freq_factor'),
-        original_max_position_embeddings: factor('original_max_position_embeddings'),
-      } as const;
-      if (rope_scaling.low_freq_factor >= rope_scaling.high_freq_factor)
-        fail(`${field}.low_freq_factor`, 'must be below high_freq_factor');
-      return { rope_theta, rope_scaling };
-    }
-    default:
-      return fail(
-        `${field}.rope_type`,
-        `is ${JSON.stringify(rope_type)}; "default", "linear" and "llama3" are known`,
-      );
-  }
-}
-
-function ropeOptions({
-  head_dim,
-  rope_theta,
-  rope_scaling: scaling,
-}: LlamaConfig): Omit<RopeOptions, 'positions'> {
-  const plain = { headWidth: head_dim, theta: rope_theta };
-  if (scaling === null) return plain;
-  const { factor } = scaling;
-  if (scaling.rope_type === 'linear') return { ...plain, scaling: { factor } };
-  return {
-    ...plain,
-    scaling: {
-      factor,
-      lowFrequencyFactor: scaling.low_freq_factor,
-      highFrequencyFactor: scaling.high_freq_factor,
-      originalPositions: scaling.original_max_position_embeddings,
-    },
-  };
 }
 
 /** What the names of a checkpoint with a head begin with; the head itself lies outside. */

@@ -20,7 +20,7 @@ import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.
 import { type Architecture, type Network, withMerged } from './architecture.ts';
 import { type Parameter, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
-import { ModelError } from './errors.ts';
+import { type ConfigFields, checkFields, failIn } from './config-fields.ts';
 
 /** The fields of config.json that say what a ViT computes, by their names there. */
 export interface VitConfig {
@@ -65,11 +65,17 @@ const REQUIRED = [
   'num_channels',
 ] as const;
 
+const FIELDS: ConfigFields = {
+  read: [...REQUIRED, 'hidden_act', 'layer_norm_eps', 'qkv_bias'],
+  // The pooler and the decoder of masked pictures are no part of a classifier; nothing is tied.
+  harmless: ['encoder_stride', 'pooler_act', 'pooler_output_size', 'tie_word_embeddings'],
+  // A frozen base is not trained with dropout, and not every ViT was published without.
+  fixed: { hidden_dropout_prob: 0, attention_probs_dropout_prob: 0 },
+};
+
 /** Reads config.json of a ViT. @throws ModelError naming the field */
 export function parseVitConfig(config: Record<string, unknown>, file: string): VitConfig {
-  const fail = (field: string, problem: string): never => {
-    throw new ModelError(`${file}: field ${field} ${problem}`);
-  };
+  const fail = failIn(file);
   if (config.model_type !== 'vit')
     fail('model_type', `is ${JSON.stringify(config.model_type)}; this reads "vit"`);
   for (const field of REQUIRED)
@@ -82,9 +88,7 @@ export function parseVitConfig(config: Record<string, unknown>, file: string): V
   if (!Number.isFinite(layer_norm_eps) || (layer_norm_eps as number) <= 0)
     fail('layer_norm_eps', `must be a positive number, not ${JSON.stringify(layer_norm_eps)}`);
   if (qkv_bias !== true) fail('qkv_bias', 'must be true');
-  for (const field of ['hidden_dropout_prob', 'attention_probs_dropout_prob'])
-    if (config[field] !== undefined && config[field] !== 0)
-      fail(field, 'must be 0: a frozen base is not trained with dropout');
+  checkFields(config, FIELDS, fail);
   const parsed = { ...config, hidden_act, layer_norm_eps, qkv_bias } as unknown as VitConfig;
   if (parsed.image_size % parsed.patch_size !== 0) fail('image_size', 'must be a multiple of patch_size');
   if (parsed.hidden_size % (4 * parsed.num_attention_heads) !== 0)
