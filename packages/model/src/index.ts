@@ -1,4 +1,4 @@
-export { baseActivations } from './activations.ts';
+export { BasePass, baseActivations } from './activations.ts';
 export {
   adaptedLinear,
   type LayerAdapter,

@@ -52,6 +52,8 @@ export interface StageTask {
   prefix: readonly FrozenStage[];
   /** How many records there are. */
   records: number;
+  /** Awaited before the activations of a batch are copied. */
+  prepare?: (records: readonly number[]) => Promise<void>;
   /** Copies what enters the lowest trained layer for a record, [tokens * width]. */
   activation: (record: number, target: Float32Array) => void;
   /** The inputs of a record that layers read, if the architecture has any. */
@@ -143,6 +145,10 @@ export async function trainStage(
       for (let from = 0; from < order.length; from += batchSize) {
         await task.turn?.();
         signal?.throwIfAborted();
+        if (task.prepare) {
+          await task.prepare(Array.from(order).slice(from, from + batchSize));
+          signal?.throwIfAborted();
+        }
         fillBatch(task, order, from, carried, host);
         if (!host.weights.some((weight) => weight > 0)) {
           // Prompts that left no room for their responses: there is no mean over nothing, and no step.

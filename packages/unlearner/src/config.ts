@@ -48,6 +48,14 @@ const lora = v.strictObject({
   targets: v.optional(v.pipe(v.array(text), v.minLength(1, 'must name a layer')), () => ['query', 'value']),
 });
 
+const keep = v.strictObject({
+  where: v.optional(v.picklist(['memory', 'disk'], 'must be memory or disk')),
+  dtype: v.optional(v.picklist(['f32', 'f16'], 'must be f32 or f16')),
+  bytes: v.optional(
+    v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(0, 'must be at least 0')),
+  ),
+});
+
 const training = v.strictObject({
   epochs: v.optional(count, 3),
   batchSize: v.optional(count, 64),
@@ -57,6 +65,7 @@ const training = v.strictObject({
   warmup: v.optional(fraction, 0.03),
   clipNorm: v.optional(v.nullable(positive), null),
   learn: v.optional(v.picklist(['all', 'response'], 'must be all or response')),
+  keep: v.optional(keep),
   seed: v.optional(
     v.pipe(v.number(), v.safeInteger('must be a whole number'), v.minValue(0, 'must be at least 0')),
     1,
@@ -100,6 +109,16 @@ const schema = v.strictObject({
     'file:',
   ),
 });
+
+/** How what enters the layers that stages train is kept, for the records of one shard at a time. */
+export interface KeepConfig {
+  /** Default: memory. On disk it lies in a nameless file of the run folder. No stage depends on it. */
+  where?: 'memory' | 'disk';
+  /** f16 halves it, and stages learn from the rounded values, kept or not: part of their setting. Default: f32. */
+  dtype?: 'f32' | 'f16';
+  /** What is more than so many bytes is computed again for each batch. No stage depends on it. Default: everything is kept. */
+  bytes?: number;
+}
 
 /** s3t.config.json with every default filled in. */
 export interface RunConfig {
@@ -146,6 +165,8 @@ export interface RunConfig {
     clipNorm: number | null;
     /** Which tokens a language model learns. Default: all of a record's. */
     learn?: 'all' | 'response';
+    /** What is kept of the layers below the one that is trained. */
+    keep?: KeepConfig;
     seed: number;
   };
   /** `file:`, `file:<path>` or `postgres://...` */
@@ -241,6 +262,7 @@ function fieldsAt(path: string): string[] {
     data: data.entries,
     lora: lora.entries,
     training: training.entries,
+    'training.keep': keep.entries,
     sequences: { strategy: 0, prior: 0, lookahead: 0 },
   };
   const parent = path.split('.').slice(0, -1).join('.');

@@ -33,26 +33,36 @@ async function trainClean(
   project: Project,
   erased: readonly string[],
   from: readonly MadeRecord[] = project.records,
+  change: ConfigChange = {},
 ): Promise<Unlearner> {
   await project.writeTrain(from.filter(({ id }) => !erased.includes(id)));
-  const run = await project.open('clean', { device: device() });
+  const config = await project.writeConfig('clean.json', change);
+  const run = await project.open('clean', { device: device(), config });
   await run.train();
   return run;
 }
 
 describe('train on D, erase R, repair is bit for bit train on D without R', () => {
   // In each: two requests, hitting several slices of both shards, the first and the last of the first sequence among them.
-  const cases: [string, Parameters<typeof Project.make>[0]][] = [
+  const cases: [string, Parameters<typeof Project.make>[0], clean?: ConfigChange][] = [
     ['two sequences', {}],
     [
-      'dropout, clipping, several epochs, a cosine, an int8 base',
+      'dropout, clipping, several epochs, a cosine, an int8 base, rounded activations partly on disk',
       {
         change: {
           quantization: 'int8',
           lora: { dropout: 0.2, targets: ['query', 'key', 'value'], rslora: false },
-          training: { epochs: 2, batchSize: 5, schedule: 'cosine', warmup: 0.2, clipNorm: 0.5 },
+          training: {
+            epochs: 2,
+            batchSize: 5,
+            schedule: 'cosine',
+            warmup: 0.2,
+            clipNorm: 0.5,
+            keep: { dtype: 'f16', where: 'disk', bytes: 4500 },
+          },
         },
       },
+      { training: { keep: { dtype: 'f16' } } },
     ],
     ['five sequences that share prefixes', { change: { budget: 5, lora: { dropout: 0.1 } } }],
     [
@@ -76,7 +86,7 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
       },
     ],
   ];
-  test.each(cases)('%s', async (_, options) => {
+  test.each(cases)('%s', async (_, options, change) => {
     await using project = await Project.make(options);
     const { shards, slices } = project.config as { shards: number; slices: number };
     const first = [...project.idsIn(0, 0).slice(0, 2), project.idsIn(shards - 1, 1)[0]!];
@@ -85,7 +95,7 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
     const verification = await repaired.verify({ fromScratch: true });
     expect(verification).toMatchObject({ identical: true, differing: [] });
     expect(verification.compared).toBe(new Set(weightsOf(await repaired.status()).keys()).size);
-    await using clean = await trainClean(project, [...first, ...second]);
+    await using clean = await trainClean(project, [...first, ...second], project.records, change);
     expectSame(await snapshotOf(repaired), await snapshotOf(clean));
   });
 

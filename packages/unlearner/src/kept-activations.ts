@@ -1,67 +1,136 @@
-import { type BaseModel, baseActivations, type Example, type HostInputs, type NextTokens } from '@s3t/model';
-import type { RunConfig } from './config.ts';
+import { type BaseModel, BasePass, type HostInputs, type NextTokens } from '@s3t/model';
+import type { KeepConfig, RunConfig } from './config.ts';
+import { UnlearnerError } from './errors.ts';
 import { exampleOf } from './examples.ts';
+import { DiskRows, MemoryRows, type Row, type RowStore } from './row-store.ts';
 import type { RunRecord } from './run-data.ts';
 
+export interface KeptOptions {
+  base: BaseModel;
+  /** Those of one shard. */
+  records: readonly RunRecord[];
+  /** The lowest of each adapter group. */
+  layers: readonly number[];
+  config: RunConfig;
+  /** The run's: where rows lie that are kept on disk. */
+  folder: string;
+  signal?: AbortSignal | undefined;
+}
+
 /**
- * What enters the lowest layer of each adapter group, for the records of one shard: computed once, used by all its stages.
- * An erased record's rows are zeroed.
+ * What enters the lowest layer of each adapter group, for the records of one shard: computed once, used by all its stages. What
+ * exceeds the budget is computed again for each batch; a stage's bytes do not depend on which. Rounded to f16, where the setting
+ * says so, is what is kept and what is computed again. An erased record's rows are zeroed.
  */
 export class KeptActivations {
-  readonly #rows: Map<string, number>;
-  readonly #byLayer: ReadonlyMap<number, Float32Array>;
-  readonly #width: number;
-  /** Per row the inputs that layers read, and of a language model what is learnt. */
-  readonly #inputs: readonly HostInputs[];
-  readonly #nextTokens: readonly NextTokens[];
+  readonly #options: KeptOptions;
+  readonly #keep: Required<KeepConfig>;
+  readonly #numbers: Map<string, number>;
+  readonly #store: RowStore;
+  /** Per layer how many records' rows are kept, the first ones, and the number of the first's row. */
+  readonly #kept: ReadonlyMap<number, { count: number; first: number }>;
+  /** Per record the inputs that layers read, and of a language model what is learnt. */
+  readonly #inputs: HostInputs[] = [];
+  readonly #nextTokens: NextTokens[] = [];
+  /** What computes rows again, and those of the batch that is next, by key. */
+  #pass: BasePass | null = null;
+  readonly #ready: Map<string, Row> = new Map();
 
-  private constructor(
-    rows: Map<string, number>,
-    byLayer: ReadonlyMap<number, Float32Array>,
-    width: number,
-    inputs: readonly HostInputs[],
-    nextTokens: readonly NextTokens[],
-  ) {
-    this.#rows = rows;
-    this.#byLayer = byLayer;
-    this.#width = width;
-    this.#inputs = inputs;
-    this.#nextTokens = nextTokens;
+  private constructor(options: KeptOptions) {
+    const { base, records, layers, config, folder } = options;
+    this.#options = options;
+    this.#keep = { where: 'memory', dtype: 'f32', bytes: Number.POSITIVE_INFINITY, ...config.training.keep };
+    this.#numbers = new Map(records.map(({ key }, number) => [key, number]));
+    const { tokens, width } = base.network.architecture;
+    const rowBytes = tokens * width * (this.#keep.dtype === 'f16' ? 2 : 4);
+    this.#kept = withinBudget(layers, records.length, Math.floor(this.#keep.bytes / rowBytes));
+    const isNothing = [...this.#kept.values()].every(({ count }) => count === 0);
+    this.#store =
+      this.#keep.where === 'disk' && !isNothing ? new DiskRows(folder, rowBytes) : new MemoryRows();
   }
 
-  static async compute(
-    base: BaseModel,
-    records: readonly RunRecord[],
-    layers: readonly number[],
-    config: RunConfig,
-    signal?: AbortSignal,
-  ): Promise<KeptActivations> {
-    const examples: Example[] = [];
-    for (const { record } of records) examples.push(await exampleOf(record, config));
-    const { inputs: fields, tokens, width } = base.network.architecture;
-    const carried = fields.filter((field) => field.carried);
-    const kept: HostInputs[] = [];
-    const byLayer = await baseActivations(
-      base,
-      records.length,
-      (index) => {
-        const inputs = base.encode(examples[index]!);
-        kept[index] = Object.fromEntries(carried.map(({ name }) => [name, inputs[name]!]));
-        return inputs;
-      },
-      layers,
-      () => signal?.throwIfAborted(),
-    );
+  /** @throws UnlearnerError `store` when a disk cannot take them; `config` when f16 cannot hold them */
+  static async compute(options: KeptOptions): Promise<KeptActivations> {
+    const kept = new KeptActivations(options);
+    try {
+      await kept.#compute();
+    } catch (error) {
+      kept.clear();
+      throw error;
+    }
+    return kept;
+  }
+
+  async #compute(): Promise<void> {
+    const { base, records, config, signal } = this.#options;
     const { language } = base;
-    const learnt = config.training.learn ?? 'all';
-    const nextTokens = language ? examples.map((example) => language.nextTokens(example, learnt)) : [];
-    const rows = new Map(records.map(({ key }, row) => [key, row]));
-    return new KeptActivations(rows, byLayer, tokens * width, kept, nextTokens);
+    const carried = base.network.architecture.inputs.filter((field) => field.carried);
+    const layers = [...this.#kept].filter(([, { count }]) => count > 0).map(([layer]) => layer);
+    const rows = Math.max(...[...this.#kept.values()].map(({ count }) => count));
+    const pass = layers.length > 0 ? new BasePass(base, layers) : null;
+    const size = pass?.batch ?? records.length;
+    try {
+      for (let start = 0; start < records.length; start += size) {
+        signal?.throwIfAborted();
+        const inputs: HostInputs[] = [];
+        for (const { record } of records.slice(start, start + size)) {
+          const example = await exampleOf(record, config);
+          const encoded = base.encode(example);
+          inputs.push(encoded);
+          // Copies: what is encoded may share its memory with what layers do not read.
+          this.#inputs.push(Object.fromEntries(carried.map(({ name }) => [name, encoded[name]!.slice()])));
+          if (language) this.#nextTokens.push(language.nextTokens(example, config.training.learn ?? 'all'));
+        }
+        if (!pass || start >= rows) continue;
+        const found = await pass.run(inputs);
+        for (const [index, layer] of layers.entries()) {
+          const { count, first } = this.#kept.get(layer)!;
+          const values = found[index]!;
+          for (let i = 0; i < inputs.length && start + i < count; i++)
+            this.#store.write(first + start + i, this.#rounded(values, i, layer));
+        }
+      }
+    } finally {
+      pass?.dispose();
+    }
   }
 
-  /** Copies the activation of a record, [tokens * width]. */
+  /**
+   * Makes what enters a layer ready to be read, for the records of a batch; others are no longer. One that is erased meanwhile is
+   * left out: whoever asked learns it from their signal.
+   */
+  async prepare(keys: readonly string[], layer: number): Promise<void> {
+    this.#forgetReady();
+    const missing: string[] = [];
+    const { count, first } = this.#kept.get(layer)!;
+    for (const key of keys) {
+      const number = this.#numbers.get(key);
+      if (number === undefined) continue;
+      if (number >= count) missing.push(key);
+      else if (!this.#store.view(first + number)) {
+        const row = this.#empty();
+        await this.#store.read(first + number, row);
+        this.#offer(key, row);
+      }
+    }
+    const { base, config, records } = this.#options;
+    const pass = missing.length > 0 ? this.#passTo(layer) : null;
+    for (let start = 0; pass && start < missing.length; start += pass.batch) {
+      const some = missing.slice(start, start + pass.batch).filter((key) => this.#numbers.has(key));
+      const examples = some.map((key) => exampleOf(records[this.#numbers.get(key)!]!.record, config));
+      const inputs = (await Promise.all(examples)).map((example) => base.encode(example));
+      const [values] = await pass.run(inputs);
+      for (const [i, key] of some.entries()) this.#offer(key, this.#rounded(values!, i, layer));
+    }
+  }
+
+  /** Copies the activation of a record of the batch that was prepared, [tokens * width]. */
   read(key: string, layer: number, target: Float32Array): void {
-    target.set(this.#rowOf(layer, this.#find(key)));
+    const number = this.#find(key);
+    const { count, first } = this.#kept.get(layer)!;
+    const row = (number < count ? this.#store.view(first + number) : null) ?? this.#ready.get(key);
+    if (!row) throw new Error(`the activation of record ${key.slice(0, 12)} was not prepared`);
+    target.set(row);
   }
 
   /** The inputs of a record that layers read. */
@@ -76,25 +145,85 @@ export class KeptActivations {
 
   /** Zeroes and forgets a record. */
   forget(key: string): void {
-    const row = this.#rows.get(key);
-    if (row === undefined) return;
-    for (const layer of this.#byLayer.keys()) this.#rowOf(layer, row).fill(0);
-    for (const values of Object.values(this.#inputs[row]!)) values.fill(0);
-    this.#nextTokens[row]?.labels.fill(0);
-    this.#rows.delete(key);
+    const number = this.#numbers.get(key);
+    if (number === undefined) return;
+    for (const { count, first } of this.#kept.values()) if (number < count) this.#store.zero(first + number);
+    this.#ready.get(key)?.fill(0);
+    this.#ready.delete(key);
+    this.#zeroInputs(number);
+    this.#numbers.delete(key);
   }
 
+  /** Forgets all records. */
   clear(): void {
-    for (const key of [...this.#rows.keys()]) this.forget(key);
+    for (const number of this.#numbers.values()) this.#zeroInputs(number);
+    this.#numbers.clear();
+    this.#forgetReady();
+    this.#pass?.dispose();
+    this.#pass = null;
+    this.#store.close();
   }
 
-  #find(key: string): number {
-    const row = this.#rows.get(key);
-    if (row === undefined) throw new Error(`no activation is kept for record ${key.slice(0, 12)}`);
+  #zeroInputs(number: number): void {
+    for (const values of Object.values(this.#inputs[number] ?? {})) values.fill(0);
+    this.#nextTokens[number]?.labels.fill(0);
+  }
+
+  #forgetReady(): void {
+    for (const row of this.#ready.values()) row.fill(0);
+    this.#ready.clear();
+  }
+
+  /** Keeps a row for the batch that is next, unless its record was erased while it was fetched. */
+  #offer(key: string, row: Row): void {
+    if (this.#numbers.has(key)) this.#ready.set(key, row);
+    else row.fill(0);
+  }
+
+  #passTo(layer: number): BasePass {
+    if (this.#pass?.layers[0] === layer) return this.#pass;
+    this.#pass?.dispose();
+    const { base, config } = this.#options;
+    this.#pass = new BasePass(base, [layer], Math.min(64, config.training.batchSize));
+    return this.#pass;
+  }
+
+  #empty(): Row {
+    const { tokens, width } = this.#options.base.network.architecture;
+    return this.#keep.dtype === 'f16' ? new Float16Array(tokens * width) : new Float32Array(tokens * width);
+  }
+
+  /** Row `i` of what a pass computed, in the numbers that stages learn from. */
+  #rounded(values: Float32Array, i: number, layer: number): Row {
+    const row = this.#empty();
+    row.set(values.subarray(i * row.length, (i + 1) * row.length));
+    if (this.#keep.dtype === 'f16' && !row.every(Number.isFinite))
+      throw new UnlearnerError(
+        'config',
+        `training.keep.dtype: what enters layer ${layer} is more than f16 holds; use f32`,
+      );
     return row;
   }
 
-  #rowOf(layer: number, row: number): Float32Array {
-    return this.#byLayer.get(layer)!.subarray(row * this.#width, (row + 1) * this.#width);
+  #find(key: string): number {
+    const number = this.#numbers.get(key);
+    if (number === undefined) throw new Error(`no activation is kept for record ${key.slice(0, 12)}`);
+    return number;
   }
+}
+
+/** How many of the rows of each layer are kept: those of the upper layers first, which take longest to compute again. */
+function withinBudget(
+  layers: readonly number[],
+  records: number,
+  budget: number,
+): ReadonlyMap<number, { count: number; first: number }> {
+  const kept = new Map<number, { count: number; first: number }>();
+  let first = 0;
+  for (const layer of [...layers].sort((a, b) => b - a)) {
+    const count = Math.min(records, budget - first);
+    kept.set(layer, { count, first });
+    first += count;
+  }
+  return kept;
 }

@@ -54,6 +54,8 @@ export interface OpenOptions {
 
 /** Everything an open run stands on. */
 export interface OpenedRun {
+  /** The run's own. */
+  folder: string;
   device: Device;
   ownsDevice: boolean;
   ledger: Ledger;
@@ -98,7 +100,7 @@ export async function openRun({
     const stored = known && storedConfig(known, folder);
     if (stored && given) assertSameConfig(stored.config, given, folder);
     // The same configuration from another folder: base and data were moved, and their digests show whether they are the same.
-    const located = stored && given ? { ...stored, folder: given.folder } : (stored ?? given);
+    const located = stored && given ? { ...given, file: stored.file } : (stored ?? given);
     if (!located) throw noRun(folder);
     const prepared =
       fresh ??
@@ -110,7 +112,7 @@ export async function openRun({
     const { base, form, setting } = prepared;
     const drift = driftOf(run, setting);
     const log = await openLog(ledger, run, folder, signingKey);
-    return { device, ownsDevice: !shared, ledger, log, base, form, located, run, setting, drift };
+    return { folder, device, ownsDevice: !shared, ledger, log, base, form, located, run, setting, drift };
   } catch (error) {
     await ledger?.close();
     if (!shared) device.close();
@@ -256,6 +258,9 @@ function storedConfig(run: RunRow, folder: string): LocatedConfig {
 /** Names the first field in which a configuration file differs from the run's own. */
 function assertSameConfig(own: RunConfig, { config, file }: LocatedConfig, folder: string): void {
   const [left, right] = [flatten(own), flatten(config)];
+  // No stage depends on these.
+  for (const fields of [left, right])
+    for (const field of ['training.keep.where', 'training.keep.bytes']) fields.delete(field);
   for (const field of new Set([...left.keys(), ...right.keys()]))
     if (left.get(field) !== right.get(field))
       throw new UnlearnerError(

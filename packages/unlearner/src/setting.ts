@@ -17,7 +17,9 @@ export function stageSetting(
   config: RunConfig,
   { digest, network }: { digest: string; network: { architecture: Pick<Architecture, 'tokens'> } },
 ): StageSetting {
-  const { lora, training, task, data, slices, quantization } = config;
+  const { lora, task, data, slices, quantization } = config;
+  // Where and how much is kept changes no bit; that it is rounded does.
+  const { keep, ...training } = config.training;
   return {
     base: digest,
     kernels: sha256Hex(kernelIdentity()),
@@ -27,9 +29,10 @@ export function stageSetting(
     ...(data.format && { format: data.format }),
     // Only where it is given: without it ids stay what they were before there was one.
     ...(quantization && { quantization }),
+    ...(keep?.dtype === 'f16' && { activations: 'f16' }),
     adapterGroups: slices,
     lora: { ...lora, targets: [...lora.targets].sort() },
-    training: { ...training },
+    training,
   };
 }
 

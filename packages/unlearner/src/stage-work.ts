@@ -52,6 +52,11 @@ export async function workStage(
       layers,
       prefix,
       records: ordered.length,
+      prepare: (batch) =>
+        activations.prepare(
+          batch.map((record) => ordered[record]!.key),
+          lowest,
+        ),
       activation: (record, target) => activations.read(ordered[record]!.key, lowest, target),
       inputs: (record) => activations.inputs(ordered[record]!.key),
       ...learntFrom(ordered, activations, config),

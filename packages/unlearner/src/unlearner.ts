@@ -76,7 +76,7 @@ export class Unlearner {
 
   private constructor(opened: OpenedRun) {
     this.#opened = opened;
-    const { base, form, run, ledger, located, setting } = opened;
+    const { base, form, run, ledger, located, setting, folder } = opened;
     const { slices } = located.config;
     this.#serving = new Serving({ base, form, run, store: ledger.adapters, slices });
     this.#worker = new Worker({
@@ -91,6 +91,7 @@ export class Unlearner {
       emit: (event) => this.#emit(event),
       exclusively: (section) => this.#changes.run(section),
       refresh: () => this.#refresh(),
+      folder,
     });
   }
 

@@ -107,7 +107,7 @@ async function retrain(
   emit: (event: UnlearnerEvent) => void,
   signal: AbortSignal,
 ): Promise<Map<string, string>> {
-  const { base, form, located } = opened;
+  const { base, form, located, folder } = opened;
   const { config } = located;
   const groups = adapterGroups(form.architecture.layers, config.slices);
   const placed = placeRecords(
@@ -128,7 +128,7 @@ async function retrain(
         activations?.clear();
         const all = ofShard.map(({ key }) => records.get(key)!);
         const layers = groups.map((group) => Math.min(...group));
-        activations = await KeptActivations.compute(base, all, layers, config, signal);
+        activations = await KeptActivations.compute({ base, records: all, layers, config, folder, signal });
         keptShard = shard;
       }
       const prefix = stored ? await storedPrefix(opened, stored, stage) : prefixOf(trained, parent);

@@ -36,6 +36,8 @@ export interface WorkerParts {
   emit: (event: UnlearnerEvent) => void;
   /** Erasures go before the next step. */
   erasures: RightOfWay;
+  /** The run's. */
+  folder: string;
   /** Runs a section with no erasure in between. */
   exclusively: <T>(section: () => Promise<T>) => Promise<T>;
   /** Serves what is active now. Called within `exclusively`. */
@@ -215,7 +217,7 @@ export class Worker {
     if (this.#kept?.shard === shard) return this.#kept.activations;
     this.#kept?.activations.clear();
     this.#kept = null;
-    const { base, form, config, ledger, records } = this.#parts;
+    const { base, form, config, ledger, records, folder } = this.#parts;
     const all = await records();
     const own: RunRecord[] = [];
     for (let slice = 0; slice < config.slices; slice++)
@@ -224,7 +226,7 @@ export class Worker {
         if (record) own.push(record);
       }
     const layers = adapterGroups(form.architecture.layers, config.slices).map((group) => Math.min(...group));
-    const activations = await KeptActivations.compute(base, own, layers, config, signal);
+    const activations = await KeptActivations.compute({ base, records: own, layers, config, folder, signal });
     // Those erased while they were computed: from here on `erased` sees to it.
     for (const { key } of own) if (!all.has(key)) activations.forget(key);
     this.#kept = { shard, activations };

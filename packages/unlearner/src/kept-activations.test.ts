@@ -1,0 +1,144 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type BaseModel, baseActivations, loadBaseModel } from '@s3t/model';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type KeepConfig, parseConfig } from './config.ts';
+import { KeptActivations } from './kept-activations.ts';
+import { DiskRows } from './row-store.ts';
+import type { RunRecord } from './run-data.ts';
+import { stageSetting } from './setting.ts';
+import { sharedDevice } from './testing/device.ts';
+import { imageOf, madeRecords } from './testing/pictures.ts';
+import { CONFIG } from './testing/project.ts';
+import { refused } from './testing/refused.ts';
+import { temporaryFolder } from './testing/temporary.ts';
+import { tinyBase, writeBase } from './testing/tiny-base.ts';
+
+const device = sharedDevice();
+const LAYERS = [2, 1, 0];
+const COUNT = 12;
+/** 5 tokens of 16 values. */
+const ROW = 80;
+const KEYS = Array.from({ length: COUNT }, (_, i) => `key ${i}`);
+let base: BaseModel;
+let folder: string;
+let records: RunRecord[];
+let whole: ReadonlyMap<number, Float32Array>;
+
+const configOf = (keep?: KeepConfig) =>
+  parseConfig({ ...CONFIG, training: { ...(CONFIG.training as object), batchSize: 5, keep } }, 'c.json');
+const compute = (keep?: KeepConfig) =>
+  KeptActivations.compute({ base, records, layers: LAYERS, config: configOf(keep), folder });
+
+/** What is read of a layer for some records, in a batch. */
+async function rowsOf(kept: KeptActivations, layer: number, numbers: readonly number[]) {
+  const keys = numbers.map((number) => KEYS[number]!);
+  await kept.prepare(keys, layer);
+  return keys.map((key) => {
+    const row = new Float32Array(ROW);
+    kept.read(key, layer, row);
+    return row;
+  });
+}
+
+beforeAll(async () => {
+  folder = await temporaryFolder();
+  await writeBase(join(folder, 'base'), tinyBase());
+  base = await loadBaseModel(device(), join(folder, 'base'));
+  const pictures = madeRecords(COUNT).map((made) => imageOf(made).image);
+  records = pictures.map((picture, i) => ({
+    key: KEYS[i]!,
+    label: 0,
+    record: { id: `${i}`, digest: '', label: null, image: async () => picture },
+  }));
+  whole = await baseActivations(base, COUNT, (i) => base.encode({ image: pictures[i]! }), LAYERS);
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+describe('what enters the layers that are trained', () => {
+  const BYTES = ROW * 4;
+  test.each<[string, KeepConfig | undefined]>([
+    ['in memory', undefined],
+    ['on disk', { where: 'disk' }],
+    ['partly in memory', { bytes: 17 * BYTES }],
+    ['partly on disk', { where: 'disk', bytes: 17 * BYTES + 1 }],
+    ['nowhere', { bytes: 0 }],
+    ['rounded, in memory', { dtype: 'f16' }],
+    ['rounded, on disk', { dtype: 'f16', where: 'disk' }],
+    ['rounded, partly on disk', { dtype: 'f16', where: 'disk', bytes: 8 * BYTES }],
+    ['rounded, nowhere', { dtype: 'f16', bytes: 0 }],
+  ])('has the same bits kept %s', async (_, keep) => {
+    const kept = await compute(keep);
+    for (const layer of LAYERS)
+      for (const numbers of [[0, 1, 2, 3, 4], [11, 3], [7], KEYS.map((_, i) => COUNT - 1 - i)]) {
+        const rows = await rowsOf(kept, layer, numbers);
+        for (const [i, number] of numbers.entries()) {
+          const exact = whole.get(layer)!.slice(number * ROW, (number + 1) * ROW);
+          const expected = keep?.dtype === 'f16' ? exact.map(Math.f16round) : exact;
+          expect(Buffer.from(rows[i]!.buffer).equals(Buffer.from(expected.buffer))).toBe(true);
+        }
+      }
+    kept.clear();
+  });
+
+  test('has a file without a name', async () => {
+    const kept = await compute({ where: 'disk' });
+    expect(await readdir(folder)).toEqual(['base']);
+    kept.clear();
+  });
+
+  test.each<[string, KeepConfig]>([
+    ['memory', {}],
+    ['a disk', { where: 'disk' }],
+    ['nothing', { bytes: 0 }],
+  ])('is gone from %s with its record, and the others stay', async (_, keep) => {
+    const kept = await compute(keep);
+    await rowsOf(kept, 2, [3, 4]);
+    kept.forget(KEYS[3]!);
+    expect(() => kept.read(KEYS[3]!, 2, new Float32Array(ROW))).toThrow('no activation is kept');
+    const [four] = await rowsOf(kept, 2, [4]);
+    expect(four).toEqual(whole.get(2)!.slice(4 * ROW, 5 * ROW));
+    // Erased while its batch is being prepared: the batch is, and the record is not in it.
+    const preparing = kept.prepare([KEYS[5]!, KEYS[6]!], 1);
+    kept.forget(KEYS[6]!);
+    await preparing;
+    const five = new Float32Array(ROW);
+    kept.read(KEYS[5]!, 1, five);
+    expect(five).toEqual(whole.get(1)!.slice(5 * ROW, 6 * ROW));
+    kept.clear();
+  });
+
+  test('is zeros on the disk, once it is forgotten', async () => {
+    const rows = new DiskRows(folder, 8);
+    for (const row of [0, 1, 2]) rows.write(row, Float32Array.of(row + 1, 7));
+    rows.zero(1);
+    const read = async (row: number) => {
+      const target = new Float32Array(2);
+      await rows.read(row, target);
+      return [...target];
+    };
+    expect(await Promise.all([0, 1, 2].map(read))).toEqual([
+      [1, 7],
+      [0, 0],
+      [3, 7],
+    ]);
+    await refused(read(3), 'store', 'is shorter');
+    rows.close();
+    expect(() => new DiskRows(join(folder, 'none'), 8)).toThrow(/none.*kept-activations.*ENOENT/);
+  });
+});
+
+test('is part of a stage only where it is rounded', () => {
+  const settingOf = (keep?: KeepConfig) => stageSetting(configOf(keep), base);
+  const plain = settingOf();
+  expect(settingOf({ where: 'disk', bytes: 1000 })).toEqual(plain);
+  expect(settingOf({ dtype: 'f32' })).toEqual(plain);
+  expect(settingOf({ dtype: 'f16', where: 'disk' })).toEqual({ ...plain, activations: 'f16' });
+  for (const [keep, problem] of [
+    [{ where: 'tape' }, 'training.keep.where: must be memory or disk'],
+    [{ dtype: 'f8' }, 'training.keep.dtype: must be f32 or f16'],
+    [{ bytes: -1 }, 'training.keep.bytes: must be at least 0'],
+    [{ byte: 1 }, 'training.keep.byte: there is no such field; did you mean bytes?'],
+  ] as const)
+    expect(() => configOf(keep as KeepConfig)).toThrow(`c.json: ${problem}`);
+});
