@@ -62,5 +62,6 @@ export {
   Tensor,
   type TensorOptions,
   tensor,
+  tensorInPieces,
   zeros,
 } from './tensor.ts';

@@ -143,6 +143,27 @@ export function tensor(
   );
 }
 
+/**
+ * A constant f32 tensor whose values come in pieces, so that the host never holds them all.
+ * @param fill writes every value once: `write(values, at)` puts some from number `at` on, and they may change afterwards
+ */
+export async function tensorInPieces(
+  device: Device,
+  shape: Shape,
+  fill: (write: (values: Float32Array<ArrayBuffer>, at: number) => void) => Promise<void>,
+): Promise<Tensor> {
+  const storage = device.allocate(sizeOf(shape) * 4, `a tensor of shape [${shape}]`);
+  const made = new Tensor(storage, shape);
+  try {
+    await fill((values, at) => device.upload(storage, values, at * 4));
+  } catch (error) {
+    made.dispose();
+    throw error;
+  }
+  storage.constant = true;
+  return made;
+}
+
 /** A tensor of zeros. */
 export function zeros(
   device: Device,

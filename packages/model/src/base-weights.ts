@@ -1,5 +1,12 @@
-import { type Device, EngineError, type FrozenType, quantise, type Tensor, tensor } from '@s3t/engine';
-import type { TensorStore } from './checkpoint/tensor-store.ts';
+import {
+  type Device,
+  EngineError,
+  type FrozenType,
+  quantise,
+  type Tensor,
+  tensorInPieces,
+} from '@s3t/engine';
+import { streamTensor, type TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
 
 /** What a configuration may keep the weights of a base's linear layers in, and the engine's type for it. */
@@ -41,6 +48,14 @@ export async function placeWeights(
   prefix: string,
 ): Promise<Map<string, Tensor>> {
   const placed = new Map<string, Tensor>();
+  // What has to be rounded as a whole passes through here, one after the other: fresh memory takes longer than reading.
+  let memory = new Float32Array();
+  const gather = async (name: string, shape: readonly number[]) => {
+    const size = shape.reduce((product, extent) => product * extent, 1);
+    if (memory.length < size) memory = new Float32Array(size);
+    await streamTensor(store, name, (values, at) => memory.set(values, at));
+    return memory.subarray(0, size);
+  };
   try {
     for (const parameter of parameters) {
       const { name, shape, dtype } = parameter;
@@ -50,10 +65,15 @@ export async function placeWeights(
         throw new ModelError(
           `${store.fileOf(stored)}: tensor ${stored} has shape [${found}], config.json asks for [${shape}]`,
         );
-      const values = await store.read(stored);
       const weight = dtype
-        ? rounded(device, values, shape, dtype, () => `${store.fileOf(stored)}: tensor ${stored}`)
-        : tensor(device, values, shape, { constant: true });
+        ? rounded(
+            device,
+            await gather(stored, shape),
+            shape,
+            dtype,
+            () => `${store.fileOf(stored)}: tensor ${stored}`,
+          )
+        : await tensorInPieces(device, shape, (write) => streamTensor(store, stored, write));
       placed.set(name, weight);
     }
     return placed;

@@ -265,6 +265,7 @@ describe('loadBaseModel', () => {
     const before = device.memory().liveBytes;
     const damaged = {
       ...tensors,
+      stream: undefined,
       read: (name: string) =>
         name === 'vit.layernorm.bias' ? Promise.reject(new ModelError('cut short')) : tensors.read(name),
     };

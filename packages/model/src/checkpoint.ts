@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { unreadable } from './checkpoint/byte-source.ts';
+import { fileSource } from './checkpoint/byte-source.ts';
 import { exists, openTensors, readJson, weightFiles } from './checkpoint/open-tensors.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
@@ -83,17 +82,39 @@ export function companionOf(checkpoint: Checkpoint, name: Companion): Record<str
   );
 }
 
+/** Bytes that are hashed at once. */
+const PIECE = 2 ** 20;
+
 /** SHA-256 over the SHA-256 digests of files of a folder, read in pieces. @throws ModelError naming the file */
 export async function digestFiles(folder: string, names: readonly string[]): Promise<string> {
   const digest = createHash('sha256');
-  for (const name of names) {
-    const file = createHash('sha256');
-    try {
-      for await (const piece of createReadStream(join(folder, name))) file.update(piece as Buffer);
-    } catch (cause) {
-      throw unreadable(join(folder, name), cause);
-    }
-    digest.update(file.digest());
-  }
+  for (const name of names) digest.update(await digestFile(join(folder, name)));
   return digest.digest('hex');
+}
+
+/** One piece is read while the other is hashed. */
+async function digestFile(path: string): Promise<Buffer> {
+  const source = await fileSource(path);
+  try {
+    const digest = createHash('sha256');
+    const size = Math.min(PIECE, source.size);
+    const memory = [new Uint8Array(size), new Uint8Array(size)] as const;
+    const read = async (number: number) => {
+      const from = number * PIECE;
+      const piece = memory[number % 2]!.subarray(0, Math.max(0, Math.min(PIECE, source.size - from)));
+      await source.read(from, piece);
+      return piece;
+    };
+    const pieces = Math.ceil(source.size / PIECE);
+    let next = read(0);
+    for (let number = 1; number <= pieces; number++) {
+      const piece = await next;
+      next = read(number);
+      digest.update(piece);
+    }
+    await next;
+    return digest.digest();
+  } finally {
+    await source.close();
+  }
 }

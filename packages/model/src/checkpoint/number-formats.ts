@@ -9,7 +9,8 @@ export interface NumberFormat {
   /** Values and bytes of one block. */
   values: number;
   bytes: number;
-  decode: Decode;
+  /** Null where the bytes are those of f32 already. */
+  decode: Decode | null;
 }
 
 /** Bytes of an f16 as a number. NaN stays NaN, whatever its payload. */
@@ -28,10 +29,6 @@ function halfTable(): Float32Array {
   halves ??= Float32Array.from({ length: 65536 }, (_, half) => halfToNumber(half));
   return halves;
 }
-
-const f32: Decode = (bytes, target, at) => {
-  new Uint8Array(target.buffer, target.byteOffset + at * 4, bytes.length).set(bytes);
-};
 
 const f16: Decode = (bytes, target, at) => {
   const table = halfTable();
@@ -80,7 +77,7 @@ const q8_0: Decode = (bytes, target, at) => {
 
 /** What a model can use, by the names that both file formats give it. */
 export const NUMBER_FORMATS: ReadonlyMap<string, NumberFormat> = new Map([
-  ['F32', { values: 1, bytes: 4, decode: f32 }],
+  ['F32', { values: 1, bytes: 4, decode: null }],
   ['F16', { values: 1, bytes: 2, decode: f16 }],
   ['BF16', { values: 1, bytes: 2, decode: bf16 }],
   ['Q4_0', { values: 32, bytes: 18, decode: q4_0 }],

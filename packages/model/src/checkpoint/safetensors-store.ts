@@ -2,7 +2,7 @@ import { ModelError } from '../errors.ts';
 import { headerLength, parseSafetensorsHeader } from '../safetensors.ts';
 import type { ByteSource } from './byte-source.ts';
 import { oneLine } from './one-line.ts';
-import { type TensorStore, tensorStore } from './tensor-store.ts';
+import { streamTensor, type TensorStore, tensorStore } from './tensor-store.ts';
 
 /** Opens one safetensors file; only its header is read. @throws ModelError when the header lies */
 export async function openSafetensors(source: ByteSource): Promise<TensorStore> {
@@ -81,6 +81,7 @@ export function joinShards(
     info: (name) => find(name).info(name),
     fileOf: (name) => find(name).fileOf(name),
     read: async (name) => find(name).read(name),
+    stream: async (name, take) => streamTensor(find(name), name, take),
     close: async () => {
       for (const shard of shards.values()) await shard.close();
     },

@@ -36,14 +36,20 @@ export async function openGguf(source: ByteSource): Promise<GgufStore> {
     heads.set(name, rotated);
   }
   const store = tensorStore(source, ranges);
+  const read = async (name: string) => {
+    const values = await store.read(name);
+    const rotated = heads.get(name);
+    if (rotated !== undefined) unrotate(values, rotated, values.length / (store.info(name).shape[0] || 1));
+    return values;
+  };
   return {
     ...store,
     metadata,
-    async read(name) {
-      const values = await store.read(name);
-      const rotated = heads.get(name);
-      if (rotated !== undefined) unrotate(values, rotated, values.length / (store.info(name).shape[0] || 1));
-      return values;
+    read,
+    // What has to be turned is turned as a whole.
+    async stream(name, take) {
+      if (heads.has(name)) take(await read(name), 0);
+      else await store.stream!(name, take);
     },
   };
 }
