@@ -46,6 +46,11 @@ export class RunServer {
     return parts;
   }
 
+  /** Holds the server's repairs, or lets them go on. */
+  holdRepair(isHeld: boolean): Promise<RepairState> {
+    return isHeld ? this.#client.pauseRepair() : this.#client.resumeRepair();
+  }
+
   /** Asks for a repair and follows it to its end. Aborting stops following, not repairing. */
   async repair(onState: (state: RepairState) => void, signal?: AbortSignal): Promise<RepairState> {
     let state = await this.#client.repair();

@@ -1,5 +1,6 @@
 import { harmonic } from '@s3t/algorithm';
 import type { ShardStatus, Status } from '@s3t/unlearner';
+import { policyName } from './planner/policies.ts';
 import { count, plural, short } from './terminal/format.ts';
 import { paint } from './terminal/style.ts';
 import { facts, table } from './terminal/table.ts';
@@ -47,6 +48,7 @@ export function renderStatus(status: Status, run: string): string {
       ['version', `${status.version}   manifest ${short(status.manifest)}`],
       ['records', `${count(status.records)}   erased ${count(status.erased)}`],
       ['training', missing],
+      ['repair', repairLine(status.repair)],
       ['erasures left', `${left.toFixed(1)} expected (full ensemble ${status.deletionRate.toFixed(1)})`],
     ]),
     '',
@@ -57,6 +59,14 @@ export function renderStatus(status: Status, run: string): string {
       `${SYMBOLS.served} served  ${SYMBOLS.active} trained  ${SYMBOLS.missing} missing; the numbers are slices`,
     ),
   ].join('\n');
+}
+
+/** The policy, what waits for it, and when it is due. */
+function repairLine({ policy: { policy: kind, ...size }, pending, isDue, dueAt }: Status['repair']): string {
+  const name = policyName({ kind, ...size });
+  if (pending === 0) return `${name}   nothing waits`;
+  const due = isDue ? ', due now' : dueAt === null ? '' : `, due ${new Date(dueAt).toISOString()}`;
+  return `${name}   ${plural(pending, 'erased record')} waiting${due}`;
 }
 
 /** One line per sequence: which shard, what it serves, its slices in order with the state of their stages. */

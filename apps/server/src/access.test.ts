@@ -111,7 +111,7 @@ describe('who may do what', () => {
     expect(await allowed((headers) => predict(app, headers))).toEqual([true, true, true]);
     for (const path of ['/v1/status', '/v1/erasures', '/v1/log/checkpoint', '/metrics', '/v1/repair', '/'])
       expect(await allowed((headers) => app.request(path, { headers }))).toEqual([false, true, true]);
-    for (const path of ['/v1/erasures', '/v1/repair'])
+    for (const path of ['/v1/erasures', '/v1/repair', '/v1/repair/pause', '/v1/repair/resume'])
       expect(await allowed((headers) => app.request(path, { method: 'POST', headers }))).toEqual([
         false,
         false,

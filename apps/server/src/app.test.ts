@@ -1,6 +1,7 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type App, createApp } from './app.ts';
 import type { AppOptions } from './options.ts';
+import type { RepairState } from './repair.ts';
 import { image, post } from './testing/request.ts';
 import { StandIn } from './testing/stand-in.ts';
 
@@ -55,6 +56,53 @@ describe('the app', () => {
     expect(await run.status()).toMatchObject({ missing: 0 });
   });
 
+  it('repairs when the policy wants it, and holds still while it is paused', async () => {
+    const state = async () => (await (await app.request('/v1/repair')).json()) as RepairState;
+    start({});
+    await post(app, '/v1/repair/pause', '');
+    run.standing = {
+      ...{ policy: { policy: 'batch', count: 1 }, pending: 1, since: Date.now() },
+      ...{ isDue: true, dueAt: Date.now() },
+    };
+    await post(app, '/v1/erasures', { records: ['train/0'] });
+    await expect.poll(state).toMatchObject({ paused: true, running: false, pending: 1, failed: null });
+    expect((await post(app, '/v1/repair', '')).status).toBe(409);
+    expect(await (await app.request('/metrics')).text()).toMatch(
+      /^s3t_repair_paused 1$[\s\S]*^s3t_records_awaiting_repair 1$[\s\S]*^s3t_repair_due_seconds \d+/m,
+    );
+    await post(app, '/v1/repair/resume', '');
+    await expect.poll(async () => (await state()).running).toBe(true);
+    await post(app, '/v1/repair/pause', '');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const { done } = await state();
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    expect(await state()).toMatchObject({ running: true, paused: true, done });
+    await post(app, '/v1/repair/resume', '');
+    await expect.poll(state).toMatchObject({ running: false, pending: 0, dueAt: null, failed: null });
+    expect(await run.status()).toMatchObject({ missing: 0 });
+  });
+
+  it('waits for the hour of the policy, and longer after a repair that failed', async () => {
+    start();
+    run.standing = {
+      ...{ policy: { policy: 'batch', minutes: 1 }, pending: 1, since: Date.now() },
+      ...{ isDue: false, dueAt: Date.now() + 60 },
+    };
+    const errors: unknown[] = [];
+    await app.shutdown();
+    app = createApp(run, { onError: (error) => errors.push(error) });
+    const repair = vi.spyOn(run, 'repair').mockRejectedValue(new Error('no memory'));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(repair).not.toHaveBeenCalled();
+    await expect.poll(() => errors).toHaveLength(1);
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    expect(repair).toHaveBeenCalledTimes(1);
+    expect(await (await app.request('/v1/repair')).json()).toMatchObject({
+      running: false,
+      failed: 'internal',
+    });
+  });
+
   it('405 for a known path and 404 for an unknown one, as JSON', async () => {
     start();
     const response = await app.request('/v1/predict');
@@ -107,6 +155,8 @@ describe('the app', () => {
       '/v1/models/{model}',
       '/v1/predict',
       '/v1/repair',
+      '/v1/repair/pause',
+      '/v1/repair/resume',
       '/v1/status',
       '/v2',
       '/v2/health/live',

@@ -47,6 +47,9 @@ export interface Client {
   /** Starts a repair in the server's background. */
   repair(): Promise<RepairState>;
   repairState(): Promise<RepairState>;
+  /** Holds it before its next training step; none begins until it is resumed. */
+  pauseRepair(): Promise<RepairState>;
+  resumeRepair(): Promise<RepairState>;
   /** What happens from now on, `hello` first, until `signal` is aborted or the server ends the stream. */
   events(signal?: AbortSignal): AsyncGenerator<Message>;
 }
@@ -95,6 +98,8 @@ export function connect(url: string, { key }: { key?: string | undefined } = {})
     publicKey: async () => (await (await answered('/v1/log/key')).text()).trim(),
     repair: () => post('/v1/repair'),
     repairState: () => get('/v1/repair'),
+    pauseRepair: () => post('/v1/repair/pause'),
+    resumeRepair: () => post('/v1/repair/resume'),
     events: async function* (signal) {
       const response = await answered('/v1/events', { signal });
       yield* parseEvents(response.body!);

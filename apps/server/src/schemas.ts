@@ -142,6 +142,11 @@ const stageSchema = v.object({
   active: v.boolean(),
   records: count,
 });
+const repairPolicy = v.object({
+  policy: v.picklist(['at-once', 'batch', 'exhaustion', 'manual']),
+  count: v.optional(count),
+  minutes: v.optional(v.number()),
+});
 export const statusSchema: v.GenericSchema<Status> = v.object({
   version: count,
   manifest: digest,
@@ -156,6 +161,13 @@ export const statusSchema: v.GenericSchema<Status> = v.object({
   records: count,
   erased: count,
   missing: v.pipe(count, v.description('Stages still to be trained.')),
+  repair: v.object({
+    policy: repairPolicy,
+    pending: v.pipe(count, v.description('Erased records that no complete repair has followed yet.')),
+    since: v.pipe(v.nullable(count), v.description('When the first of them was erased, ms since 1970.')),
+    isDue: v.boolean(),
+    dueAt: v.pipe(v.nullable(count), v.description('When a repair is due if nothing else is erased.')),
+  }),
   deletionRate: v.pipe(v.number(), v.description('Expected random erasures until no shard serves anything.')),
 });
 
@@ -169,6 +181,7 @@ export const receiptSchema: v.GenericSchema<Receipt> = v.object({
   acknowledgedMs: v.number(),
   receivedAt: v.string(),
   acknowledgedAt: v.string(),
+  repairedAt: v.optional(v.pipe(v.string(), v.description('When no stage was missing any more.'))),
   dryRun: v.optional(v.boolean()),
   repeated: v.optional(v.boolean()),
 });
@@ -204,9 +217,16 @@ export const consistencySchema: v.GenericSchema<ConsistencyProof> = v.object({
 
 export const repairSchema: v.GenericSchema<RepairState> = v.object({
   running: v.boolean(),
+  paused: v.pipe(v.boolean(), v.description('It waits, before its next step or before it begins.')),
   done: v.pipe(count, v.description('Training steps.')),
   total: count,
   failed: v.pipe(v.nullable(v.string()), v.description('The code of what ended the last repair early.')),
+  policy: v.pipe(repairPolicy, v.description('When repairs begin by themselves.')),
+  pending: v.pipe(count, v.description('Erased records that no complete repair has followed yet.')),
+  dueAt: v.pipe(
+    v.nullable(v.string()),
+    v.description('When the policy wants the next repair if nothing else is erased.'),
+  ),
 });
 
 export const healthSchema: v.GenericSchema<{ status: string }> = v.object({ status: v.string() });

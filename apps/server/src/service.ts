@@ -5,6 +5,7 @@ import type {
   Input,
   Prediction,
   Receipt,
+  RepairStanding,
   Status,
   TrainingSummary,
   UnlearnerEvent,
@@ -34,6 +35,8 @@ export interface Service {
   /** Receipts of all erasures of the run, oldest first. Left out, only those since the app started are listed. */
   receipts?(): Promise<readonly Receipt[]>;
   readonly log: Log;
+  /** What waits for a repair, and when the run's policy wants one. */
+  repairStanding(): Promise<RepairStanding>;
   /** Trains what is missing. */
   repair(options?: WorkOptions): Promise<TrainingSummary>;
   /** Calls `listener` for everything that happens in the run; returns how to stop. */

@@ -43,6 +43,7 @@ export {
   type PriorAwareOptions,
   priorAwarePlacer,
 } from './prior-aware-partition.ts';
+export { minutesUntilRepair, type RepairNeed, type RepairPolicy } from './repair-policy.ts';
 export {
   averageEditDistance,
   LOOKAHEAD,
@@ -64,7 +65,6 @@ export {
 export {
   type RepairOptions,
   type RepairOutcome,
-  type RepairPolicy,
   simulateRepair,
 } from './simulate-repair.ts';
 export type { Summary } from './summary.ts';

@@ -1,7 +1,8 @@
 import { trieOf } from './active-stages.ts';
 import { AlgorithmError, requireInteger, requireNumber } from './errors.ts';
+import type { RepairPolicy } from './repair-policy.ts';
 import { SequenceError, selectSequences } from './sequences/index.ts';
-import { type RepairOutcome, type RepairPolicy, simulateRepair } from './simulate-repair.ts';
+import { type RepairOutcome, simulateRepair } from './simulate-repair.ts';
 import { deletionRate, deletionRateUnderPrior } from './theory.ts';
 
 /** The shape of a run. */

@@ -75,15 +75,15 @@ describe('simulateRepair', () => {
     const free = { stageSeconds: [0, 0, 0, 0], days: 300 };
     expect(repair({ ...free, policy: { kind: 'batch', count: 7 } }).erasuresPerRepair).toBe(7);
     // The first, and those of the next 6 hours at 20 a day.
-    const timed = repair({ ...free, policy: { kind: 'batch', hours: 6 } }).erasuresPerRepair;
+    const timed = repair({ ...free, policy: { kind: 'batch', minutes: 360 } }).erasuresPerRepair;
     expect(Math.abs(timed / 6 - 1)).toBeLessThan(0.03);
-    const first = repair({ ...free, policy: { kind: 'batch', count: 2, hours: 1e6 } });
+    const first = repair({ ...free, policy: { kind: 'batch', count: 2, minutes: 6e7 } });
     expect(first.erasuresPerRepair).toBe(2);
   });
 
   it('serves less the longer repair waits, and trains less', () => {
     const [atOnce, daily, last] = (
-      [{ kind: 'at-once' }, { kind: 'batch', hours: 48 }, { kind: 'exhaustion' }] as const
+      [{ kind: 'at-once' }, { kind: 'batch', minutes: 2880 }, { kind: 'exhaustion' }] as const
     ).map((policy) => repair({ policy, days: 100 }));
     expect(atOnce!.meanDepth).toBeGreaterThan(daily!.meanDepth);
     expect(daily!.meanDepth).toBeGreaterThan(last!.meanDepth);
@@ -124,7 +124,7 @@ describe('simulateRepair', () => {
     [{ stageSeconds: [1] }, 'one value per position: 4, got 1'],
     [{ stageSeconds: [1, 1, 1, Number.NaN] }, 'stageSeconds'],
     [{ prior: [0.5, 0.5] }, 'prior must have one probability per slice'],
-    [{ policy: { kind: 'batch' } }, 'a batch policy needs a count or hours'],
+    [{ policy: { kind: 'batch' } }, 'a batch policy needs a count or minutes'],
     [{ policy: { kind: 'batch', count: 0 } }, 'count'],
   ])('refuses %o', (change, message) => {
     expect(() => repair(change)).toThrow(AlgorithmError);

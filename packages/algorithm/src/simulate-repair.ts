@@ -2,21 +2,13 @@ import { ActiveStages } from './active-stages.ts';
 import { deletion } from './deletion.ts';
 import { AlgorithmError, requireInteger, requireNumber, requirePositive } from './errors.ts';
 import { keyFromSeed, PhiloxStream } from './philox.ts';
+import { checkRepairPolicy, minutesUntilRepair, type RepairPolicy } from './repair-policy.ts';
 import { checkPrior } from './sequences/select.ts';
 
 /** The word that keeps this use of a seed apart from others. */
 const REPAIR = 6;
 
 const DAY = 86_400;
-
-/**
- * When missing stages are trained again: at once; once `count` erasures wait or the first of them has waited for `hours`, whichever comes
- * first; or when no shard serves anything any more. A repair that has begun goes on until no stage is missing.
- */
-export type RepairPolicy =
-  | { kind: 'at-once' }
-  | { kind: 'batch'; count?: number; hours?: number }
-  | { kind: 'exhaustion' };
 
 export interface RepairOptions {
   /** m: shards. */
@@ -98,12 +90,13 @@ function history(o: RepairOptions, random: PhiloxStream, totals: Totals): void {
   const gap = DAY / o.erasuresPerDay;
   // An exponential wait; with no erasures at all, an endless one.
   const wait = (): number => (o.erasuresPerDay === 0 ? Infinity : -Math.log1p(-random.float()) * gap);
-  const { count = Infinity, hours = Infinity } = o.policy.kind === 'batch' ? o.policy : {};
   let now = 0;
   let erasure = wait();
-  /** When a batch has waited long enough. */
+  /** When the policy wants a repair: asked at every erasure. */
   let due = Infinity;
   let waiting = 0;
+  /** When the first of those that wait arrived. */
+  let first = 0;
   let training = -1;
   let trained = Infinity;
   const begin = (): void => {
@@ -134,13 +127,15 @@ function history(o: RepairOptions, random: PhiloxStream, totals: Totals): void {
         if (isOurs && stages.nodes[training % width]!.slices.includes(slice)) begin();
         continue;
       }
-      waiting++;
-      if (waiting === 1) due = now + hours * 3600;
+      if (waiting++ === 0) first = now;
+      const need = {
+        pending: waiting,
+        waitedMinutes: (now - first) / 60,
+        exhausted: stages.exhausted === o.shards,
+      };
+      due = Math.min(due, now + minutesUntilRepair(o.policy, need) * 60);
     }
-    const isTime =
-      o.policy.kind === 'at-once' ||
-      (o.policy.kind === 'exhaustion' ? stages.exhausted === o.shards : waiting >= count || now >= due);
-    if (!isTime) continue;
+    if (now < due) continue;
     totals.repair(waiting);
     waiting = 0;
     due = Infinity;
@@ -236,10 +231,5 @@ function check({ sequences, policy, stageSeconds, ...o }: RepairOptions): void {
   }
   if (o.prior) checkPrior(o.prior, slices);
   for (const seconds of stageSeconds) requireNumber('stageSeconds', seconds, 0);
-  if (policy.kind !== 'batch') return;
-  if (policy.count === undefined && policy.hours === undefined) {
-    throw new AlgorithmError('a batch policy needs a count or hours');
-  }
-  requireInteger('count', policy.count ?? 1, 1);
-  requireNumber('hours', policy.hours ?? 0, 0);
+  checkRepairPolicy(policy);
 }

@@ -23,6 +23,7 @@ interface Told {
   acknowledgedSeq: number | null;
   /** Digest of the statement. */
   statement: string | null;
+  repairedSeq: number | null;
 }
 
 type Payload = Record<string, unknown>;
@@ -64,7 +65,9 @@ function tell(story: Story, { seq, kind, payload: told }: Entry): void {
     story.active.set(`${payload.shard} ${payload.stage}`, payload.weights as string);
   } else if (kind === 'erase') {
     const erasure = payload.erasure as string;
-    story.erasures.set(erasure, { state: 'in_progress', acknowledgedSeq: null, statement: null });
+    story.erasures.set(erasure, {
+      ...{ state: 'in_progress', acknowledgedSeq: null, statement: null, repairedSeq: null },
+    });
     for (const commitment of payload.commitments as string[]) story.commitments.set(commitment, erasure);
     if (story.records !== null) story.records -= (payload.commitments as string[]).length;
     for (const { shard, stage } of payload.deactivated as { shard: number; stage: string }[]) {
@@ -72,7 +75,14 @@ function tell(story: Story, { seq, kind, payload: told }: Entry): void {
     }
   } else if (kind === 'acknowledge') {
     const statement = (payload.statement as string | undefined) ?? null;
-    story.erasures.set(payload.erasure as string, { state: 'completed', acknowledgedSeq: seq, statement });
+    story.erasures.set(payload.erasure as string, {
+      ...{ state: 'completed', acknowledgedSeq: seq, statement, repairedSeq: null },
+    });
+  } else if (kind === 'repair') {
+    const repaired = story.erasures.get(payload.erasure as string);
+    if (repaired?.state !== 'completed' || repaired.repairedSeq !== null)
+      throw new LedgerCorruptError(`ledger entry ${seq} repairs what the log did not complete`, seq);
+    repaired.repairedSeq = seq;
   }
 }
 
@@ -80,13 +90,18 @@ async function compareErasures(db: Db, story: Story): Promise<void> {
   // The database hashes the statements: there may be many, and only their digests are wanted.
   const statement = sql<string | null>`encode(sha256(convert_to(${erasures.statement}, 'UTF8')), 'hex')`;
   const rows = await db
-    .select({ id: erasures.id, state: erasures.state, acknowledgedSeq: erasures.acknowledgedSeq, statement })
+    .select({
+      ...{ id: erasures.id, state: erasures.state, repairedSeq: erasures.repairedSeq, statement },
+      acknowledgedSeq: erasures.acknowledgedSeq,
+    })
     .from(erasures)
     .orderBy(asc(erasures.seq));
   for (const { id, state, ...row } of rows) {
     const told = story.erasures.get(id);
     if (told?.state !== state)
       throw new LedgerCorruptError(`erasure ${id} is ${state}, which the log does not say`);
+    if (told.repairedSeq !== row.repairedSeq)
+      throw new LedgerCorruptError(`the log does not say when erasure ${id} was repaired`);
     if (told.statement !== row.statement)
       throw new LedgerCorruptError(`the statement of erasure ${id} is not the one in the log`);
     // Erasures from before there were statements do not know their entry.

@@ -7,6 +7,7 @@ import { LedgerError } from './errors.ts';
 import type { Lock } from './lock.ts';
 import { publishStage } from './publish.ts';
 import { LedgerReader } from './reader.ts';
+import { markRepaired } from './repaired.ts';
 import type * as types from './types.ts';
 
 /**
@@ -92,6 +93,11 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
   /** Completes an erasure once its weights are destroyed (`not-destroyed` while a file remains). Repeating it changes nothing. */
   async acknowledge(erasure: string, input: Acknowledge): Promise<void> {
     await transaction(this.database, (tx) => acknowledge(tx, this.adapters, erasure, input));
+  }
+
+  /** Says of completed erasures that at this moment no stage was missing any more. Repeating it changes nothing. */
+  async repaired(erasures: readonly string[], moment: types.Repaired): Promise<void> {
+    await transaction(this.database, (tx) => markRepaired(tx, erasures, moment));
   }
 
   /** Closes the database and gives the lock back. Doing so twice is harmless. */

@@ -7,6 +7,7 @@ import { type Database, guarded } from './database.ts';
 import { LedgerError } from './errors.ts';
 import { MerkleLog } from './merkle-log.ts';
 import { readRecords } from './read-records.ts';
+import { awaitingRepair, unrepaired } from './repaired.ts';
 import { erased, erasures, records, run, slices, versions } from './schema.ts';
 import type * as types from './types.ts';
 import { latestVersion, readStages } from './versions.ts';
@@ -132,6 +133,16 @@ export class LedgerReader {
         .orderBy(asc(erasures.seq));
       return rows.map(erasureRow);
     });
+  }
+
+  /** Completed erasures that no complete repair has followed yet, oldest first. */
+  async unrepaired(): Promise<string[]> {
+    return guarded(() => unrepaired(this.database.db));
+  }
+
+  /** The same in numbers. */
+  async awaitingRepair(): Promise<types.AwaitingRepair> {
+    return guarded(() => awaitingRepair(this.database.db));
   }
 
   async erasure(id: string): Promise<types.ErasureRow | null> {

@@ -97,24 +97,31 @@ export const versions = pgTable('versions', {
   at: time('at').notNull(),
 });
 
-export const erasures = pgTable('erasures', {
-  id: text('id').primaryKey(),
-  seq: integer('seq').notNull(),
-  idempotencyKey: text('idempotency_key').unique(),
-  requestDigest: text('request_digest').notNull(),
-  records: integer('records').notNull(),
-  state: text('state').$type<'in_progress' | 'completed'>().notNull(),
-  receivedAt: time('received_at').notNull(),
-  committedAt: time('committed_at').notNull(),
-  acknowledgedAt: time('acknowledged_at'),
-  destroyedAt: time('destroyed_at'),
-  /** What erase() answered, so that a repeated request gets the same answer. */
-  result: json('result').notNull(),
-  receipt: json('receipt'),
-  /** The entry of its acknowledgement, and the statement which that names by its digest; null for erasures from before there were any. */
-  acknowledgedSeq: integer('acknowledged_seq'),
-  statement: text('statement'),
-});
+export const erasures = pgTable(
+  'erasures',
+  {
+    id: text('id').primaryKey(),
+    seq: integer('seq').notNull(),
+    idempotencyKey: text('idempotency_key').unique(),
+    requestDigest: text('request_digest').notNull(),
+    records: integer('records').notNull(),
+    state: text('state').$type<'in_progress' | 'completed'>().notNull(),
+    receivedAt: time('received_at').notNull(),
+    committedAt: time('committed_at').notNull(),
+    acknowledgedAt: time('acknowledged_at'),
+    destroyedAt: time('destroyed_at'),
+    /** What erase() answered, so that a repeated request gets the same answer. */
+    result: json('result').notNull(),
+    receipt: json('receipt'),
+    /** The entry of its acknowledgement, and the statement which that names by its digest; null for erasures from before there were any. */
+    acknowledgedSeq: integer('acknowledged_seq'),
+    statement: text('statement'),
+    /** When every stage that it had cost was trained again, and the entry that says so; null until then. */
+    repairedAt: time('repaired_at'),
+    repairedSeq: integer('repaired_seq'),
+  },
+  (table) => [index('erasures_unrepaired').on(table.seq).where(sql`${table.repairedAt} is null`)],
+);
 
 /** The hash-chained log. `payload` is json, not jsonb: it keeps the text it was given. */
 export const entries = pgTable('entries', {

@@ -179,6 +179,22 @@ export interface ErasureRow {
   /** The log's entry of its acknowledgement, and the text whose digest that holds; null before, and for the oldest erasures. */
   acknowledgedSeq: number | null;
   statement: string | null;
+  /** When all that it had cost was trained again, and the log's entry that says so; null until then. */
+  repairedAt: number | null;
+  repairedSeq: number | null;
+}
+
+/** The completed erasures that no complete repair has followed: how many records they took, and when the first was committed. */
+export interface AwaitingRepair {
+  records: number;
+  since: number | null;
+}
+
+/** A moment at which no stage was missing. */
+export interface Repaired {
+  at: number;
+  /** What was served then; `manifest` is the digest. */
+  served: { version: number; manifest: string };
 }
 
 export interface Entry extends LogEntry {

@@ -83,6 +83,32 @@ const TASK_NAMES = Object.keys(TASKS) as TaskName[];
 
 const QUANTIZATION_NAMES = Object.keys(QUANTIZATIONS) as Quantization[];
 
+/** When stages that erasures took away are trained again; names as in the planner. */
+const REPAIR_POLICIES = ['at-once', 'batch', 'exhaustion', 'manual'] as const;
+
+const repair = v.pipe(
+  v.strictObject({
+    policy: v.picklist(REPAIR_POLICIES, `must be one of ${REPAIR_POLICIES.join(', ')}`),
+    count: v.optional(count),
+    minutes: v.optional(positive),
+  }),
+  v.forward(
+    v.check(
+      ({ policy, count, minutes }) => policy !== 'batch' || count !== undefined || minutes !== undefined,
+      'batch needs count (of erased records), minutes or both',
+    ),
+    ['policy'],
+  ),
+  v.forward(
+    v.check(({ policy, count }) => policy === 'batch' || count === undefined, 'is only for batch'),
+    ['count'],
+  ),
+  v.forward(
+    v.check(({ policy, minutes }) => policy === 'batch' || minutes === undefined, 'is only for batch'),
+    ['minutes'],
+  ),
+);
+
 const schema = v.strictObject({
   base: text,
   quantization: v.optional(v.picklist(QUANTIZATION_NAMES, `must be one of ${QUANTIZATION_NAMES.join(', ')}`)),
@@ -101,6 +127,7 @@ const schema = v.strictObject({
   ),
   lora: v.optional(lora, () => v.parse(lora, {})),
   training: v.optional(training, () => v.parse(training, {})),
+  repair: v.optional(repair, () => ({ policy: 'manual' as const })),
   store: v.optional(
     v.pipe(
       v.string(),
@@ -118,6 +145,12 @@ export interface KeepConfig {
   dtype?: 'f32' | 'f16';
   /** What is more than so many bytes is computed again for each batch. No stage depends on it. Default: everything is kept. */
   bytes?: number;
+}
+
+export interface RepairConfig {
+  policy: (typeof REPAIR_POLICIES)[number];
+  count?: number;
+  minutes?: number;
 }
 
 /** s3t.config.json with every default filled in. */
@@ -169,6 +202,11 @@ export interface RunConfig {
     keep?: KeepConfig;
     seed: number;
   };
+  /**
+   * When stages that erasures took away are trained again without being asked: once `count` erased records wait, or the first of them
+   * has waited for `minutes`. No stage depends on it, so it may change in the life of a run. Default: manual.
+   */
+  repair: RepairConfig;
   /** `file:`, `file:<path>` or `postgres://...` */
   store: string;
 }
@@ -263,6 +301,7 @@ function fieldsAt(path: string): string[] {
     lora: lora.entries,
     training: training.entries,
     'training.keep': keep.entries,
+    repair: { policy: 0, count: 0, minutes: 0 },
     sequences: { strategy: 0, prior: 0, lookahead: 0 },
   };
   const parent = path.split('.').slice(0, -1).join('.');

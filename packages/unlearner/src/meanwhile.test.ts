@@ -1,4 +1,5 @@
 import { AdapterStore, Ledger } from '@s3t/ledger';
+import { utf8, verifyReceipt } from '@s3t/ledger/log';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stagesByManifest } from './testing/answers.ts';
 import { sharedDevice } from './testing/device.ts';
@@ -117,18 +118,52 @@ describe('an erasure in the middle of a repair', () => {
   });
 
   test('of a record of another shard disturbs nothing', async () => {
-    await using run = await trained('other-shard');
-    await run.erase([early]);
+    // A run goes on under another policy of repair: no stage depends on it.
+    await project.copy('trained', 'other-shard');
+    const config = await project.writeConfig('policy.json', { repair: { policy: 'batch', count: 2 } });
+    await using run = await project.open('other-shard', { device: device(), config });
+    expect(await run.repairStanding()).toMatchObject({ pending: 0, since: null, isDue: false, dueAt: null });
+    const { erasure: first } = await run.erase([early]);
+    expect(await run.repairStanding()).toMatchObject({ pending: 1, isDue: false, dueAt: null });
+    const acknowledged = await run.log.receiptFile(first);
     const events: UnlearnerEvent['type'][] = [];
     let erasure: Promise<unknown> | null = null;
     run.on(({ type }) => {
       events.push(type);
       if (type === 'step') erasure ??= run.erase([project.idsIn(1, 2)[0]!]);
     });
-    await run.repair();
+    // Paused, it waits before its next step; it goes on where it was.
+    let resume = Promise.withResolvers<void>();
+    const turn = () => (events.filter((type) => type === 'step').length === 2 ? resume.promise : undefined);
+    const repair = run.repair({ turn });
+    await vi.waitFor(() => expect(erasure).not.toBeNull());
     await erasure;
+    expect((await run.status()).repair).toMatchObject({ pending: 2, isDue: true });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(events.filter((type) => type === 'step')).toHaveLength(2);
+    resume.resolve();
+    await repair;
     expect(events).not.toContain('stage-superseded');
+    expect(events.filter((type) => type === 'repaired')).toHaveLength(1);
     expect((await run.status()).missing).toBe(0);
+    expect(await run.repairStanding()).toMatchObject({ pending: 0, isDue: false });
+    // The receipt says so from now on: the same file whenever it is asked for.
+    const file = (await run.log.receiptFile(first))!;
+    const { valid, statement } = await verifyReceipt(utf8(file));
+    expect(valid).toBe(true);
+    expect(statement!.predicate.times.repaired).toBe((await run.receipt(first))!.repairedAt);
+    const { version, manifest } = await run.status();
+    expect(statement!.predicate.repaired).toEqual({ version, manifest: { sha256: manifest } });
+    expect(file).not.toBe(acknowledged);
+    expect(await run.log.receiptFile(first)).toBe(file);
+    // Stopped while it is paused, work ends at once.
+    resume = Promise.withResolvers();
+    await run.erase([late]);
+    const stop = new AbortController();
+    const stopped = run.repair({ signal: stop.signal, turn: () => resume.promise });
+    stop.abort(new Error('no more'));
+    await expect(stopped).rejects.toThrow('no more');
+    await run.repair();
     expect((await run.verify({ fromScratch: true })).identical).toBe(true);
   });
 

@@ -1,4 +1,4 @@
-import type { Erased } from '@s3t/ledger';
+import type { Erased, ErasureRow } from '@s3t/ledger';
 import type { Receipt } from './types.ts';
 
 /** What an erasure did, as it is told to whoever asked for it. */
@@ -16,4 +16,11 @@ export function receiptOf(erased: Erased, receivedAt: number, acknowledgedAt: nu
     acknowledgedAt: new Date(acknowledgedAt).toISOString(),
     ...(erased.dryRun ? { dryRun: true } : {}),
   };
+}
+
+/** The receipt of an erasure as the ledger keeps it; null when there is none or it is not finished. */
+export function storedReceipt(row: ErasureRow | null): Receipt | null {
+  if (!row?.receipt) return null;
+  const repaired = row.repairedAt === null ? {} : { repairedAt: new Date(row.repairedAt).toISOString() };
+  return { ...(row.receipt as Receipt), ...repaired };
 }

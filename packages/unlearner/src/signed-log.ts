@@ -1,7 +1,8 @@
-import { type Ledger, LedgerError, readSigningKey } from '@s3t/ledger';
+import { type Ledger, LedgerError, type Repaired, readSigningKey } from '@s3t/ledger';
 import {
   formatReceipt,
   PAYLOAD_TYPE,
+  repairedStatement,
   type SigningKey,
   sealEnvelope,
   signCheckpoint,
@@ -18,7 +19,8 @@ export interface ConsistencyProof {
 
 /**
  * A run's log as auditors see it. Nothing signed is stored: Ed25519 gives the same bytes for the same statement and the
- * same log, so an erasure waits for no signature, and a receipt is the same file whenever it is asked for.
+ * same log, so an erasure waits for no signature, and a receipt is the same file whenever it is asked for: one until the erasure is
+ * repaired, and one from then on, which also says when that was.
  */
 export class SignedLog {
   readonly #ledger: Ledger;
@@ -60,8 +62,12 @@ export class SignedLog {
   async receiptFile(erasure: string): Promise<string | null> {
     const row = await told(() => this.#ledger.erasure(erasure));
     if (row === null || row.acknowledgedSeq === null || row.statement === null) return null;
-    const { acknowledgedSeq: seq, statement } = row;
+    const seq = row.repairedSeq ?? row.acknowledgedSeq;
     const { entry, ...inclusion } = await told(() => this.#ledger.log.proveEntry(seq));
+    const statement =
+      entry.kind === 'repair'
+        ? repairedStatement(row.statement, { at: entry.at, ...(entry.payload as Pick<Repaired, 'served'>) })
+        : row.statement;
     const key = await this.#signingKey();
     return formatReceipt({
       publicKey: key.publicKey.text,

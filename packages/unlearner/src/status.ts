@@ -1,17 +1,20 @@
 import { deletionRate, type StagePlan } from '@s3t/algorithm';
 import type { ActiveStage } from '@s3t/ledger';
 import type { OpenedRun } from './open-run.ts';
+import { repairStandingOf } from './repairs.ts';
 import { stacksOf } from './setting.ts';
 import type { StageStatus, Status } from './types.ts';
 import { presence, recordsOf, type WantedStages } from './work.ts';
 
 /** The run as it stands: every shard, sequence and position, trained or not. */
-export async function statusOf({ ledger, located, run }: OpenedRun, wanted: WantedStages): Promise<Status> {
+export async function statusOf(opened: OpenedRun, wanted: WantedStages): Promise<Status> {
+  const { ledger, located, run } = opened;
   const { shards, slices, budget } = located.config;
-  const [active, version, counts] = await Promise.all([
+  const [active, version, counts, repair] = await Promise.all([
     ledger.activeStages(),
     ledger.version(),
     ledger.counts(),
+    repairStandingOf(opened),
   ]);
   const rows = new Map(active.map((stage) => [`${stage.shard}/${stage.id}`, stage]));
   const isPresent = presence(active);
@@ -36,6 +39,7 @@ export async function statusOf({ ledger, located, run }: OpenedRun, wanted: Want
     records: counts.records,
     erased: counts.erased,
     missing: wanted.plan.filter((plan) => !isPresent(plan)).length,
+    repair,
     deletionRate: deletionRate({ shards, slices, budget }),
   };
 }

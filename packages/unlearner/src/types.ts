@@ -1,3 +1,5 @@
+import type { RepairConfig } from './config.ts';
+
 /** One input of a prediction. */
 export type Input =
   | { image: { width: number; height: number; channels: 1 | 3; pixels: Uint8Array } }
@@ -48,8 +50,22 @@ export interface Status {
   erased: number;
   /** Stages still to be trained: none when training or repair is complete. */
   missing: number;
+  /** What waits for a repair, and when it is due. */
+  repair: RepairStanding;
   /** Expected uniformly random erasures until no shard serves anything (Lemma 1), from a full ensemble. */
   deletionRate: number;
+}
+
+/** What waits for a repair, and when it is due by the run's policy. Times are milliseconds since 1970. */
+export interface RepairStanding {
+  policy: RepairConfig;
+  /** Erased records that no complete repair has followed yet. */
+  pending: number;
+  /** When the first of them was erased; null when none waits. */
+  since: number | null;
+  isDue: boolean;
+  /** When a repair is due if nothing else is erased; null when time alone does not make it so. */
+  dueAt: number | null;
 }
 
 /** What is measured: of a language model how many tokens were foretold, and how sure of them it was. */
@@ -94,6 +110,8 @@ export interface Receipt {
   acknowledgedMs: number;
   receivedAt: string;
   acknowledgedAt: string;
+  /** When no stage was missing any more; absent until then. */
+  repairedAt?: string;
   /** True for a dry run: nothing was changed. */
   dryRun?: boolean;
   /** True when an earlier request with the same idempotency key made this receipt. */
@@ -169,6 +187,8 @@ export type UnlearnerEvent =
   | { type: 'stage-superseded'; stage: string; shard: number; position: number }
   | { type: 'work-finished'; trained: number }
   | { type: 'erased'; receipt: Receipt }
+  /** Nothing is missing any more: what these erasures had cost is trained again. */
+  | { type: 'repaired'; erasures: readonly string[]; at: string }
   | { type: 'version'; version: number; manifest: string };
 
 export interface WorkOptions {
@@ -176,6 +196,8 @@ export interface WorkOptions {
   shards?: readonly number[];
   /** Stops after the current step; what was published stays, and the same call goes on from there. */
   signal?: AbortSignal;
+  /** Awaited before each step: work that is paused waits here, and loses nothing. */
+  turn?: () => Promise<void> | undefined;
 }
 
 /** What to erase. */

@@ -12,7 +12,8 @@ import { type ContinueOptions, continueText } from './generation.ts';
 import { Mutex } from './mutex.ts';
 import { type OpenedRun, type OpenOptions, openRun, translate } from './open-run.ts';
 import { forward, predict } from './predict.ts';
-import { receiptOf } from './receipts.ts';
+import { receiptOf, storedReceipt } from './receipts.ts';
+import { noteRepair, repairStandingOf } from './repairs.ts';
 import { RightOfWay } from './right-of-way.ts';
 import { matchRecords, type RunRecord, readSplit } from './run-data.ts';
 import { Serving } from './serving.ts';
@@ -29,6 +30,7 @@ import type {
   Input,
   Prediction,
   Receipt,
+  RepairStanding,
   Status,
   TrainingSummary,
   UnlearnerEvent,
@@ -92,6 +94,7 @@ export class Unlearner {
       exclusively: (section) => this.#changes.run(section),
       refresh: () => this.#refresh(),
       folder,
+      completed: (isComplete) => this.#noteRepair(isComplete),
     });
   }
 
@@ -148,6 +151,18 @@ export class Unlearner {
   /** Retrains on the records that remain what erasures deactivated: the same loop as training. */
   async repair(options: WorkOptions = {}): Promise<TrainingSummary> {
     return this.train(options);
+  }
+
+  /** What waits for a repair, and when the configuration's policy wants one. */
+  async repairStanding(): Promise<RepairStanding> {
+    return this.#guard(() => repairStandingOf(this.#opened));
+  }
+
+  async #noteRepair(isComplete: () => Promise<boolean>): Promise<boolean> {
+    const noted = await noteRepair(this.#opened, (section) => this.#changes.run(section), isComplete);
+    if (noted !== null && noted.erasures.length > 0)
+      this.#emit({ type: 'repaired', erasures: noted.erasures, at: new Date(noted.at).toISOString() });
+    return noted !== null;
   }
 
   /** Answers inputs from the active stages. @throws UnlearnerError `unavailable` when no shard has one */
@@ -229,8 +244,8 @@ export class Unlearner {
       });
     if (erased.dryRun) return receiptOf(erased, receivedAt, Date.now());
     if (erased.repeated) {
-      const row = await ledger.erasure(erased.erasure);
-      return { ...(row!.receipt as Receipt), repeated: true };
+      const receipt = storedReceipt(await ledger.erasure(erased.erasure));
+      return { ...receipt!, repeated: true };
     }
     this.#isUnfinished = true;
     this.#forget(gone);
@@ -268,13 +283,12 @@ export class Unlearner {
 
   /** The receipt of an erasure, null when there is none or it is not finished. */
   async receipt(erasure: string): Promise<Receipt | null> {
-    return ((await this.#opened.ledger.erasure(erasure))?.receipt as Receipt | undefined) ?? null;
+    return storedReceipt(await this.#opened.ledger.erasure(erasure));
   }
 
   /** The receipt of the erasure that was asked for under this idempotency key, null when there is none or it is not finished. */
   async receiptFor(idempotencyKey: string): Promise<Receipt | null> {
-    const row = await this.#opened.ledger.erasureFor(idempotencyKey);
-    return (row?.receipt as Receipt | undefined) ?? null;
+    return storedReceipt(await this.#opened.ledger.erasureFor(idempotencyKey));
   }
 
   /** The log that holds the run's erasures, signed: receipts as files, and what auditors ask of it. */

@@ -42,6 +42,8 @@ export interface WorkerParts {
   exclusively: <T>(section: () => Promise<T>) => Promise<T>;
   /** Serves what is active now. Called within `exclusively`. */
   refresh: () => Promise<void>;
+  /** Takes note that no stage is missing; false when one is after all. */
+  completed: (isComplete: () => Promise<boolean>) => Promise<boolean>;
 }
 
 /**
@@ -92,7 +94,7 @@ export class Worker {
   }
 
   /** Trains what is missing, until nothing is. */
-  async run({ shards, signal }: WorkOptions = {}): Promise<TrainingSummary> {
+  async run({ shards, signal, turn }: WorkOptions = {}): Promise<TrainingSummary> {
     const { emit } = this.#parts;
     const began = performance.now();
     const summary = { trained: 0, superseded: 0 };
@@ -100,11 +102,15 @@ export class Worker {
     let doneSteps = 0;
     try {
       for (;;) {
+        await turnOf(turn, signal);
         signal?.throwIfAborted();
         const wanted = await this.wanted();
         const missing = await this.#missing(wanted, shards);
         const [next] = missing;
-        if (!next) break;
+        if (!next) {
+          if (shards || (await this.#parts.completed(() => this.#isComplete()))) break;
+          continue;
+        }
         const stepsOf = (plan: StagePlan) => stageSteps(recordsOf(plan, wanted), this.#parts.config.training);
         const totalSteps = doneSteps + missing.reduce((sum, plan) => sum + stepsOf(plan), 0);
         const stages = summary.trained + missing.length;
@@ -112,7 +118,7 @@ export class Worker {
         announced = stages;
         const steps = { done: doneSteps, total: totalSteps };
         const place = { index: summary.trained, stages, steps };
-        const isPublished = await this.#trainOne(next, wanted, place, signal);
+        const isPublished = await this.#trainOne(next, wanted, place, { signal, turn });
         if (isPublished) {
           summary.trained++;
           doneSteps += stepsOf(next);
@@ -133,12 +139,16 @@ export class Worker {
     return plan.filter((stage) => !isPresent(stage) && (!shards || shards.includes(stage.shard)));
   }
 
+  async #isComplete(): Promise<boolean> {
+    return (await this.#missing(await this.wanted(), undefined)).length === 0;
+  }
+
   /** Trains and publishes one stage. Returns false when an erasure made it worthless meanwhile. */
   async #trainOne(
     plan: StagePlan,
     { revisions }: WantedStages,
     place: { index: number; stages: number; steps: { done: number; total: number } },
-    signal: AbortSignal | undefined,
+    { signal, turn }: Pick<WorkOptions, 'signal' | 'turn'>,
   ): Promise<boolean> {
     const { ledger, base, form, config, erasures, emit, exclusively, refresh } = this.#parts;
     const { id, shard, position, slices } = plan;
@@ -160,7 +170,13 @@ export class Worker {
       const prefix = await this.#prefixOf(plan);
       const { done, total } = place.steps;
       const { bytes } = await workStage(
-        { base, form, config, activations, prefix, records, turn: () => erasures.clear() },
+        {
+          ...{ base, form, config, activations, prefix, records },
+          turn: async () => {
+            await turnOf(turn, either);
+            await erasures.clear();
+          },
+        },
         plan,
         ({ step, steps, loss }) =>
           emit({ type: 'step', stage: id, step, steps, doneSteps: done + step, totalSteps: total, loss }),
@@ -270,6 +286,22 @@ export function presence(active: readonly ActiveStage[]): (plan: StagePlan) => b
     const served = sequences.get(`${plan.shard}/${plan.id}`);
     return served !== undefined && plan.sequences.every((sequence) => served.includes(sequence));
   };
+}
+
+/** Waits for the turn of work that may be paused, or until it is stopped. */
+async function turnOf(turn: WorkOptions['turn'], signal: AbortSignal | undefined): Promise<void> {
+  const waits = turn?.();
+  if (!waits) return;
+  if (!signal) return waits;
+  const stopped = Promise.withResolvers<never>();
+  const stop = () => stopped.reject(signal.reason);
+  signal.addEventListener('abort', stop);
+  try {
+    signal.throwIfAborted();
+    await Promise.race([waits, stopped.promise]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
 }
 
 /** Why a stage's training was cut off: an erasure made it worthless. */

@@ -71,7 +71,7 @@ export function addPlan(program: Command): void {
     .option('--strategy <name>', `only this one of ${STRATEGIES} (default: cyclic, with a prior bms too)`)
     .option(
       '--policy <list>',
-      'only these repair policies: at-once, batch:10, batch:24h, exhaustion',
+      'only these repair policies: at-once, batch:10, batch:24h, batch:10/30m, exhaustion, manual',
       policies,
     )
     .option('--layers <n>', 'layers of the base', integer(1), MEASURED.layers)

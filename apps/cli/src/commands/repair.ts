@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
-import { CommandError } from '../errors.ts';
+import { CommandError, UsageError } from '../errors.ts';
 import { catchInterrupts, type Interrupts } from '../interrupt.ts';
 import { JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
 import type { RunServer } from '../remote.ts';
 import { withRunOrServer } from '../run-access.ts';
+import { print, printJson } from '../terminal/print.ts';
 import { Progress } from '../terminal/progress.ts';
 import { printWork, STOP_NOTE, trainMissing, type WorkResult } from '../work.ts';
 
@@ -13,18 +14,54 @@ export function addRepair(program: Command): void {
     .command('repair')
     .description('train the stages that erasures took away, on the records that remain')
     .requiredOption(...RUN)
+    .option('--if-due', "only when the configuration's repair policy wants it: for a timer")
+    .option('--pause', 'hold the repairs of the server of this run')
+    .option('--resume', 'let the repairs of the server of this run go on')
     .option(...JSON_OUTPUT)
     .action(repair);
 }
 
-async function repair({ run, json }: RunOptions): Promise<void> {
+interface Options extends RunOptions {
+  ifDue?: boolean;
+  pause?: boolean;
+  resume?: boolean;
+}
+
+async function repair({ run, json, ifDue, pause, resume }: Options): Promise<void> {
+  const asked = Object.entries({ '--if-due': ifDue, '--pause': pause, '--resume': resume }).filter(
+    ([, isAsked]) => isAsked,
+  );
+  if (asked.length > 1)
+    throw new UsageError(`${asked.map(([name]) => name).join(', ')}: only one of them can be had`);
+  if (pause || resume) {
+    await hold(run, pause === true, json);
+    return;
+  }
   using interrupts = catchInterrupts(STOP_NOTE);
   const result = await withRunOrServer(
     run,
-    (unlearner) => trainMissing(unlearner, 'repair', interrupts),
-    (server) => repairThere(server, interrupts),
+    async (unlearner) =>
+      ifDue && !(await unlearner.repairStanding()).isDue
+        ? null
+        : trainMissing(unlearner, 'repair', interrupts),
+    async (server) =>
+      ifDue && !(await server.status()).repair.isDue ? null : repairThere(server, interrupts),
   );
-  printWork(result, { run, json });
+  if (result) printWork(result, { run, json });
+  else if (json) printJson({ due: false });
+  else print('No repair is due.');
+}
+
+async function hold(run: string, isHeld: boolean, json: boolean | undefined): Promise<void> {
+  const state = await withRunOrServer(
+    run,
+    async () => {
+      throw new UsageError(`--${isHeld ? 'pause' : 'resume'}: no server has ${run}, so nothing repairs it`);
+    },
+    (server) => server.holdRepair(isHeld),
+  );
+  if (json) printJson(state);
+  else print(isHeld ? 'Repairs are paused.' : 'Repairs go on.');
 }
 
 async function repairThere(server: RunServer, interrupts: Interrupts): Promise<WorkResult> {

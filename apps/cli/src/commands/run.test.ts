@@ -280,6 +280,11 @@ describe('a run that a server holds', { timeout: PATIENCE }, () => {
       input: `{"image":{"width":28,"height":28,"pixels":"${pixels}"}}`,
     });
     expect(JSON.parse(answer.stdout)).toMatchObject(receipt.after as object);
+    // By hand is its policy, so none is due.
+    expect(await json('repair', '--if-due')).toEqual({ due: false });
+    expect(await json('repair', '--pause')).toMatchObject({ paused: true, pending: 1 });
+    await fails(1, /^s3t: repairs are paused/, 'repair');
+    expect(await json('repair', '--resume')).toMatchObject({ paused: false, running: false });
     expect(await json('repair')).toMatchObject({ missing: 0 });
     await fails(1, new RegExp(`held by process ${server.pid} .*${url}`), 'eval');
     await fails(

@@ -81,7 +81,7 @@ describe('refused in one line that names the option and what would do, exit code
     [`${PLAN} --prior 0.5,0.6`, '--prior: prior must sum to 1'],
     [
       `${PLAN} --policy sometimes`,
-      "option '--policy <list>' argument 'sometimes' is invalid. It must be at-once, exhaustion, batch:",
+      "option '--policy <list>' argument 'sometimes' is invalid. It must be at-once, exhaustion, manual, batch:",
     ],
     [
       `${PLAN} --accuracy-by-depth 0.1,1.2`,

@@ -4,7 +4,7 @@ import type { RunConfig } from '@s3t/unlearner';
 import type { Pace } from './traffic.ts';
 
 /** The fields the demo sets; the others keep their defaults. */
-type DemoConfig = Omit<RunConfig, 'store' | 'training'> & {
+type DemoConfig = Omit<RunConfig, 'store' | 'repair' | 'training'> & {
   training: Omit<RunConfig['training'], 'clipNorm'>;
 };
 

@@ -39,6 +39,7 @@ export function statusLike(
     records: 40,
     erased: 2,
     missing: 0,
+    repair: { policy: { policy: 'manual' }, pending: 0, since: null, isDue: false, dueAt: null },
     deletionRate: 9,
   };
 }

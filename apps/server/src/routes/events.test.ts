@@ -38,7 +38,13 @@ describe('GET /v1/events', () => {
     expect(messages).toEqual([
       {
         event: 'hello',
-        data: { status: await run.status(), repair: { running: false, done: 0, total: 0, failed: null } },
+        data: {
+          status: await run.status(),
+          repair: {
+            ...{ running: false, paused: false, done: 0, total: 0, failed: null },
+            ...{ policy: { policy: 'manual' }, pending: 0, dueAt: null },
+          },
+        },
       },
     ]);
     const receipt = await (await post(app, '/v1/erasures', { records: ['train/0'] })).json();

@@ -41,6 +41,23 @@ export function metricsRoutes({
   registry.gauge('s3t_answers_leaving', 'Answers handed to the runtime and not yet out.', () => egress.size);
   registry.gauge('s3t_event_streams', 'Open event streams.', () => hub.size);
   registry.gauge('s3t_repair_running', 'Whether a repair runs.', () => Number(repair.state.running));
+  registry.gauge('s3t_repair_paused', 'Whether repairs are paused.', () => Number(repair.state.paused));
+  registry.gauge(
+    's3t_repair_steps_done',
+    'Training steps of the repair that runs or ran last.',
+    () => repair.state.done,
+  );
+  registry.gauge('s3t_repair_steps', 'Training steps it has in all.', () => repair.state.total);
+  registry.gauge(
+    's3t_records_awaiting_repair',
+    'Erased records that no complete repair has followed yet.',
+    read((s) => s.repair.pending),
+  );
+  registry.gauge(
+    's3t_repair_due_seconds',
+    'When the policy wants a repair, seconds since 1970; not there when time alone does not make it due.',
+    () => (status?.repair.dueAt ? [[{}, status.repair.dueAt / 1000]] : []),
+  );
 
   return new Hono().get('/metrics', access.allow('audit'), async (c) => {
     status = await service.status();

@@ -11,12 +11,29 @@ export function repairRoutes({ repair, access, closing }: Shared): Hono {
   const start = describeRoute({
     operationId: 'repair',
     summary: 'Starts training the missing stages, in the background',
-    responses: { 202: { description: 'It runs. Follow it in /v1/events.', content }, ...problems(503) },
+    responses: { 202: { description: 'It runs. Follow it in /v1/events.', content }, ...problems(409, 503) },
   });
   routes.post('/v1/repair', access.allow('admin'), start, (c) => {
     if (closing.aborted) throw new Problem(503, 'closing', 'the server is shutting down', { retryAfter: 5 });
+    if (repair.state.paused)
+      throw new Problem(409, 'paused', 'repairs are paused; POST /v1/repair/resume lets them go on');
     return c.json(repair.start(), 202);
   });
+  const hold = describeRoute({
+    operationId: 'pauseRepair',
+    summary: 'Holds a running repair before its next training step, and begins none until it is resumed',
+    responses: {
+      200: { description: 'Nothing is trained any more; nothing is lost.', content },
+      ...problems(),
+    },
+  });
+  routes.post('/v1/repair/pause', access.allow('admin'), hold, (c) => c.json(repair.pause()));
+  const go = describeRoute({
+    operationId: 'resumeRepair',
+    summary: 'Goes on with a paused repair, and with the policy',
+    responses: { 200: { description: 'A repair that was held goes on.', content }, ...problems() },
+  });
+  routes.post('/v1/repair/resume', access.allow('admin'), go, (c) => c.json(repair.resume()));
   const state = describeRoute({
     operationId: 'repairState',
     summary: 'How the repair stands',

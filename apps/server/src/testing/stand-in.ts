@@ -7,10 +7,12 @@ import type {
   LabelScore,
   Prediction,
   Receipt,
+  RepairStanding,
   ShardStatus,
   Status,
   TrainingSummary,
   UnlearnerEvent,
+  WorkOptions,
 } from '@s3t/unlearner';
 import type { Log, Service } from '../service.ts';
 import { cyclicOrders, digest, type Wanted, wantedStages } from './plan.ts';
@@ -60,6 +62,10 @@ export class StandIn implements Service {
       { label: `label-${first}`, score: 0.98765 },
       { label: 'other', score: 0.01235 },
     ];
+  };
+  /** What waits for a repair: nothing, until a test says so. */
+  standing: RepairStanding = {
+    ...{ policy: { policy: 'manual' }, pending: 0, since: null, isDue: false, dueAt: null },
   };
   /** Called for every batch before it is answered; may wait or throw. */
   beforeAnswer: (inputs: readonly Input[]) => Promise<void> | void = () => {};
@@ -117,6 +123,7 @@ export class StandIn implements Service {
       records: this.#records.size,
       erased: this.#gone.size,
       missing,
+      repair: this.standing,
       deletionRate: 9.52,
     };
   }
@@ -218,7 +225,11 @@ export class StandIn implements Service {
     return ids;
   }
 
-  async repair({ signal }: { signal?: AbortSignal } = {}): Promise<TrainingSummary> {
+  async repairStanding(): Promise<RepairStanding> {
+    return this.standing;
+  }
+
+  async repair({ signal, turn }: WorkOptions = {}): Promise<TrainingSummary> {
     const start = performance.now();
     const missing = new Map(
       this.#wanted()
@@ -231,6 +242,7 @@ export class StandIn implements Service {
     for (const { id: stage, shard, position, slices } of missing.values()) {
       this.#emit({ type: 'stage-started', stage, shard, position, slices, index, stages: missing.size });
       for (let step = 1; step <= STEPS; step++) {
+        await turn?.();
         await new Promise((resolve) => setTimeout(resolve, this.#options.stepMs));
         signal?.throwIfAborted();
         const doneSteps = index * STEPS + step;
@@ -247,6 +259,10 @@ export class StandIn implements Service {
         version: this.#version,
       });
       index += 1;
+    }
+    if (this.standing.pending > 0) {
+      this.standing = { ...this.standing, pending: 0, since: null, isDue: false, dueAt: null };
+      this.#emit({ type: 'repaired', erasures: [], at: new Date().toISOString() });
     }
     this.#emit({ type: 'work-finished', trained: missing.size });
     return { trained: missing.size, superseded: 0, seconds: (performance.now() - start) / 1000 };

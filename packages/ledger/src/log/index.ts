@@ -16,6 +16,7 @@ export {
   type ErasureStatement,
   PAYLOAD_TYPE,
   PREDICATE_TYPE,
+  repairedStatement,
   STATEMENT_TYPE,
   statementText,
 } from './statement.ts';

@@ -78,6 +78,40 @@ describe('a receipt', () => {
   });
 });
 
+describe('the receipt of an erasure that was repaired', () => {
+  const repaired = {
+    at: Date.parse('2026-01-02T05:00:00.000Z'),
+    served: { version: 9, manifest: sha256Hex('whole') },
+  };
+
+  test('says when, and what was served then', async () => {
+    const { valid, statement } = await verifyReceipt(utf8(formatReceipt(await receiptParts(key, repaired))));
+    expect(valid).toBe(true);
+    expect(statement!.predicate).toMatchObject({
+      times: { acknowledged: '2026-01-02T03:04:05.040Z', repaired: '2026-01-02T05:00:00.000Z' },
+      repaired: { version: 9, manifest: { sha256: sha256Hex('whole') } },
+    });
+  });
+
+  test('is refused where the log tells another story', async () => {
+    const own = await receiptParts(key, repaired);
+    const refused = (entry: object) =>
+      failure(utf8(formatReceipt({ ...own, entry: { ...own.entry, ...entry } } as typeof own)));
+    const payload = own.entry.payload as object;
+    expect(await refused({ at: repaired.at + 1 })).toBe('log entry: names another repair than the statement');
+    expect(
+      await refused({ payload: { ...payload, served: { version: 8, manifest: sha256Hex('whole') } } }),
+    ).toBe('log entry: names another repair than the statement');
+    expect(await refused({ payload: { ...payload, erasure: 'e2' } })).toBe(
+      'log entry: repairs another erasure, e2',
+    );
+    const { envelope } = await receiptParts(key);
+    expect(await failure(utf8(formatReceipt({ ...own, envelope })))).toBe(
+      'log entry: names the digest of another statement',
+    );
+  });
+});
+
 describe('parts that are sound, but not of one another', () => {
   const refused = async (change: Partial<typeof parts>): Promise<string> =>
     failure(utf8(formatReceipt({ ...parts, ...change })), key.publicKey.text);

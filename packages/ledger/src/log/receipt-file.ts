@@ -48,6 +48,11 @@ const acknowledgement = v.object({
   ...{ destroyedAt: v.number(), destroyed: v.array(v.string()) },
 });
 
+const repair = v.object({
+  ...{ erasure: v.string(), statement: v.string() },
+  served: v.object({ version: count, manifest: v.string() }),
+});
+
 /** The text of a receipt's file. */
 export function formatReceipt(file: Omit<ReceiptFile, 'format'>): string {
   return `${canonicalJson({ format: FORMAT, ...file } as unknown as CanonicalValue)}\n`;
@@ -121,7 +126,8 @@ export async function verifyReceipt(file: Uint8Array, trusted?: string): Promise
     await check(
       'log entry',
       () => checkEntry(receipt.entry, body, statement),
-      () => `entry ${receipt.entry.seq} acknowledges this erasure with this statement`,
+      () =>
+        `entry ${receipt.entry.seq} ${receipt.entry.kind === 'repair' ? 'says when this erasure was repaired,' : 'acknowledges this erasure'} with this statement`,
     );
     await check(
       'inclusion',
@@ -166,6 +172,10 @@ function parseStatement(body: Bytes, key: PublicKey): ErasureStatement {
 }
 
 function checkEntry({ kind, at, payload }: LogEntry, body: Bytes, { predicate }: ErasureStatement): void {
+  if (kind === 'repair') {
+    checkRepair(at, payload, body, predicate);
+    return;
+  }
   if (kind !== 'acknowledge') throw new Error(`is of kind ${kind}, not acknowledge`);
   const { erasure, statement, destroyedAt, destroyed } = parsed(acknowledgement, payload);
   if (erasure !== predicate.erasure) throw new Error(`acknowledges another erasure, ${erasure}`);
@@ -176,6 +186,25 @@ function checkEntry({ kind, at, payload }: LogEntry, body: Bytes, { predicate }:
   const deactivated = new Set(predicate.deactivated.map(({ weights }) => weights.sha256));
   if (!destroyed.every((weights) => deactivated.has(weights)))
     throw new Error('destroyed weights that the statement does not name');
+}
+
+function checkRepair(
+  at: number,
+  payload: unknown,
+  body: Bytes,
+  { erasure, times, repaired }: ErasureStatement['predicate'],
+): void {
+  const told = parsed(repair, payload);
+  if (told.erasure !== erasure) throw new Error(`repairs another erasure, ${told.erasure}`);
+  if (told.statement !== sha256Hex(body)) throw new Error('names the digest of another statement');
+  const { version, manifest } = told.served;
+  if (
+    times.repaired === undefined ||
+    at !== Date.parse(times.repaired) ||
+    version !== repaired?.version ||
+    manifest !== repaired.manifest.sha256
+  )
+    throw new Error('names another repair than the statement');
 }
 
 function checkInclusion({ entry, inclusion }: ReceiptFile, { size, root }: Checkpoint): void {

@@ -30,6 +30,7 @@ export const statementSchema: v.GenericSchema<ErasureStatement> = v.object({
     ),
     before: served,
     after: served,
+    repaired: v.optional(served),
     setting: sha256,
     base: sha256,
     kernels: sha256,
@@ -61,7 +62,7 @@ export interface ErasureStatement {
     request: Sha256;
     /** HMACs of the records' keys under the run's secret salt. */
     records: { count: number; commitments: string[] };
-    /** `repaired` once that is known: a statement made at the acknowledgement has none. */
+    /** `repaired`: when no stage was missing any more. A statement made at the acknowledgement has none. */
     times: { received: string; acknowledged: string; destroyed: string; repaired?: string | undefined };
     /** The stages that had learnt from the records, by id, with the digest of the weights. */
     deactivated: {
@@ -73,6 +74,8 @@ export interface ErasureStatement {
     }[];
     before: Served;
     after: Served;
+    /** What was served at `times.repaired`. */
+    repaired?: Served | undefined;
     /** Everything but their lineage that the stages of the run depend on. */
     setting: Sha256;
     base: Sha256;
@@ -88,4 +91,20 @@ export interface ErasureStatement {
 /** The statement as it is hashed into the log, and signed. */
 export function statementText(statement: ErasureStatement): string {
   return canonicalJson(statement as unknown as CanonicalValue);
+}
+
+/** The statement of an erasure once all that it had cost is trained again: the one of its acknowledgement, and when that was. */
+export function repairedStatement(
+  acknowledged: string,
+  { at, served }: { at: number; served: { version: number; manifest: string } },
+): string {
+  const { predicate, ...statement }: ErasureStatement = JSON.parse(acknowledged);
+  return statementText({
+    ...statement,
+    predicate: {
+      ...predicate,
+      times: { ...predicate.times, repaired: new Date(at).toISOString() },
+      repaired: { version: served.version, manifest: { sha256: served.manifest } },
+    },
+  });
 }

@@ -1,6 +1,14 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Ledger } from '../index.ts';
-import { entryBytes, leafHash, MerkleTree, verifyConsistency, verifyInclusion } from '../log/index.ts';
+import {
+  entryBytes,
+  leafHash,
+  MerkleTree,
+  repairedStatement,
+  statementText,
+  verifyConsistency,
+  verifyInclusion,
+} from '../log/index.ts';
 import { execute } from './pglite.ts';
 import { all, digest, manifestOf, publishAll, request, settle, testRecords, testRun } from './run.ts';
 import type { Stand } from './stand.ts';
@@ -50,9 +58,12 @@ export function logSuite({ fresh, reopen, done }: Stand): void {
     await expect(ledger.log.proveConsistency(0)).rejects.toMatchObject({ code: 'log-size' });
     await expect(ledger.log.proveEntry(written.length)).rejects.toMatchObject({ code: 'no-entry' });
     // A ledger from before there were receipts and subjects: opening it gives its erasures what they lack, and the log stays.
-    await execute(ledger, 'alter table erasures drop column statement, drop column acknowledged_seq');
+    await execute(
+      ledger,
+      'alter table erasures drop column statement, drop column acknowledged_seq, drop column repaired_at, drop column repaired_seq',
+    );
     await execute(ledger, 'alter table records drop column subject');
-    await forgetMigrations(ledger, 2);
+    await forgetMigrations(ledger, 3);
     ledger = await reopen(ledger);
     expect(await ledger.log.head()).toEqual(now);
     expect(await ledger.erasure(erasure)).toMatchObject({
@@ -72,6 +83,38 @@ export function logSuite({ fresh, reopen, done }: Stand): void {
       ...{ kind: 'acknowledge', at: 3000, payload: { erasure, statement: digest('{"ü":1}') } },
     });
     await ledger.verifyChain();
+  });
+
+  test('a repair is written once, bound to the statement it completes; only of completed erasures', async () => {
+    await ledger.createRun(testRun());
+    const [done, open] = [
+      await ledger.erase(request([keys[0] as string])),
+      await ledger.erase(request([keys[1] as string])),
+    ];
+    const acknowledged = statementText({ predicate: { times: {} } } as never);
+    await settle(ledger, done.erasure, {}, acknowledged);
+    expect(await ledger.unrepaired()).toEqual([done.erasure]);
+    expect(await ledger.awaitingRepair()).toEqual({ records: 1, since: 2000 });
+    const moment = { at: 5000, served: await ledger.version() };
+    await ledger.repaired([done.erasure, open.erasure], moment);
+    await ledger.repaired([done.erasure], { ...moment, at: 6000 });
+    expect(await ledger.unrepaired()).toEqual([]);
+    expect(await ledger.awaitingRepair()).toEqual({ records: 0, since: null });
+    expect(await ledger.erasure(open.erasure)).toMatchObject({ repairedAt: null, repairedSeq: null });
+    const row = (await ledger.erasure(done.erasure))!;
+    const written = await all(ledger.entries());
+    expect(written.filter(({ kind }) => kind === 'repair')).toEqual([
+      expect.objectContaining({
+        ...{ seq: row.repairedSeq, at: row.repairedAt },
+        payload: {
+          ...{ erasure: done.erasure, served: moment.served, acknowledged: row.acknowledgedSeq },
+          statement: digest(repairedStatement(acknowledged, moment)),
+        },
+      }),
+    ]);
+    await ledger.verifyChain();
+    await execute(ledger, 'update erasures set repaired_seq = null, repaired_at = null');
+    await expect(ledger.verifyChain()).rejects.toThrow('when erasure');
   });
 }
 

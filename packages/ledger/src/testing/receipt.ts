@@ -8,6 +8,7 @@ import {
   PAYLOAD_TYPE,
   PREDICATE_TYPE,
   type ReceiptFile,
+  repairedStatement,
   type SigningKey,
   STATEMENT_TYPE,
   sealEnvelope,
@@ -42,18 +43,25 @@ export function statement(log: string): ErasureStatement {
   };
 }
 
-/** Its receipt, as entry 5 of the log that the key is of. */
-export async function receiptParts(key: SigningKey): Promise<Omit<ReceiptFile, 'format'>> {
+/** Its receipt, as entry 5 of the log that the key is of: of the acknowledgement, or once it was repaired. */
+export async function receiptParts(
+  key: SigningKey,
+  repaired?: { at: number; served: { version: number; manifest: string } },
+): Promise<Omit<ReceiptFile, 'format'>> {
   const origin = key.publicKey.name;
   const made = statement(origin);
-  const body = utf8(statementText(made));
+  const body = utf8(repaired ? repairedStatement(statementText(made), repaired) : statementText(made));
   const { acknowledged, destroyed } = made.predicate.times;
+  const bound = { erasure: 'e1', statement: sha256Hex(body) };
   const entry = {
-    ...{ seq: 5, kind: 'acknowledge', at: Date.parse(acknowledged), previous: sha256Hex('entry 4') },
-    payload: {
-      ...{ erasure: 'e1', statement: sha256Hex(body), receipt: sha256Hex('receipt') },
-      ...{ destroyedAt: Date.parse(destroyed), destroyed: [sha256Hex('w')] },
-    },
+    ...{ seq: 5, kind: repaired ? 'repair' : 'acknowledge', previous: sha256Hex('entry 4') },
+    at: repaired?.at ?? Date.parse(acknowledged),
+    payload: repaired
+      ? { ...bound, served: repaired.served }
+      : {
+          ...{ ...bound, receipt: sha256Hex('receipt') },
+          ...{ destroyedAt: Date.parse(destroyed), destroyed: [sha256Hex('w')] },
+        },
   };
   const tree = new MerkleTree();
   for (let seq = 0; seq < 5; seq++) tree.append(leafHash(Uint8Array.of(seq)));
