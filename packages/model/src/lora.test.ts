@@ -51,6 +51,15 @@ describe('adapterGroups', () => {
     );
   });
 
+  it('takes another height, as far as there are layers', () => {
+    expect(adapterGroups(24, 7, 2).flat()).toEqual(Array.from({ length: 14 }, (_, i) => 23 - i));
+    expect(() => adapterGroups(24, 7, 4)).toThrow(
+      new OptionError(
+        'layersPerSlice: 7 slices of 4 layers do not fit into the 24 layers of the base; use 3',
+      ),
+    );
+  });
+
   it.each([0, -1, 1.5, Number.NaN])('refuses %d groups', (groups) => {
     expect(() => adapterGroups(12, groups)).toThrow(ModelError);
   });

@@ -152,4 +152,10 @@ describe('the bytes of a stage', () => {
     }
     expect((await bytesOf(second(), await tinyBase(device, 2))).equals(below)).toBe(false);
   });
+
+  it('are the same when the bare layers below run in every step', async () => {
+    const activation = (record: number, target: Float32Array) => target.set(rowOf(1, record));
+    const all = await bytesOf(taskOf({ from: 1, activation }));
+    expect(all.equals(first)).toBe(true);
+  });
 });

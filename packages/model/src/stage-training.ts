@@ -55,6 +55,9 @@ export interface StageTask {
   /** Awaited before the activations of a batch are copied. */
   prepare?: (records: readonly number[]) => Promise<void>;
   /** Copies what enters the lowest trained layer for a record, [tokens * width]. */
+  /** The layer that activations enter; those from it to the lowest trained one run bare in every step. Default: the lowest trained one. */
+  from?: number;
+  /** Copies what enters layer `from` for a record, [tokens * width]. */
   activation: (record: number, target: Float32Array) => void;
   /** The inputs of a record that layers read, if the architecture has any. */
   inputs?: (record: number) => HostInputs;
@@ -101,7 +104,7 @@ export async function trainStage(
   const carried = network.architecture.inputs.filter(({ carried }) => carried);
   const { training, lossEvery = 10 } = task;
   const { batchSize } = training;
-  const lowest = Math.min(...task.layers);
+  const lowest = task.from ?? Math.min(...task.layers);
   const objective = objectiveOf(task.objective ?? 'classification', network.architecture);
   const labels = batchSize * objective.labels;
   const above = task.prefix.at(-1)?.values ?? null;

@@ -116,6 +116,7 @@ const schema = v.strictObject({
   data,
   shards: places,
   slices: places,
+  layersPerSlice: v.optional(count),
   budget: v.optional(count, 1),
   sequences: v.optional(
     v.strictObject({
@@ -182,6 +183,8 @@ export interface RunConfig {
   };
   shards: number;
   slices: number;
+  /** Layers of an adapter group. Default: all there are, divided by the slices. */
+  layersPerSlice?: number;
   /** Sequences trained per shard. */
   budget: number;
   sequences: { strategy: string; prior?: number[]; lookahead?: number };

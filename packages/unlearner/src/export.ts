@@ -1,10 +1,10 @@
 import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { ActiveStage } from '@s3t/ledger';
-import { adapterGroups, decodeStage, writeAdapter, writeMergedModel } from '@s3t/model';
+import { decodeStage, writeAdapter, writeMergedModel } from '@s3t/model';
 import { UnlearnerError } from './errors.ts';
 import type { OpenedRun } from './open-run.ts';
-import { stacksOf } from './setting.ts';
+import { groupsOf, stacksOf } from './setting.ts';
 import type { Export, ExportOptions } from './types.ts';
 
 /** What an export was made of: whoever holds one can tell whether an erasure deactivated a part of it. */
@@ -34,7 +34,7 @@ export async function exportStack(
     const active = await ledger.activeStages();
     return { stages: chosen(active, run, shard, depth), version: await ledger.version() };
   });
-  const groups = adapterGroups(form.architecture.layers, config.slices);
+  const groups = groupsOf(form, config);
   const about: Export = {
     out,
     kind: merge ? 'model' : 'adapter',

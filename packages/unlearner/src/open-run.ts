@@ -19,7 +19,6 @@ import {
   type StoredRecord,
 } from '@s3t/ledger';
 import {
-  adapterGroups,
   type BaseModel,
   type DownloadProgress,
   loadBaseModel,
@@ -32,7 +31,7 @@ import {
 import { type LocatedConfig, parseConfig, type RunConfig, readConfig, TASKS } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { placeRecords, readSplit, refuseEmptySlices } from './run-data.ts';
-import { manifestFunction, stageSetting } from './setting.ts';
+import { groupsOf, manifestFunction, stageSetting } from './setting.ts';
 import { SignedLog } from './signed-log.ts';
 import { logOrigin } from './statement.ts';
 
@@ -124,25 +123,28 @@ function noRun(folder: string): UnlearnerError {
   return new UnlearnerError('usage', `${folder}: there is no run here; create one with a configuration file`);
 }
 
-interface PreparedBase {
+/** The base of a run on a device, and what fixes the shapes and the identity of its stages. */
+export interface PreparedBase {
   located: LocatedConfig;
   base: BaseModel;
   form: StageForm;
   setting: StageSetting;
 }
 
-interface PreparedRun extends PreparedBase {
+/** A run that is not there yet. */
+export interface PreparedRun extends PreparedBase {
   sequences: number[][];
   records: StoredRecord[];
 }
 
-async function prepareBase(
+/** Puts the base of a configuration on a device. @throws UnlearnerError naming file and field */
+export async function prepareBase(
   device: Device,
   located: LocatedConfig,
-  onDownload: OpenOptions['onDownload'],
+  onDownload?: OpenOptions['onDownload'],
 ): Promise<PreparedBase> {
   const { config, folder, file } = located;
-  const { task, data, lora, slices } = config;
+  const { task, data, lora } = config;
   const baseFolder = await resolveBase(config.base, { folder, onProgress: onDownload });
   try {
     const base = await loadBaseModel(device, baseFolder, {
@@ -156,7 +158,7 @@ async function prepareBase(
       throw new OptionError(`task: ${task} takes a base that ${wanted}, but ${config.base} ${found}`);
     const form = { architecture: base.network.architecture, lora, outputs: data.labels.length };
     targetsOf(form.architecture, form.lora);
-    adapterGroups(form.architecture.layers, slices);
+    groupsOf(form, config);
     return { located, base, form, setting: stageSetting(config, base) };
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
@@ -169,10 +171,11 @@ function doing(reads: BaseModel['reads'], continues: boolean): string {
   return continues ? 'continues texts' : `reads ${reads}s`;
 }
 
-async function prepareRun(
+/** Reads base and data and chooses the sequences, without writing anything. @throws UnlearnerError naming file and field */
+export async function prepareRun(
   device: Device,
   located: LocatedConfig,
-  onDownload: OpenOptions['onDownload'],
+  onDownload?: OpenOptions['onDownload'],
 ): Promise<PreparedRun> {
   const { slices, budget, sequences: wanted, training } = located.config;
   const { strategy, ...options } = wanted;

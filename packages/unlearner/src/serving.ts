@@ -1,14 +1,6 @@
 import type { Tensor } from '@s3t/engine';
 import type { ActiveStage, AdapterStore } from '@s3t/ledger';
-import {
-  adapterGroups,
-  type BaseModel,
-  decodeStage,
-  Ensemble,
-  placeStage,
-  type Stage,
-  type StageForm,
-} from '@s3t/model';
+import { type BaseModel, decodeStage, Ensemble, placeStage, type Stage, type StageForm } from '@s3t/model';
 import { stacksOf } from './setting.ts';
 
 interface PlacedStage {
@@ -45,13 +37,13 @@ export class Serving {
     form: StageForm;
     run: { sequences: readonly number[][]; shards: number };
     store: AdapterStore;
-    slices: number;
+    groups: readonly (readonly number[])[];
   }) {
     this.#base = parts.base;
     this.#form = parts.form;
     this.#run = parts.run;
     this.#store = parts.store;
-    this.#groups = adapterGroups(parts.form.architecture.layers, parts.slices);
+    this.#groups = parts.groups;
   }
 
   /** What answers now; null when no shard has a stage. */

@@ -9,7 +9,7 @@ import {
 } from '@s3t/algorithm';
 import { kernelIdentity } from '@s3t/engine';
 import type { ActiveStage, ManifestOf } from '@s3t/ledger';
-import type { Architecture } from '@s3t/model';
+import { type Architecture, adapterGroups, type StageForm } from '@s3t/model';
 import { type RunConfig, TASKS } from './config.ts';
 
 /** Everything but the lineage that the bytes of a stage depend on. Paths, shards and the store are no part of it. */
@@ -17,7 +17,7 @@ export function stageSetting(
   config: RunConfig,
   { digest, network }: { digest: string; network: { architecture: Pick<Architecture, 'tokens'> } },
 ): StageSetting {
-  const { lora, task, data, slices, quantization } = config;
+  const { lora, task, data, slices, layersPerSlice, quantization } = config;
   // Where and how much is kept changes no bit; that it is rounded does.
   const { keep, ...training } = config.training;
   return {
@@ -31,9 +31,18 @@ export function stageSetting(
     ...(quantization && { quantization }),
     ...(keep?.dtype === 'f16' && { activations: 'f16' }),
     adapterGroups: slices,
+    ...(layersPerSlice && { layersPerSlice }),
     lora: { ...lora, targets: [...lora.targets].sort() },
     training,
   };
+}
+
+/** The layers of each slice's adapter group. @throws OptionError when the base has too few */
+export function groupsOf(
+  { architecture }: Pick<StageForm, 'architecture'>,
+  { slices, layersPerSlice }: Pick<RunConfig, 'slices' | 'layersPerSlice'>,
+): number[][] {
+  return adapterGroups(architecture.layers, slices, layersPerSlice);
 }
 
 /** The stacks that the active stages give. A stack that learnt from no record (its slices were erased whole) answers nothing. */

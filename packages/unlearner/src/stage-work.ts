@@ -1,7 +1,6 @@
 import { type StagePlan, sha256Hex } from '@s3t/algorithm';
 import type { RandomKey } from '@s3t/engine';
 import {
-  adapterGroups,
   type BaseModel,
   encodeStage,
   type FrozenStage,
@@ -15,6 +14,7 @@ import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import type { KeptActivations } from './kept-activations.ts';
 import type { RunRecord } from './run-data.ts';
+import { groupsOf } from './setting.ts';
 
 /** What training a stage needs besides the stage itself. */
 export interface StageContext {
@@ -26,6 +26,10 @@ export interface StageContext {
   prefix: readonly FrozenStage[];
   /** The records of its slices. */
   records: readonly RunRecord[];
+  /** The layers to train. Default: the adapter group of the stage's position. */
+  layers?: readonly number[];
+  /** The layer whose kept activations it starts from in every step. Default: the lowest that is trained; the same bits either way. */
+  from?: number;
   /** Awaited before each step: what is more urgent goes first. */
   turn?: () => Promise<void>;
 }
@@ -35,13 +39,13 @@ export interface StageContext {
  * of their keys, each epoch's order is a keyed hash, and all randomness is keyed by the id.
  */
 export async function workStage(
-  { base, form, config, activations, prefix, records, turn }: StageContext,
-  plan: StagePlan,
+  { base, form, config, activations, prefix, records, layers: own, from: start, turn }: StageContext,
+  plan: Pick<StagePlan, 'id' | 'position'>,
   onProgress: (progress: StageProgress) => void,
   signal?: AbortSignal,
 ): Promise<{ values: Map<string, Float32Array<ArrayBuffer>>; bytes: Uint8Array<ArrayBuffer> }> {
-  const layers = adapterGroups(form.architecture.layers, config.slices)[plan.position]!;
-  const lowest = Math.min(...layers);
+  const layers = own ?? groupsOf(form, config)[plan.position]!;
+  const from = start ?? Math.min(...layers);
   const ordered = [...records].sort((a, b) => (a.key < b.key ? -1 : 1));
   const values = await trainStage(
     base,
@@ -52,12 +56,13 @@ export async function workStage(
       layers,
       prefix,
       records: ordered.length,
+      from,
       prepare: (batch) =>
         activations.prepare(
           batch.map((record) => ordered[record]!.key),
-          lowest,
+          from,
         ),
-      activation: (record, target) => activations.read(ordered[record]!.key, lowest, target),
+      activation: (record, target) => activations.read(ordered[record]!.key, from, target),
       inputs: (record) => activations.inputs(ordered[record]!.key),
       ...learntFrom(ordered, activations, config),
       order: (epoch) => epochOrder(plan.id, epoch, ordered),

@@ -17,6 +17,7 @@ import { noteRepair, repairStandingOf } from './repairs.ts';
 import { RightOfWay } from './right-of-way.ts';
 import { matchRecords, type RunRecord, readSplit } from './run-data.ts';
 import { Serving } from './serving.ts';
+import { groupsOf } from './setting.ts';
 import type { SignedLog } from './signed-log.ts';
 import { statementOf } from './statement.ts';
 import { statusOf } from './status.ts';
@@ -79,8 +80,8 @@ export class Unlearner {
   private constructor(opened: OpenedRun) {
     this.#opened = opened;
     const { base, form, run, ledger, located, setting, folder } = opened;
-    const { slices } = located.config;
-    this.#serving = new Serving({ base, form, run, store: ledger.adapters, slices });
+    const groups = groupsOf(form, located.config);
+    this.#serving = new Serving({ base, form, run, store: ledger.adapters, groups });
     this.#worker = new Worker({
       ledger,
       base,

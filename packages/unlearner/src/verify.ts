@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { planStages, type StagePlan, sliceDigest } from '@s3t/algorithm';
 import type { ActiveStage } from '@s3t/ledger';
-import { adapterGroups, decodeStage, type FrozenStage } from '@s3t/model';
+import { decodeStage, type FrozenStage } from '@s3t/model';
 import { UnlearnerError } from './errors.ts';
 import { KeptActivations } from './kept-activations.ts';
 import type { OpenedRun } from './open-run.ts';
 import { placeRecords, type RunRecord } from './run-data.ts';
+import { groupsOf } from './setting.ts';
 import { workStage } from './stage-work.ts';
 import type { UnlearnerEvent, Verification } from './types.ts';
 
@@ -109,7 +110,7 @@ async function retrain(
 ): Promise<Map<string, string>> {
   const { base, form, located, folder } = opened;
   const { config } = located;
-  const groups = adapterGroups(form.architecture.layers, config.slices);
+  const groups = groupsOf(form, config);
   const placed = placeRecords(
     located,
     [...records.values()].map(({ record }) => record),
@@ -154,7 +155,7 @@ async function storedPrefix(
   stored: readonly ActiveStage[],
   { shard, parent }: StagePlan,
 ): Promise<FrozenStage[]> {
-  const groups = adapterGroups(form.architecture.layers, located.config.slices);
+  const groups = groupsOf(form, located.config);
   const rows = new Map(stored.filter((row) => row.shard === shard).map((row) => [row.id, row]));
   const prefix: FrozenStage[] = [];
   for (let at = parent; at !== null; ) {

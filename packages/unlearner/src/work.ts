@@ -1,17 +1,11 @@
 import { planStages, type StagePlan, type StageSetting, sliceDigest } from '@s3t/algorithm';
 import type { ActiveStage, Ledger } from '@s3t/ledger';
-import {
-  adapterGroups,
-  type BaseModel,
-  decodeStage,
-  type FrozenStage,
-  type StageForm,
-  stageSteps,
-} from '@s3t/model';
+import { type BaseModel, decodeStage, type FrozenStage, type StageForm, stageSteps } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { KeptActivations } from './kept-activations.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { RunRecord } from './run-data.ts';
+import { groupsOf } from './setting.ts';
 import { workStage } from './stage-work.ts';
 import type { TrainingSummary, UnlearnerEvent, WorkOptions } from './types.ts';
 
@@ -241,7 +235,7 @@ export class Worker {
         const record = all.get(key);
         if (record) own.push(record);
       }
-    const layers = adapterGroups(form.architecture.layers, config.slices).map((group) => Math.min(...group));
+    const layers = groupsOf(form, config).map((group) => Math.min(...group));
     const activations = await KeptActivations.compute({ base, records: own, layers, config, folder, signal });
     // Those erased while they were computed: from here on `erased` sees to it.
     for (const { key } of own) if (!all.has(key)) activations.forget(key);
@@ -253,7 +247,7 @@ export class Worker {
   async #prefixOf(plan: StagePlan): Promise<FrozenStage[]> {
     const { ledger, form, config } = this.#parts;
     const active = new Map((await ledger.activeStages(plan.shard)).map((stage) => [stage.id, stage]));
-    const groups = adapterGroups(form.architecture.layers, config.slices);
+    const groups = groupsOf(form, config);
     const prefix: FrozenStage[] = [];
     for (let parent = plan.parent; parent !== null; ) {
       const stage = active.get(parent);
