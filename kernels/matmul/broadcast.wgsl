@@ -23,8 +23,8 @@ requires readonly_and_readwrite_storage_textures;
 /** Invocations of a subgroup. */
 const LANES: u32 = 8u;
 const TILE_ROWS: u32 = 16u;
-/** k modulo K_STEP. */
-const K_REST: u32 = 0u;
+/** k is no multiple of K_STEP: the last round takes zeros for what is past it, which changes no sum. */
+const RAGGED: bool = false;
 const TRANSPOSE_A: bool = false;
 const TRANSPOSE_B: bool = false;
 /** Add bias[j] to column j of the product. */
@@ -89,70 +89,76 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let b_start = group.z * params.b_batch;
 
   var sum: array<vec4f, TILE_ROWS>;
-  // Part 0: the whole rounds, K_STEP deep. Part 1: one round over what is left, K_REST deep.
-  // @unroll
-  for (var part = 0u; part < 2u; part++) {
-    let k_begin = part * (params.k - K_REST);
-    let k_end = params.k - (1u - part) * K_REST;
-    for (var k = k_begin; k < k_end; k += K_STEP) {
-      // The block of A. Plain: lane l holds k = 4 l to 4 l + 3 of a row. Transposed: lane l holds four rows for k = l.
-      var a: array<vec4f, TILE_ROWS>;
-      if (TRANSPOSE_A) {
-        let at = a_start + (k + lane) * params.a_row + row / 4u;
+  for (var k = 0u; k < params.k; k += K_STEP) {
+    // The block of A. Plain: lane l holds k = 4 l to 4 l + 3 of a row. Transposed: lane l holds four rows for k = l.
+    var a: array<vec4f, TILE_ROWS>;
+    if (TRANSPOSE_A) {
+      let at = a_start + (k + lane) * params.a_row + row / 4u;
+      // @unroll
+      for (var q = 0u; q < K_STEP / LANES; q++) {
         // @unroll
-        for (var q = 0u; q < (K_STEP * (1u - part) + K_REST * part + LANES - 1u) / LANES; q++) {
-          // @unroll
-          for (var i = 0u; i < TILE_ROWS / 4u; i++) {
-            a[q * (TILE_ROWS / 4u) + i] = textureLoad(a_form, place(at + q * LANES * params.a_row + i));
+        for (var i = 0u; i < TILE_ROWS / 4u; i++) {
+          var texel = textureLoad(a_form, place(at + q * LANES * params.a_row + i));
+          if (RAGGED) {
+            texel = select(vec4f(0.0), texel, k + q * LANES + lane < params.k);
           }
+          a[q * (TILE_ROWS / 4u) + i] = texel;
+        }
+      }
+    } else {
+      let at = a_start + row * params.a_row + k / 4u + lane;
+      // @unroll
+      for (var i = 0u; i < TILE_ROWS; i++) {
+        var texel = textureLoad(a_form, place(at + i * params.a_row));
+        if (RAGGED) {
+          texel = select(vec4f(0.0), texel, vec4u(0u, 1u, 2u, 3u) + (k + 4u * lane) < vec4u(params.k));
+        }
+        a[i] = texel;
+      }
+    }
+
+    // @unroll
+    for (var block = 0u; block < K_STEP / K_BLOCK; block++) {
+      // Some rows of op(B), four columns a lane: neighbours when B is plain, LANES apart when it is transposed.
+      var b: array<vec4f, K_BLOCK>;
+      if (TRANSPOSE_B) {
+        let at = b_start + (column + lane) * params.b_row + k / 4u + block * (K_BLOCK / 4u);
+        // @unroll
+        for (var q = 0u; q < K_BLOCK / 4u; q++) {
+          let b0 = textureLoad(b_form, place(at + q));
+          let b1 = textureLoad(b_form, place(at + q + LANES * params.b_row));
+          let b2 = textureLoad(b_form, place(at + q + 2u * LANES * params.b_row));
+          let b3 = textureLoad(b_form, place(at + q + 3u * LANES * params.b_row));
+          b[q * 4u] = vec4f(b0.x, b1.x, b2.x, b3.x);
+          b[q * 4u + 1u] = vec4f(b0.y, b1.y, b2.y, b3.y);
+          b[q * 4u + 2u] = vec4f(b0.z, b1.z, b2.z, b3.z);
+          b[q * 4u + 3u] = vec4f(b0.w, b1.w, b2.w, b3.w);
         }
       } else {
-        let at = a_start + row * params.a_row + k / 4u + lane;
+        let at = b_start + (k + block * K_BLOCK) * params.b_row + column / 4u + lane;
         // @unroll
-        for (var i = 0u; i < TILE_ROWS; i++) {
-          a[i] = textureLoad(a_form, place(at + i * params.a_row));
+        for (var q = 0u; q < K_BLOCK; q++) {
+          b[q] = textureLoad(b_form, place(at + q * params.b_row));
+        }
+      }
+      if (RAGGED) {
+        // @unroll
+        for (var q = 0u; q < K_BLOCK; q++) {
+          b[q] = select(vec4f(0.0), b[q], k + block * K_BLOCK + q < params.k);
         }
       }
 
+      // One row of C over the whole block before the next: few accumulators are alive at a time.
       // @unroll
-      for (var block = 0u; block < (K_STEP * (1u - part) + K_REST * part + K_BLOCK - 1u) / K_BLOCK; block++) {
-        // Some rows of op(B), four columns a lane: neighbours when B is plain, LANES apart when it is transposed.
-        var b: array<vec4f, K_BLOCK>;
-        if (TRANSPOSE_B) {
-          let at = b_start + (column + lane) * params.b_row + k / 4u + block * (K_BLOCK / 4u);
-          // @unroll
-          for (var q = 0u; q < K_BLOCK / 4u; q++) {
-            let b0 = textureLoad(b_form, place(at + q));
-            let b1 = textureLoad(b_form, place(at + q + LANES * params.b_row));
-            let b2 = textureLoad(b_form, place(at + q + 2u * LANES * params.b_row));
-            let b3 = textureLoad(b_form, place(at + q + 3u * LANES * params.b_row));
-            b[q * 4u] = vec4f(b0.x, b1.x, b2.x, b3.x);
-            b[q * 4u + 1u] = vec4f(b0.y, b1.y, b2.y, b3.y);
-            b[q * 4u + 2u] = vec4f(b0.z, b1.z, b2.z, b3.z);
-            b[q * 4u + 3u] = vec4f(b0.w, b1.w, b2.w, b3.w);
-          }
-        } else {
-          let at = b_start + (k + block * K_BLOCK) * params.b_row + column / 4u + lane;
-          // @unroll
-          for (var q = 0u; q < K_BLOCK; q++) {
-            b[q] = textureLoad(b_form, place(at + q * params.b_row));
-          }
-        }
-
-        // One row of C over the whole block before the next: few accumulators are alive at a time.
+      for (var i = 0u; i < TILE_ROWS; i++) {
         // @unroll
-        for (var i = 0u; i < TILE_ROWS; i++) {
-          // @unroll
-          for (var q = 0u; q < K_BLOCK; q++) {
-            if (block * K_BLOCK + q < K_STEP * (1u - part) + K_REST * part) {
-              if (TRANSPOSE_A) {
-                let value = a[(block * K_BLOCK + q) / LANES * (TILE_ROWS / 4u) + i / 4u][i % 4u];
-                sum[i] = fma(vec4f(subgroupShuffle(value, (block * K_BLOCK + q) % LANES)), b[q], sum[i]);
-              } else {
-                let value = a[i][q % 4u];
-                sum[i] = fma(vec4f(subgroupShuffle(value, (block * K_BLOCK + q) / 4u)), b[q], sum[i]);
-              }
-            }
+        for (var q = 0u; q < K_BLOCK; q++) {
+          if (TRANSPOSE_A) {
+            let value = a[(block * K_BLOCK + q) / LANES * (TILE_ROWS / 4u) + i / 4u][i % 4u];
+            sum[i] = fma(vec4f(subgroupShuffle(value, (block * K_BLOCK + q) % LANES)), b[q], sum[i]);
+          } else {
+            let value = a[i][q % 4u];
+            sum[i] = fma(vec4f(subgroupShuffle(value, (block * K_BLOCK + q) / 4u)), b[q], sum[i]);
           }
         }
       }

@@ -242,7 +242,7 @@ function broadcastPlan(problem: MatmulProblem): MatmulPlan {
     kernel: 'matmul/broadcast',
     constants: {
       TILE_ROWS: tileRows,
-      K_REST: k % (4 * LANES),
+      RAGGED: k % (4 * LANES) !== 0,
       TRANSPOSE_A: transposeA,
       TRANSPOSE_B: transposeB,
       ...epilogue(problem),

@@ -45,6 +45,7 @@ const KERNELS: Record<string, Cutter> = {
   'attention/forward': ATTEND,
   'attention/forward_subgroup': ATTEND,
   'attention/forward_tiled': ATTEND,
+  'attention/forward_wide': ATTEND,
   'attention/row_products': (launch, limit) => {
     const [count, queries, heads] = launch.params as unknown as [number, number, number];
     const width = 16 * queries * heads * (launch.values!.head_width4 as number);

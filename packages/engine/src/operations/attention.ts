@@ -8,7 +8,8 @@ import { launchAttentionGradient } from './attention-products.ts';
 const LANES = 8;
 /** Invocations that a GPU runs in step, at least. */
 const WAVE = 32;
-const WIDEST_IN_SUBGROUP = 64;
+/** Heads this wide or wider are shared by the lanes of a subgroup. */
+const SHARED_HEAD = 32;
 
 export interface AttentionOptions {
   /** Heads of `k` and `v`; each serves heads / keyValueHeads heads of `q` (Ainslie et al. 2023). Default: as many as `q` has. */
@@ -78,9 +79,12 @@ function variantOf(
   kernel: 'forward' | 'backward_query' | 'backward_key',
   headWidth: number,
 ): { name: string; lanes: number; values: KernelValues } {
-  // The subgroup form keeps two heads' rows in registers; wide heads would not fit.
-  if (adapterClass === 'software' && kernel === 'forward' && headWidth <= WIDEST_IN_SUBGROUP)
-    return { name: 'forward_subgroup', lanes: LANES, values: {} };
+  if (adapterClass === 'software' && kernel === 'forward') {
+    if (headWidth < SHARED_HEAD) return { name: 'forward_subgroup', lanes: LANES, values: {} };
+    // Fewer queries of the widest: what they keep must be written out for each.
+    const lanes = headWidth <= 64 ? 8 : 4;
+    return { name: 'forward_wide', lanes, values: { ROWS: lanes } };
+  }
   if (adapterClass !== 'gpu') return { name: kernel, lanes: LANES, values: {} };
   // Both tiles are within 16 KiB, what every adapter has. Four invocations share the width of a head.
   if (kernel === 'forward' && headWidth <= 128 && headWidth % 16 === 0)
@@ -174,8 +178,8 @@ const applyAttention = operation<Attention>({
   cases: [
     { inputs: sameWidth([2, 3, 8], 3), attributes: { heads: 2, keyHeads: 2 } },
     { inputs: sameWidth([1, 1, 16], 17), attributes: { heads: 1, keyHeads: 1 } },
-    { inputs: sameWidth([2, 17, 32], 9), attributes: { heads: 2, keyHeads: 2 } },
-    { inputs: sameWidth([1, 9, 80], 9), attributes: { heads: 1, keyHeads: 1 } },
+    { inputs: sameWidth([2, 17, 32], 9), attributes: { heads: 1, keyHeads: 1 } },
+    { inputs: sameWidth([1, 9, 80], 9, 2), attributes: { heads: 1, keyHeads: 1 } },
     // Every query sees one key; the first sees one, the last all.
     { inputs: sameWidth([2, 1, 8], 1), attributes: { heads: 2, keyHeads: 2, causal: true } },
     { inputs: sameWidth([1, 17, 16], 17), attributes: { heads: 2, keyHeads: 2, causal: true } },

@@ -19,6 +19,29 @@ import { openAs } from '../testing/classes.ts';
 
 const [BATCH, TOKENS, CAPACITY, HEADS, KEY_HEADS, WIDTH] = [2, 21, 24, 4, 2, 8];
 
+test('heads that a subgroup shares: a text in two goes has the bits of the whole', async (context) => {
+  const device = await openAs('software');
+  if (!device) return context.skip('needs the subgroups of lavapipe');
+  const [tokens, width, first] = [19, 32, 6];
+  const [q, k, v] = [1, 2, 3].map((seed) =>
+    tensor(device, uniformValues(tokens * width, 2, [seed, 7], 0), [1, tokens, width]),
+  ) as [Tensor, Tensor, Tensor];
+  const unwritten = () => tensor(device, new Float32Array(24 * width).fill(Number.NaN), [1, 24, width]);
+  const cache = { keys: unwritten(), values: unwritten() };
+  const part = (from: number, count: number) =>
+    scope(() => {
+      const start = tensor(device, Uint32Array.of(from));
+      cacheWrite(cache.keys, slice(k, 1, from, count), start);
+      cacheWrite(cache.values, slice(v, 1, from, count), start);
+      return cachedAttention(slice(q, 1, from, count), cache, start, 1);
+    });
+  const parts = [part(0, first), part(first, tokens - first)];
+  const whole = scope(() => attention(q, k, v, 1, { causal: true }));
+  const read = (await Promise.all(parts.map((each) => each.read()))).flatMap((data) => [...data]);
+  expect(bitsOf(Float32Array.from(read))).toBe(bitsOf(await whole.read()));
+  device.close();
+});
+
 describe.each(['software', 'portable'] as const)('a key-value cache on %s kernels', (adapterClass) => {
   let device: Device | null;
   beforeAll(async () => {
