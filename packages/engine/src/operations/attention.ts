@@ -174,12 +174,13 @@ const applyAttention = operation<Attention>({
       heads,
       (batch, i, j) => (!causal || j <= i + offset) && mask?.data[batch * k!.shape[1]! + j] !== 0,
     ),
-  // Few numbers of tokens: of each, kernels are compiled.
+  // Few numbers of tokens, few and narrow heads: of each, kernels are compiled.
   cases: [
     { inputs: sameWidth([2, 3, 8], 3), attributes: { heads: 2, keyHeads: 2 } },
     { inputs: sameWidth([1, 1, 16], 17), attributes: { heads: 1, keyHeads: 1 } },
-    { inputs: sameWidth([2, 17, 32], 9), attributes: { heads: 1, keyHeads: 1 } },
-    { inputs: sameWidth([1, 9, 80], 9, 2), attributes: { heads: 1, keyHeads: 1 } },
+    { inputs: sameWidth([2, 17, 32], 9), attributes: { heads: 2, keyHeads: 2 } },
+    // A head that a subgroup shares, unevenly.
+    { inputs: sameWidth([1, 9, 36], 9, 2), attributes: { heads: 1, keyHeads: 1 } },
     // Every query sees one key; the first sees one, the last all.
     { inputs: sameWidth([2, 1, 8], 1), attributes: { heads: 2, keyHeads: 2, causal: true } },
     { inputs: sameWidth([1, 17, 16], 17), attributes: { heads: 2, keyHeads: 2, causal: true } },

@@ -22,7 +22,7 @@ const [BATCH, TOKENS, CAPACITY, HEADS, KEY_HEADS, WIDTH] = [2, 21, 24, 4, 2, 8];
 test('heads that a subgroup shares: a text in two goes has the bits of the whole', async (context) => {
   const device = await openAs('software');
   if (!device) return context.skip('needs the subgroups of lavapipe');
-  const [tokens, width, first] = [19, 32, 6];
+  const [tokens, width, first] = [19, 80, 6];
   const [q, k, v] = [1, 2, 3].map((seed) =>
     tensor(device, uniformValues(tokens * width, 2, [seed, 7], 0), [1, tokens, width]),
   ) as [Tensor, Tensor, Tensor];
