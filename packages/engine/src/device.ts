@@ -7,6 +7,7 @@ import {
 } from './adapter.ts';
 import { Allocations } from './allocations.ts';
 import { bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
+import { type DryLimits, dryGpu } from './dry-gpu.ts';
 import { EngineError } from './errors.ts';
 import { NumericsCheck } from './numerics.ts';
 import { inParts } from './parts.ts';
@@ -131,6 +132,14 @@ export class Device {
     const opened = await adapter.requestDevice({ requiredFeatures, requiredLimits });
     const device = new Device(opened, gpu, options.adapterClass ?? adapterClass, options);
     return (options.selfCheck ?? device.adapterClass === 'gpu') ? device.#checked(options) : device;
+  }
+
+  /**
+   * A device on which nothing is computed and no memory is taken, but all of it is counted: `memory()` tells what the same work
+   * takes on a real one of that class and those limits. Every value reads as zero.
+   */
+  static dry(adapterClass: AdapterClass, limits: DryLimits): Device {
+    return new Device(dryGpu(limits), {} as GPU, adapterClass, {});
   }
 
   /**

@@ -4,6 +4,7 @@ export { type Captured, capture } from './capture.ts';
 export { checkpoint } from './checkpoint.ts';
 export { pack as packWeight, unpack as unpackWeight } from './data-type.ts';
 export { Device, type DeviceOptions } from './device.ts';
+export type { DryLimits } from './dry-gpu.ts';
 export { AdapterError, EngineError, ShapeError } from './errors.ts';
 export { gradients } from './gradients.ts';
 export { kernelIdentity } from './kernel-identity.ts';

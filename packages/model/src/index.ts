@@ -71,6 +71,7 @@ export {
 } from './llama.ts';
 export type { RopeScaling } from './llama-rope.ts';
 export { adapterGroups, type LoraConfig, loraScale } from './lora.ts';
+export { type MemoryPlan, type PlannedStage, planLlamaStage } from './memory-plan.ts';
 export { type BaseModel, type BaseOptions, type Example, loadBaseModel, placeBaseModel } from './model.ts';
 export type { ObjectiveName } from './objective.ts';
 export type { AdapterOptions } from './peft/adapter-config.ts';

@@ -209,6 +209,19 @@ export async function loadLlama(
     rotations.dispose();
     throw error;
   });
+  return arrangeLlama(device, config, weights, rotations);
+}
+
+/**
+ * Arranges weights, by the names of `llamaParameters`, as the model uses them.
+ * @param rotations of `ropeTable`, for the positions of the longest text
+ */
+export function arrangeLlama(
+  device: Device,
+  config: LlamaConfig,
+  weights: ReadonlyMap<string, Tensor>,
+  rotations: Tensor,
+): LlamaWeights {
   const find = (name: string) => weights.get(`${name}.weight`)!;
   // No linear layer of a Llama has a bias, and `linear` wants one: layers of one width share it.
   const biases = new Map<number, Tensor>();
