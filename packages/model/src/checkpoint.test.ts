@@ -82,6 +82,24 @@ describe('openCheckpoint', () => {
     expect(digests.size).toBe(4);
   });
 
+  it('takes a chat template out of the file that newer versions of transformers write', async () => {
+    const template = 'chat_template.jinja';
+    const chatOf = async () => {
+      const { tensors, companions, digest } = await openCheckpoint(folder);
+      await tensors.close();
+      return { digest, chat: companions.get('tokenizer_config.json')?.chat_template };
+    };
+    await write('tokenizer_config.json', '{}');
+    const without = await chatOf();
+    await write(template, '{{ messages }}');
+    const found = await chatOf();
+    expect([without.chat, found.chat]).toEqual([undefined, '{{ messages }}']);
+    expect(found.digest).not.toBe(without.digest);
+    await write('tokenizer_config.json', '{"chat_template":"own"}');
+    expect((await chatOf()).chat).toBe('own');
+    for (const name of [template, 'tokenizer_config.json']) await unlink(join(folder, name));
+  });
+
   it.each(['config.json', 'model.safetensors'])('names a missing %s', async (name) => {
     await unlink(join(folder, name));
     await expect(openCheckpoint(folder)).rejects.toThrow(

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { fileSource } from './checkpoint/byte-source.ts';
+import { fileSource, unreadable } from './checkpoint/byte-source.ts';
 import { exists, openTensors, readJson, weightFiles } from './checkpoint/open-tensors.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
@@ -25,6 +26,8 @@ const CONFIG = 'config.json';
 /** What a model makes of pictures and texts. */
 const COMPANIONS = ['preprocessor_config.json', 'tokenizer.json', 'tokenizer_config.json'] as const;
 
+export const CHAT_TEMPLATE = 'chat_template.jinja';
+
 export type Companion = (typeof COMPANIONS)[number];
 
 /** Opens a model folder or a .gguf file. @throws ModelError naming the file that is missing or damaged */
@@ -34,8 +37,28 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const companions = new Map<string, Record<string, unknown>>();
   for (const name of COMPANIONS)
     if (await exists(join(folder, name))) companions.set(name, await readJson(join(folder, name)));
-  const digest = await digestFiles(folder, [CONFIG, ...companions.keys(), ...(await weightFiles(folder))]);
+  const template = await chatTemplateOf(folder, companions);
+  const small = [CONFIG, ...companions.keys(), ...template];
+  const digest = await digestFiles(folder, [...small, ...(await weightFiles(folder))]);
   return { folder, config, companions, tensors: await openTensors(folder), digest };
+}
+
+/**
+ * Newer versions of transformers write the chat template into a file of its own: it goes where older ones had it.
+ * @returns the file's name, where there is one that is used
+ */
+async function chatTemplateOf(
+  folder: string,
+  companions: Map<string, Record<string, unknown>>,
+): Promise<string[]> {
+  const tokenizer = companions.get('tokenizer_config.json');
+  const path = join(folder, CHAT_TEMPLATE);
+  if (!tokenizer || tokenizer.chat_template !== undefined || !(await exists(path))) return [];
+  const chat_template = await readFile(path, 'utf8').catch((cause) => {
+    throw unreadable(path, cause);
+  });
+  companions.set('tokenizer_config.json', { ...tokenizer, chat_template });
+  return [CHAT_TEMPLATE];
 }
 
 /** What is in the header of a .gguf file, as the files of a folder would say it. */

@@ -13,12 +13,14 @@ export class ChatTemplate {
   readonly #file: string;
 
   /**
-   * @param config content of tokenizer_config.json: its chat_template, bos_token and eos_token
+   * @param config content of tokenizer_config.json: its chat_template (of several the one that is named "default"), bos_token and
+   * eos_token
    * @param file what errors name
    * @throws ModelError when there is no template or it cannot be read
    */
   constructor(config: Record<string, unknown>, file: string) {
-    const { chat_template: text } = config;
+    const { chat_template: given } = config;
+    const text = Array.isArray(given) ? given.find((one) => one?.name === 'default')?.template : given;
     if (typeof text !== 'string') throw new ModelError(`${file}: field chat_template must be a text`);
     this.#file = file;
     this.#values = {};

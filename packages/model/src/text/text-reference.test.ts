@@ -115,6 +115,14 @@ describe('ChatTemplate', () => {
     expect(() => chat.render([{ role: 'tool', content: '' }], false)).toThrow(
       'c.json: field chat_template refuses the conversation (no role tool)',
     );
+    const several = [
+      { name: 'tool_use', template: 'tools' },
+      { name: 'default', template: 'plain' },
+    ];
+    expect(new ChatTemplate({ chat_template: several }, 'c.json').render([], false)).toBe('plain');
+    expect(() => new ChatTemplate({ chat_template: several.slice(0, 1) }, 'c.json')).toThrow(
+      'must be a text',
+    );
     expect(() => new ChatTemplate({}, 'c.json')).toThrow('c.json: field chat_template must be a text');
     expect(() => new ChatTemplate({ chat_template: '{% if %}' }, 'c.json')).toThrow(
       /^c\.json: field chat_template cannot be read \(.+\)$/,
