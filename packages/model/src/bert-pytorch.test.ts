@@ -37,7 +37,7 @@ import { loadBaseModel } from './model.ts';
 import { parseSafetensors, type StoredTensor, toFloat32 } from './safetensors.ts';
 import { placeStage, type StageForm } from './stage.ts';
 import { type TrainingConfig, trainStage } from './stage-training.ts';
-import { relativeError, sameBits, type Values } from './testing/tiny.ts';
+import { errorsOf, relativeError, sameBits, type Values } from './testing/tiny.ts';
 import { loadTokenizer } from './text/load-tokenizer.ts';
 import type { TextBatch, TextInput } from './text/tokenizer.ts';
 
@@ -76,6 +76,7 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
   let batch: TextBatch;
   let baseHead: Head;
   let stored: Map<string, StoredTensor>;
+  const noted = errorsOf(name === 'bert' ? 'BERT' : 'RoBERTa');
   const numbers = (of: string) => toFloat32(stored.get(of)!, of, 'reference.safetensors');
   /** The values of a kind ("classification.gradient"), by the names PEFT gives them. */
   const named = (kind: string): Values => {
@@ -158,7 +159,9 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
 
   it('gives the logits of the base, with every activation', async () => {
     const texts = textsOf(every);
-    expect(relativeError(await baseLogits(texts).read(), numbers('base.logits'))).toBeLessThan(1e-5);
+    expect(
+      noted('logits', relativeError(await baseLogits(texts).read(), numbers('base.logits'))),
+    ).toBeLessThan(1e-5);
     for (const hidden_act of ['gelu_new', 'relu'] as const) {
       const logits = baseLogits(texts, { ...config, hidden_act });
       expect(relativeError(await logits.read(), numbers(`${hidden_act}.logits`))).toBeLessThan(1e-5);
@@ -217,10 +220,12 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
       });
       step.replay();
       const { logits, loss, gradients: found } = step.outputs;
-      expect(relativeError(await logits.read(), numbers(`${task}.logits`))).toBeLessThan(1e-5);
+      expect(noted('logits', relativeError(await logits.read(), numbers(`${task}.logits`)))).toBeLessThan(
+        1e-5,
+      );
       expect(relativeError(await loss.read(), numbers(`${task}.loss`))).toBeLessThan(1e-5);
       for (const [i, parameter] of [...parameters.keys()].entries()) {
-        const error = relativeError(await found[i]!.read(), expected.get(parameter)!);
+        const error = noted('gradients', relativeError(await found[i]!.read(), expected.get(parameter)!));
         expect([parameter, error < 1e-4]).toEqual([parameter, true]);
       }
     });
@@ -252,7 +257,7 @@ describe.each(['bert', 'roberta'] as const)('%s', (name) => {
         ({ loss }) => losses.push(loss!),
       );
       expect(losses.length).toBe(10);
-      expect(relativeError(losses, about.losses[task]!)).toBeLessThan(1e-4);
+      expect(noted('losses', relativeError(losses, about.losses[task]!))).toBeLessThan(1e-4);
       const expected = named(`${task}.trained`);
       expect([...values.keys()].sort()).toEqual([...expected.keys()].sort());
       for (const [parameter, value] of values)

@@ -16,7 +16,7 @@ import type { BaseModel } from './model.ts';
 import { startStage } from './stage.ts';
 import { trainStage } from './stage-training.ts';
 import { type LlamaReference, llamaReference } from './testing/llama-reference.ts';
-import { relativeError } from './testing/tiny.ts';
+import { errorsOf, relativeError } from './testing/tiny.ts';
 
 const [RECORDS, TOKENS, VOCABULARY, LAYERS] = [6, 12, 128, 4];
 
@@ -64,6 +64,8 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
     );
   }
 
+  const noted = errorsOf(name);
+
   /** The error over the tokens of the texts: transformers masks what fills them up, here nothing looks at it. */
   function textError(found: Float32Array, expected: Float32Array): number {
     const width = found.length / RECORDS / TOKENS;
@@ -84,7 +86,7 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
     const top = stream[LAYERS]!;
     const found = scope(() => ({ logits: languageModelLogits(config, weights, top), loss: lossOf(top) }));
     expect(found.logits.shape).toEqual([RECORDS, TOKENS, VOCABULARY]);
-    expect(textError(await found.logits.read(), numbers('base.logits'))).toBeLessThan(1e-5);
+    expect(noted('logits', textError(await found.logits.read(), numbers('base.logits')))).toBeLessThan(1e-5);
     expect(relativeError(await found.loss.read(), numbers('base.loss'))).toBeLessThan(1e-5);
   });
 
@@ -108,13 +110,15 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
         ),
       };
     });
-    expect(textError(await found.logits.read(), numbers('adapter.logits'))).toBeLessThan(1e-5);
+    expect(noted('logits', textError(await found.logits.read(), numbers('adapter.logits')))).toBeLessThan(
+      1e-5,
+    );
     expect(relativeError(await found.loss.read(), numbers('adapter.loss'))).toBeLessThan(1e-5);
     for (const [i, of] of names.entries())
-      expect([of, relativeError(await found.gradients[i]!.read(), expected.get(of)!) < 1e-4]).toEqual([
+      expect([
         of,
-        true,
-      ]);
+        noted('gradients', relativeError(await found.gradients[i]!.read(), expected.get(of)!)) < 1e-4,
+      ]).toEqual([of, true]);
   });
 
   /** A stage of the reference's, trained on texts of which some tokens count. */
@@ -162,7 +166,7 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
     const { about, named } = reference;
     const { values, losses } = await train(asked().weights);
     expect(losses.length).toBe(10);
-    expect(relativeError(losses as number[], about.losses)).toBeLessThan(1e-4);
+    expect(noted('losses', relativeError(losses as number[], about.losses))).toBeLessThan(1e-4);
     const expected = named('trained');
     expect([...values.keys()].sort()).toEqual([...expected.keys()].sort());
     for (const [of, value] of values)

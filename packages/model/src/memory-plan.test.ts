@@ -49,4 +49,6 @@ it('Llama-2-7B in int8 takes a LoRA step within 24 GB', async () => {
   expect(base / GB).toBeLessThan(9);
   expect(most).toBeGreaterThan(base + 1 * GB);
   expect((most + textures) / GB).toBeLessThan(24);
+  // As the README says it.
+  expect((most + textures) / GB).toBeCloseTo(11.4, 1);
 });

@@ -25,7 +25,7 @@ import { type Picture, parsePreprocessing } from './preprocess.ts';
 import { parseSafetensors, type StoredTensor, toFloat32 } from './safetensors.ts';
 import { placeStage, type StageForm, startStage } from './stage.ts';
 import { type TrainingConfig, trainStage } from './stage-training.ts';
-import { relativeError, type Values } from './testing/tiny.ts';
+import { errorsOf, relativeError, type Values } from './testing/tiny.ts';
 
 const FOLDER = fileURLToPath(new URL('../../../tools/reference/vit', import.meta.url));
 const RECORDS = 6;
@@ -81,6 +81,8 @@ const embedded = () =>
 /** The inputs of record `i`. */
 const inputsOf = (i: number) => ({ pixels: numbers('pixels').subarray(i * PICTURE, (i + 1) * PICTURE) });
 
+const noted = errorsOf('ViT');
+
 describe('preprocess', () => {
   const processed = (image: Picture) => base.encode({ image }).pixels as Float32Array;
 
@@ -133,7 +135,7 @@ describe('forward', () => {
       'classifier.weight': put('classifier.weight'),
       'classifier.bias': put('classifier.bias'),
     });
-    expect(relativeError(await logits.read(), numbers('base.logits'))).toBeLessThan(1e-5);
+    expect(noted('logits', relativeError(await logits.read(), numbers('base.logits')))).toBeLessThan(1e-5);
   });
 
   it('gives the logits, the loss and the gradients of PEFT', async () => {
@@ -159,10 +161,12 @@ describe('forward', () => {
     });
     step.replay();
     const { logits, loss, gradients: found } = step.outputs;
-    expect(relativeError(await logits.read(), numbers('adapter.logits'))).toBeLessThan(1e-5);
+    expect(noted('logits', relativeError(await logits.read(), numbers('adapter.logits')))).toBeLessThan(1e-5);
     expect(relativeError(await loss.read(), numbers('adapter.loss'))).toBeLessThan(1e-5);
-    for (const [i, name] of names.entries())
-      expect([name, relativeError(await found[i]!.read(), expected.get(name)!) < 1e-4]).toEqual([name, true]);
+    for (const [i, name] of names.entries()) {
+      const error = noted('gradients', relativeError(await found[i]!.read(), expected.get(name)!));
+      expect([name, error < 1e-4]).toEqual([name, true]);
+    }
   });
 });
 
@@ -235,7 +239,7 @@ describe('training', () => {
         });
         losses.push(await loss.item());
       }
-    expect(relativeError(losses, about.losses)).toBeLessThan(1e-4);
+    expect(noted('losses', relativeError(losses, about.losses))).toBeLessThan(1e-4);
     const values: Values = new Map();
     for (const [name, parameter] of parameters) values.set(name, await parameter.read());
     expectTrained(values);

@@ -1,4 +1,5 @@
 import { type Device, linear, type Tensor, tensor, uniformValues } from '@s3t/engine';
+import { afterAll } from 'vitest';
 import { memorySource } from '../checkpoint/byte-source.ts';
 import { openSafetensors } from '../checkpoint/safetensors-store.ts';
 import type { TensorStore } from '../checkpoint/tensor-store.ts';
@@ -139,4 +140,21 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
     scale = Math.max(scale, Math.abs(expected[i]!));
   }
   return worst / scale;
+}
+
+/**
+ * Notes errors by what they are of, and hands them back. With S3T_ERRORS set, the largest of each is printed when the tests of the
+ * file are done: the README's table.
+ */
+export function errorsOf(architecture: string): (of: string, error: number) => number {
+  const largest = new Map<string, number>();
+  afterAll(() => {
+    if (!process.env.S3T_ERRORS) return;
+    const found = [...largest].map(([of, error]) => `${of} ${error.toExponential(1)}`);
+    console.log(`${architecture}: ${found.join(', ')}`);
+  });
+  return (of, error) => {
+    largest.set(of, Math.max(error, largest.get(of) ?? 0));
+    return error;
+  };
 }
