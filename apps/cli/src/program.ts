@@ -5,6 +5,7 @@ import { addDoctor } from './commands/doctor.ts';
 import { addErase } from './commands/erase.ts';
 import { addEval } from './commands/eval.ts';
 import { addExport } from './commands/export.ts';
+import { addImport } from './commands/import.ts';
 import { addKey } from './commands/key.ts';
 import { addPlan } from './commands/plan.ts';
 import { addPredict } from './commands/predict.ts';
@@ -26,6 +27,7 @@ const COMMANDS = [
   addRepair,
   addVerify,
   addExport,
+  addImport,
   addKey,
   addApiKey,
   addServe,

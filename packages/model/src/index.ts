@@ -76,6 +76,7 @@ export { type BaseModel, type BaseOptions, type Example, loadBaseModel, placeBas
 export type { ObjectiveName } from './objective.ts';
 export type { AdapterOptions } from './peft/adapter-config.ts';
 export { readAdapter, writeAdapter } from './peft/adapter-folder.ts';
+export { type ImportedAdapter, importAdapter } from './peft/import-adapter.ts';
 export { writeMergedModel } from './peft/merged-model.ts';
 export { type Picture, type Preprocessing, preprocess } from './preprocess.ts';
 export { parseSafetensors, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';

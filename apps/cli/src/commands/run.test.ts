@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { mnistDigits } from '@s3t/data';
 import type { Status } from '@s3t/unlearner';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { tinyRun } from '../testing/fixture.ts';
+import { ROOT, tinyRun } from '../testing/fixture.ts';
 import { greyPng } from '../testing/png.ts';
 import { type Outcome, outcomeOf, s3t, said, startS3t } from '../testing/s3t.ts';
 
@@ -162,6 +162,18 @@ describe('export', { timeout: PATIENCE }, () => {
       id2label: { 9: '9' },
     });
     await fails(2, /^s3t: shard: 2 is none of this run's 2/, 'export', join(folder, 'x'), '--shard', '2');
+    // And back: as a base for other runs.
+    const imported = join(folder, 'imported');
+    const base = join(ROOT, 'assets/vit-tiny');
+    const made = await s3t(['import', adapter, imported, '--base', base]);
+    expect(made).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/imported: a base with \d+ layers changed/),
+    });
+    const about = JSON.parse(readFileSync(join(imported, 's3t-import.json'), 'utf8'));
+    expect(about.adapter.weights).toBe(weights);
+    const again = await s3t(['import', adapter, imported, '--base', base]);
+    expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining('exists already') });
   });
 });
 

@@ -10,8 +10,8 @@ import { decodeStage, encodeStage, type StageForm, type StageValues } from '../s
 import type { FrozenStage } from '../stage-training.ts';
 import { type AdapterOptions, adapterConfig, checkAdapterConfig } from './adapter-config.ts';
 
-const CONFIG = 'adapter_config.json';
-const WEIGHTS = 'adapter_model.safetensors';
+export const ADAPTER_CONFIG = 'adapter_config.json';
+export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 
 /** The values of a stack as those of one adapter: of all its groups, with the head of the last stage. */
 export function stackValues(stages: readonly FrozenStage[]): { layers: number[]; values: StageValues } {
@@ -33,8 +33,11 @@ export async function writeAdapter(
 ): Promise<void> {
   const { layers, values } = stackValues(stages);
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, CONFIG), `${JSON.stringify(adapterConfig(form, layers, options), null, 2)}\n`);
-  await writeFile(join(folder, WEIGHTS), encodeStage(form, layers, values));
+  await writeFile(
+    join(folder, ADAPTER_CONFIG),
+    `${JSON.stringify(adapterConfig(form, layers, options), null, 2)}\n`,
+  );
+  await writeFile(join(folder, ADAPTER_WEIGHTS), encodeStage(form, layers, values));
 }
 
 /**
@@ -48,9 +51,9 @@ export async function readAdapter(
   form: StageForm,
   layers: readonly number[],
 ): Promise<StageValues> {
-  const config = join(folder, CONFIG);
+  const config = join(folder, ADAPTER_CONFIG);
   checkAdapterConfig(await readJson(config), form.lora, config);
-  const file = join(folder, WEIGHTS);
+  const file = join(folder, ADAPTER_WEIGHTS);
   const bytes = new Uint8Array(
     await readFile(file).catch((cause) => {
       throw unreadable(file, cause);

@@ -5,7 +5,8 @@ import { copyFile, mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mergeLora, scope } from '@s3t/engine';
 import { fullName, storedName } from '../base-weights.ts';
-import { type Checkpoint, isGguf, openCheckpoint } from '../checkpoint.ts';
+import { exists } from '../checkpoint/open-tensors.ts';
+import { CHAT_TEMPLATE, type Checkpoint, isGguf, openCheckpoint } from '../checkpoint.ts';
 import { ModelError } from '../errors.ts';
 import type { BaseModel } from '../model.ts';
 import { safetensorsHeader } from '../safetensors.ts';
@@ -52,9 +53,7 @@ export async function writeMergedModel(
     await writeTensors(join(folder, 'model.safetensors'), entriesOf(base, checkpoint, form, stage));
     const config = mergedConfig(checkpoint.config, labels);
     await writeFile(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
-    for (const [name, content] of checkpoint.companions)
-      if (isGguf(base.folder)) await writeFile(join(folder, name), JSON.stringify(content));
-      else await copyFile(join(base.folder, name), join(folder, name));
+    await copyCompanions(checkpoint, folder);
   } finally {
     for (const parameter of parameters.values()) parameter.destroy();
     await checkpoint.tensors.close();
@@ -90,8 +89,18 @@ function entriesOf(
   return entries;
 }
 
+/** Puts what a base makes of texts and pictures into another folder: the files, or what a .gguf file has of them. */
+export async function copyCompanions({ folder, companions }: Checkpoint, to: string): Promise<void> {
+  if (isGguf(folder)) {
+    for (const [name, content] of companions) await writeFile(join(to, name), JSON.stringify(content));
+    return;
+  }
+  for (const name of [...companions.keys(), CHAT_TEMPLATE])
+    if (await exists(join(folder, name))) await copyFile(join(folder, name), join(to, name));
+}
+
 /** Writes tensors as a safetensors file; host memory holds one at a time. */
-async function writeTensors(path: string, entries: ReadonlyMap<string, Entry>): Promise<void> {
+export async function writeTensors(path: string, entries: ReadonlyMap<string, Entry>): Promise<void> {
   const shapes = new Map([...entries].map(([name, { shape }]) => [name, shape]));
   const { header, names } = safetensorsHeader(shapes, { format: 'pt' });
   const file = await open(path, 'wx');
