@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { fileSource, unreadable } from './checkpoint/byte-source.ts';
+import { unreadable } from './checkpoint/byte-source.ts';
+import { digestBeside } from './checkpoint/digest.ts';
 import { exists, openTensors, readJson, weightFiles } from './checkpoint/open-tensors.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
@@ -30,8 +30,22 @@ export const CHAT_TEMPLATE = 'chat_template.jinja';
 
 export type Companion = (typeof COMPANIONS)[number];
 
+/** A checkpoint whose digest is still being computed. Whoever opens it awaits the digest, whatever happens. */
+export type OpenedCheckpoint = Omit<Checkpoint, 'digest'> & { digest: Promise<string> };
+
 /** Opens a model folder or a .gguf file. @throws ModelError naming the file that is missing or damaged */
 export async function openCheckpoint(folder: string): Promise<Checkpoint> {
+  const { digest, ...checkpoint } = await openCheckpointSoon(folder);
+  try {
+    return { ...checkpoint, digest: await digest };
+  } catch (error) {
+    await checkpoint.tensors.close();
+    throw error;
+  }
+}
+
+/** The same, before its digest is known: the weights may be read meanwhile. */
+export async function openCheckpointSoon(folder: string): Promise<OpenedCheckpoint> {
   if (isGguf(folder)) return openGgufCheckpoint(folder);
   const config = await readJson(join(folder, CONFIG));
   const companions = new Map<string, Record<string, unknown>>();
@@ -39,8 +53,9 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
     if (await exists(join(folder, name))) companions.set(name, await readJson(join(folder, name)));
   const template = await chatTemplateOf(folder, companions);
   const small = [CONFIG, ...companions.keys(), ...template];
-  const digest = await digestFiles(folder, [...small, ...(await weightFiles(folder))]);
-  return { folder, config, companions, tensors: await openTensors(folder), digest };
+  const weights = await weightFiles(folder);
+  const tensors = await openTensors(folder);
+  return { folder, config, companions, tensors, digest: digestBeside(folder, [...small, ...weights]) };
 }
 
 /**
@@ -62,7 +77,7 @@ async function chatTemplateOf(
 }
 
 /** What is in the header of a .gguf file, as the files of a folder would say it. */
-async function openGgufCheckpoint(file: string): Promise<Checkpoint> {
+async function openGgufCheckpoint(file: string): Promise<OpenedCheckpoint> {
   const tensors = await openTensors(file);
   try {
     const { metadata } = tensors as GgufStore;
@@ -77,8 +92,13 @@ async function openGgufCheckpoint(file: string): Promise<Checkpoint> {
       companions.set('tokenizer_config.json', ggufTokenizerConfig(metadata));
     }
     const config = llamaConfig(metadata, new Set(tensors.names()), file);
-    const digest = await digestFiles(dirname(file), [basename(file)]);
-    return { folder: file, config, companions, tensors, digest };
+    return {
+      folder: file,
+      config,
+      companions,
+      tensors,
+      digest: digestBeside(dirname(file), [basename(file)]),
+    };
   } catch (error) {
     await tensors.close();
     throw error;
@@ -103,41 +123,4 @@ export function companionOf(checkpoint: Checkpoint, name: Companion): Record<str
   throw new ModelError(
     isGguf(folder) ? `${folder}: holds no ${name}` : `${join(folder, name)}: there is no such file`,
   );
-}
-
-/** Bytes that are hashed at once. */
-const PIECE = 2 ** 20;
-
-/** SHA-256 over the SHA-256 digests of files of a folder, read in pieces. @throws ModelError naming the file */
-export async function digestFiles(folder: string, names: readonly string[]): Promise<string> {
-  const digest = createHash('sha256');
-  for (const name of names) digest.update(await digestFile(join(folder, name)));
-  return digest.digest('hex');
-}
-
-/** One piece is read while the other is hashed. */
-async function digestFile(path: string): Promise<Buffer> {
-  const source = await fileSource(path);
-  try {
-    const digest = createHash('sha256');
-    const size = Math.min(PIECE, source.size);
-    const memory = [new Uint8Array(size), new Uint8Array(size)] as const;
-    const read = async (number: number) => {
-      const from = number * PIECE;
-      const piece = memory[number % 2]!.subarray(0, Math.max(0, Math.min(PIECE, source.size - from)));
-      await source.read(from, piece);
-      return piece;
-    };
-    const pieces = Math.ceil(source.size / PIECE);
-    let next = read(0);
-    for (let number = 1; number <= pieces; number++) {
-      const piece = await next;
-      next = read(number);
-      digest.update(piece);
-    }
-    await next;
-    return digest.digest();
-  } finally {
-    await source.close();
-  }
 }

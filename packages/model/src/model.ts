@@ -2,7 +2,7 @@ import type { Device } from '@s3t/engine';
 import type { HostInputs, Network } from './architecture.ts';
 import { frozenType, type Parameter, type Quantization } from './base-weights.ts';
 import { bertNetwork, bertParameters, bertPrefix, loadBert, maxTokens, parseBertConfig } from './bert.ts';
-import { type Checkpoint, companionOf, nameOf, openCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, companionOf, nameOf, openCheckpointSoon } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import { type LanguageModel, placeLlama } from './language-model.ts';
 import { type Picture, parsePreprocessing, preprocess } from './preprocess.ts';
@@ -64,9 +64,14 @@ export async function loadBaseModel(
   folder: string,
   options: BaseOptions = {},
 ): Promise<BaseModel> {
-  const checkpoint = await openCheckpoint(folder);
+  const { digest, ...checkpoint } = await openCheckpointSoon(folder);
   try {
-    return await placeBaseModel(device, checkpoint, options);
+    // The weights go to the device while their files are hashed; what fails first is told when both are done with.
+    const placing = placeBaseModel(device, { ...checkpoint, digest: '' }, options);
+    const [placed, known] = await Promise.allSettled([placing, digest]);
+    if (placed.status === 'rejected') throw placed.reason;
+    if (known.status === 'rejected') throw known.reason;
+    return { ...placed.value, digest: known.value };
   } finally {
     await checkpoint.tensors.close();
   }

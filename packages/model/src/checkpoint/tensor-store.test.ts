@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { digestFiles } from '../checkpoint.ts';
+import { ModelError } from '../errors.ts';
 import { memorySource } from './byte-source.ts';
+import { digestBeside, digestFiles, digestInThread } from './digest.ts';
 import { streamTensor, tensorStore } from './tensor-store.ts';
 
 describe('a tensor of several pieces', () => {
@@ -64,5 +65,14 @@ it('the digest of files is that of their digests, whatever number of pieces they
   for (const [i, content] of contents.entries()) await writeFile(join(folder, names[i]!), content);
   const expected = sha(Buffer.concat(contents.map(sha))).toString('hex');
   expect(await digestFiles(folder, names)).toBe(expected);
+  expect(await digestBeside(folder, names)).toBe(expected);
+  // With so large a file, of zeros that lie nowhere, a thread does it.
+  await truncate(join(folder, names[1]!), 2 ** 26);
+  const digest = await digestFiles(folder, names);
+  expect(digest).not.toBe(expected);
+  expect(await digestInThread(folder, names)).toEqual({ digest });
+  await expect(digestBeside(folder, [...names, 'none'])).rejects.toThrow(
+    new ModelError(`${join(folder, 'none')}: there is no such file`),
+  );
   await rm(folder, { recursive: true });
 });
