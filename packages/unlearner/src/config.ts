@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { QUANTIZATIONS, type Quantization } from '@s3t/model';
 import * as v from 'valibot';
 import { UnlearnerError } from './errors.ts';
+import { METRIC_NAMES, type MetricName, TASK_NAMES, TASKS, type TaskName } from './tasks.ts';
 
 const count = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(1, 'must be at least 1'));
 /** What the partition can tell apart without bias. */
@@ -72,14 +73,9 @@ const training = v.strictObject({
   ),
 });
 
-/** What the records of a task show the model. */
-export const TASKS = {
-  'image-classification': { reads: 'image' },
-  'text-classification': { reads: 'text' },
-  'causal-lm': { reads: 'text' },
-} as const;
-export type TaskName = keyof typeof TASKS;
-const TASK_NAMES = Object.keys(TASKS) as TaskName[];
+const evaluation = v.strictObject({
+  metric: v.optional(v.picklist(METRIC_NAMES, `must be one of ${METRIC_NAMES.join(', ')}`)),
+});
 
 const QUANTIZATION_NAMES = Object.keys(QUANTIZATIONS) as Quantization[];
 
@@ -129,6 +125,7 @@ const schema = v.strictObject({
   lora: v.optional(lora, () => v.parse(lora, {})),
   training: v.optional(training, () => v.parse(training, {})),
   repair: v.optional(repair, () => ({ policy: 'manual' as const })),
+  evaluation: v.optional(evaluation),
   store: v.optional(
     v.pipe(
       v.string(),
@@ -167,6 +164,7 @@ export interface RunConfig {
     id?: string;
     /** Field that holds whom a record is about: all of a subject's records can be erased at once. */
     subject?: string;
+    /** Field that holds the label: one of `labels`, or of a regression a number. */
     label?: string;
     /**
      * The field of a text, or the two of a pair. Of a language model: a text, or a prompt and its response; with the format
@@ -178,7 +176,7 @@ export interface RunConfig {
     /** How a language model is shown a record. Default: plain. */
     format?: (typeof FORMATS)[number];
     image?: string;
-    /** In the order of the model's outputs; a language model has none. */
+    /** In the order of the model's outputs; a regression and a language model have none. */
     labels: string[];
   };
   shards: number;
@@ -210,6 +208,10 @@ export interface RunConfig {
    * has waited for `minutes`. No stage depends on it, so it may change in the life of a run. Default: manual.
    */
   repair: RepairConfig;
+  evaluation?: {
+    /** What answers are measured with. Default: accuracy; of a regression Pearson's correlation. */
+    metric?: MetricName;
+  };
   /** `file:`, `file:<path>` or `postgres://...` */
   store: string;
 }
@@ -259,15 +261,22 @@ function checkTask(config: RunConfig, file: string): RunConfig {
   const fail = (field: string, problem: string): never => {
     throw new UnlearnerError('config', `${file}: ${field}: ${problem}`);
   };
-  const isLanguage = task === 'causal-lm';
+  const { learns, metrics } = TASKS[task];
+  const isLanguage = learns === 'tokens';
   const refused: Record<string, unknown> = isLanguage
     ? { 'data.label': fields.label, 'data.labels': fields.labels[0] }
     : { 'data.format': fields.format, 'training.learn': how.learn };
+  if (learns === 'number') refused['data.labels'] = fields.labels[0];
   if (TASKS[task].reads === 'image') refused['data.maxLength'] = fields.maxLength;
   else refused['data.image'] = fields.image;
   for (const [field, value] of Object.entries(refused))
     if (value !== undefined) fail(field, `is not for ${task}`);
-  if (!isLanguage && fields.labels.length === 0) fail('data.labels', 'is missing');
+  if (learns === 'class' && fields.labels.length === 0) fail('data.labels', 'is missing');
+  if (learns === 'number' && fields.label === undefined)
+    fail('data.label', 'is missing: it names the field with the number');
+  const metric = config.evaluation?.metric;
+  if (metric !== undefined && !metrics.includes(metric))
+    fail('evaluation.metric', `${metric} is not for ${task}; it has ${metrics.join(', ')}`);
   if (TASKS[task].reads === 'image') return config;
   const count =
     fields.text?.length ?? fail('data.text', `is missing: it names the fields that ${task} reads`);
@@ -305,6 +314,7 @@ function fieldsAt(path: string): string[] {
     training: training.entries,
     'training.keep': keep.entries,
     repair: { policy: 0, count: 0, minutes: 0 },
+    evaluation: evaluation.entries,
     sequences: { strategy: 0, prior: 0, lookahead: 0 },
   };
   const parent = path.split('.').slice(0, -1).join('.');

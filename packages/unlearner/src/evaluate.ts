@@ -3,10 +3,12 @@ import type { BaseModel, Example } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { exampleOf } from './examples.ts';
+import { accuracy, f1, matthews, meanSquaredError, pearson, spearman } from './metrics.ts';
 import { encodeAll, forward, meanRow, nothingServed } from './predict.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { Serving } from './serving.ts';
-import type { Evaluation } from './types.ts';
+import { labelNumber, type MetricName, outputNames, TASKS } from './tasks.ts';
+import type { Evaluation, Measures } from './types.ts';
 
 /** Measures the served ensemble, and each shard by itself, on the evaluation data. */
 export async function evaluate(
@@ -14,29 +16,51 @@ export async function evaluate(
   records: readonly DataRecord[],
 ): Promise<Evaluation> {
   const { base, config } = parts;
-  if (config.task === 'causal-lm') return foretell(parts, records);
-  const { labels } = config.data;
+  const { learns } = TASKS[config.task];
+  if (learns === 'tokens') return foretell(parts, records);
+  const metric = metricOf(config);
+  const outputs = outputNames(config).length;
   const examples: Example[] = [];
   for (const record of records) examples.push(await exampleOf(record, config));
-  const expected = records.map(({ label }) => labels.indexOf(label!));
+  const expected = records.map((record) => labelNumber(record, config));
   const { served, logits } = await forward(parts, encodeAll(base, examples), records.length);
-  const accuracyOf = (stacks: readonly Float32Array[]) => {
-    let right = 0;
-    expected.forEach((label, row) => {
-      const mean = meanRow(stacks, row, labels.length);
-      if (mean.indexOf(Math.max(...mean)) === label) right++;
+  const measuresOf = (stacks: readonly Float32Array[]): Measures => {
+    const said = expected.map((_, row) => {
+      const mean = meanRow(stacks, row, outputs);
+      return learns === 'number' ? mean[0]! : mean.indexOf(Math.max(...mean));
     });
-    return right / records.length;
+    return measures(said, expected, { learns, metric, classes: outputs });
   };
   return {
-    accuracy: accuracyOf(logits),
+    ...measuresOf(logits),
+    metric,
     examples: records.length,
     version: served.version,
-    shards: served.depths.map(({ shard, depth }, i) => ({
-      shard,
-      depth,
-      accuracy: accuracyOf([logits[i]!]),
-    })),
+    shards: served.depths.map((shard, i) => ({ ...shard, ...measuresOf([logits[i]!]) })),
+  };
+}
+
+/** The measure that counts: what the configuration asks for, or what the task is usually measured with. */
+function metricOf({ task, evaluation }: RunConfig): MetricName {
+  return evaluation?.metric ?? TASKS[task].metrics[0];
+}
+
+/** Answers held against labels: classes by number, or numbers. */
+function measures(
+  said: readonly number[],
+  expected: readonly number[],
+  { learns, metric, classes }: { learns: 'class' | 'number'; metric: MetricName; classes: number },
+): Measures {
+  if (learns === 'number')
+    return {
+      pearson: pearson(said, expected),
+      spearman: spearman(said, expected),
+      meanSquaredError: meanSquaredError(said, expected),
+    };
+  return {
+    accuracy: accuracy(said, expected),
+    ...(metric === 'matthews' && { matthews: matthews(said, expected) }),
+    ...(metric === 'f1' && { f1: f1(said, expected, classes) }),
   };
 }
 
@@ -81,6 +105,7 @@ async function foretell(
     }));
     return {
       ...measures.at(-1)!,
+      metric: metricOf(config),
       examples: records.length,
       version: served.version,
       shards: served.depths.map((shard, i) => ({ ...shard, ...measures[i]! })),

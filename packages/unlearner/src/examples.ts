@@ -1,14 +1,15 @@
 import type { DataRecord } from '@s3t/data';
 import type { Example, Picture, TextInput } from '@s3t/model';
-import { type RunConfig, TASKS } from './config.ts';
+import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
+import { TASKS } from './tasks.ts';
 import type { Input } from './types.ts';
 
 /** What a record shows the model: its picture, or its text fields in the order of the configuration. */
 export async function exampleOf(record: DataRecord, { task, data }: RunConfig): Promise<Example> {
   if (TASKS[task].reads === 'image') return { image: await record.image!() };
   const fields = data.text!.map((field) => record.text![field]!);
-  if (task !== 'causal-lm') return { text: oneOrTwo(fields) };
+  if (TASKS[task].learns !== 'tokens') return { text: oneOrTwo(fields) };
   if (fields.length === 1) return { text: fields[0]! };
   return { prompt: promptOf(fields.slice(0, -1), data), response: fields.at(-1)! };
 }

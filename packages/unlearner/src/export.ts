@@ -5,6 +5,7 @@ import { decodeStage, writeAdapter, writeMergedModel } from '@s3t/model';
 import { UnlearnerError } from './errors.ts';
 import type { OpenedRun } from './open-run.ts';
 import { groupsOf, stacksOf } from './setting.ts';
+import { outputNames } from './tasks.ts';
 import type { Export, ExportOptions } from './types.ts';
 
 /** What an export was made of: whoever holds one can tell whether an erasure deactivated a part of it. */
@@ -14,6 +15,7 @@ const ABOUT = 's3t-export.json';
 const TASK_TYPES = {
   'image-classification': null,
   'text-classification': 'SEQ_CLS',
+  'text-regression': 'SEQ_CLS',
   'causal-lm': 'CAUSAL_LM',
 } as const;
 
@@ -54,7 +56,7 @@ export async function exportStack(
       stack.push({ layers, values: decodeStage(bytes, form, layers, ledger.adapters.path(weights)) });
     }
     await mkdir(part, { recursive: true });
-    if (merge) await writeMergedModel(part, base, form, stack, config.data.labels);
+    if (merge) await writeMergedModel(part, base, form, stack, outputNames(config));
     else {
       const [name, revision = null] =
         base.folder === resolve(folder, config.base) ? [base.folder] : config.base.split('@');

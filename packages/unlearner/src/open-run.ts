@@ -28,12 +28,13 @@ import {
   type StageForm,
   targetsOf,
 } from '@s3t/model';
-import { type LocatedConfig, parseConfig, type RunConfig, readConfig, TASKS } from './config.ts';
+import { type LocatedConfig, parseConfig, type RunConfig, readConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { placeRecords, readSplit, refuseEmptySlices } from './run-data.ts';
 import { groupsOf, manifestFunction, stageSetting } from './setting.ts';
 import { SignedLog } from './signed-log.ts';
 import { logOrigin } from './statement.ts';
+import { outputNames, TASKS } from './tasks.ts';
 
 const RUN_FILE = 'run.json';
 const KEY_FILE = 'signing-key.pem';
@@ -152,11 +153,11 @@ export async function prepareBase(
       pairs: data.text?.length === 2,
       quantization: config.quantization,
     });
-    const wanted = doing(TASKS[task].reads, task === 'causal-lm');
+    const wanted = doing(TASKS[task].reads, TASKS[task].learns === 'tokens');
     const found = doing(base.reads, base.language !== undefined);
     if (found !== wanted)
       throw new OptionError(`task: ${task} takes a base that ${wanted}, but ${config.base} ${found}`);
-    const form = { architecture: base.network.architecture, lora, outputs: data.labels.length };
+    const form = { architecture: base.network.architecture, lora, outputs: outputNames(config).length };
     targetsOf(form.architecture, form.lora);
     groupsOf(form, config);
     return { located, base, form, setting: stageSetting(config, base) };

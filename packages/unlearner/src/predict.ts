@@ -4,6 +4,7 @@ import { UnlearnerError } from './errors.ts';
 import { exampleOfInput } from './examples.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { Served, Serving } from './serving.ts';
+import { outputNames, TASKS } from './tasks.ts';
 import type { Input, LabelScore, Prediction } from './types.ts';
 
 /** The logits of every served stack for a batch of records, and what computed them. */
@@ -70,17 +71,24 @@ export function encodeAll(base: BaseModel, examples: readonly Example[]): HostIn
   return all;
 }
 
-/** Answers a batch: the softmax of the mean over shards of their logits, best label first. */
+/**
+ * Answers a batch: the softmax of the mean over shards of their logits, best label first. Of a regression the mean over shards of
+ * their numbers.
+ */
 export async function predict(
   parts: { serving: Serving; erasures: RightOfWay; base: BaseModel; config: RunConfig },
   inputs: readonly Input[],
 ): Promise<Prediction> {
   const { base, config } = parts;
-  if (config.task === 'causal-lm') throw new UnlearnerError('usage', 'inputs: this run continues texts');
-  const { labels } = config.data;
+  const { learns } = TASKS[config.task];
+  if (learns === 'tokens') throw new UnlearnerError('usage', 'inputs: this run continues texts');
+  const names = outputNames(config);
   const examples = inputs.map((input, i) => exampleOfInput(input, config, `inputs.${i}`));
   const { served, logits } = await forward(parts, encodeAll(base, examples), inputs.length);
-  const answers = inputs.map((_, row) => scoresOf(meanRow(logits, row, labels.length), labels));
+  const answers = inputs.map((_, row) => {
+    const mean = meanRow(logits, row, names.length);
+    return learns === 'number' ? [{ label: names[0]!, score: mean[0]! }] : scoresOf(mean, names);
+  });
   return { version: served.version, manifest: served.manifest, stages: served.stages, answers };
 }
 

@@ -1,13 +1,14 @@
 import { type Placement, placer, recordKey, subjectKey } from '@s3t/algorithm';
 import { DataError, type DataRecord, loadRecords } from '@s3t/data';
 import type { Ledger, StoredRecord } from '@s3t/ledger';
-import { type LocatedConfig, TASKS } from './config.ts';
+import type { LocatedConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
+import { labelNumber, TASKS } from './tasks.ts';
 
 /** A record of the run with what it is known by. */
 export interface RunRecord {
   key: string;
-  /** The number of its label; 0 where it has none. */
+  /** The number of its label, or of a regression the number itself; 0 where it has none. */
   label: number;
   record: DataRecord;
 }
@@ -22,16 +23,22 @@ export async function readSplit(
   try {
     // Nobody is erased from what is only measured with.
     const subject = split === 'train' ? config.data.subject : undefined;
-    const records = await loadRecords(source, split, { ...config.data, subject }, folder);
-    const { reads } = TASKS[config.task];
+    const { reads, learns } = TASKS[config.task];
+    const labels = learns === 'class' ? config.data.labels : undefined;
+    const records = await loadRecords(source, split, { ...config.data, labels, subject }, folder);
     for (const { id, label, ...content } of records) {
       if (!content[reads])
         throw new UnlearnerError(
           'data',
           `${source}: record ${id} has no ${reads}, which ${config.task} reads`,
         );
-      if (label === null && config.task !== 'causal-lm')
+      if (label === null && learns !== 'tokens')
         throw new UnlearnerError('data', `${source}: record ${id} has no label`);
+      if (Number.isNaN(labelNumber({ label }, config)))
+        throw new UnlearnerError(
+          'data',
+          `${source}: record ${id}: field ${config.data.label}: ${JSON.stringify(label)} is no number that ${config.task} can learn`,
+        );
     }
     return records;
   } catch (error) {
@@ -72,7 +79,6 @@ export async function matchRecords(
   records: readonly DataRecord[],
 ): Promise<Map<string, RunRecord>> {
   const source = located.config.data.train;
-  const labelNumbers = new Map(located.config.data.labels.map((label, number) => [label, number]));
   const expected = new Map<string, string>();
   for await (const { key, digest } of ledger.records()) expected.set(key, digest);
   const isErased = await ledger.erasedFilter();
@@ -92,7 +98,7 @@ export async function matchRecords(
         'data',
         `${source}: record ${record.id} was changed since the run began; erase it instead`,
       );
-    matched.set(key, { key, label: labelNumbers.get(record.label!) ?? 0, record });
+    matched.set(key, { key, label: labelNumber(record, located.config), record });
   }
   if (matched.size < expected.size) {
     const missing = [...expected.keys()].find((key) => !matched.has(key))!;

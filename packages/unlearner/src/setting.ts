@@ -10,7 +10,8 @@ import {
 import { kernelIdentity } from '@s3t/engine';
 import type { ActiveStage, ManifestOf } from '@s3t/ledger';
 import { type Architecture, adapterGroups, type StageForm } from '@s3t/model';
-import { type RunConfig, TASKS } from './config.ts';
+import type { RunConfig } from './config.ts';
+import { TASKS } from './tasks.ts';
 
 /** Everything but the lineage that the bytes of a stage depend on. Paths, shards and the store are no part of it. */
 export function stageSetting(

@@ -15,6 +15,7 @@ import { UnlearnerError } from './errors.ts';
 import type { KeptActivations } from './kept-activations.ts';
 import type { RunRecord } from './run-data.ts';
 import { groupsOf } from './setting.ts';
+import { TASKS } from './tasks.ts';
 
 /** What training a stage needs besides the stage itself. */
 export interface StageContext {
@@ -84,7 +85,10 @@ function learntFrom(
   activations: KeptActivations,
   { task }: RunConfig,
 ): Pick<StageTask, 'objective' | 'labels' | 'weights'> {
-  if (task !== 'causal-lm')
+  const { learns } = TASKS[task];
+  if (learns === 'number')
+    return { objective: 'regression', labels: Float32Array.from(records, ({ label }) => label) };
+  if (learns === 'class')
     return { objective: 'classification', labels: Uint32Array.from(records, ({ label }) => label) };
   const next = records.map(({ key }) => activations.nextTokens(key));
   const tokens = next[0]?.labels.length ?? 0;

@@ -1,8 +1,10 @@
 // Texts, end to end: pairs of them on a small RoBERTa.
 
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { meanSquaredError, pearson, spearman } from './metrics.ts';
 import { plainAnswers } from './testing/answers.ts';
 import { sharedDevice } from './testing/device.ts';
 import { type ConfigChange, Project } from './testing/project.ts';
@@ -69,7 +71,8 @@ describe('a trained run', () => {
   });
 
   test('has learnt what the texts tell', async () => {
-    const { accuracy, examples, shards } = await run.evaluate();
+    const { accuracy, examples, shards, metric } = await run.evaluate();
+    expect(metric).toBe('accuracy');
     expect(examples).toBe(40);
     // One of five is right by chance.
     expect(accuracy).toBeGreaterThan(0.6);
@@ -140,11 +143,55 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
   });
 });
 
-describe('one text a record', () => {
+describe('one text a record, and a number to learn of it', () => {
+  const change = {
+    task: 'text-regression',
+    data: { text: ['premise'], labels: undefined },
+    shards: 1,
+    budget: 1,
+    training: { epochs: 2, batchSize: 16 },
+  };
+  let run: Unlearner;
+  beforeAll(async () => {
+    const config = await project.writeConfig('one.json', change);
+    run = await project.open('one', { device: device(), config });
+    await run.train();
+  });
+  afterAll(() => run.close());
+
+  test('answers with the mean of the shards, and is measured as numbers are', async () => {
+    const texts = madeTexts(40, 99).map(({ premise }) => ({ text: premise }));
+    const { answers } = await run.predict(texts);
+    expect(answers).toEqual(
+      await plainAnswers(project, 'one', await run.status(), run.config, device(), texts),
+    );
+    const said = answers.map(([answer]) => answer!.score);
+    const was = madeTexts(40, 99).map(({ label }) => label);
+    const { pearson: correlation, ...evaluation } = await run.evaluate();
+    expect(evaluation).toMatchObject({
+      metric: 'pearson',
+      spearman: spearman(said, was),
+      meanSquaredError: meanSquaredError(said, was),
+    });
+    expect(evaluation).not.toHaveProperty('accuracy');
+    expect(correlation).toBe(pearson(said, was));
+    expect(correlation).toBeGreaterThan(0.5);
+    expect(run.labels).toEqual(['value']);
+  });
+
+  test('erases, repairs and verifies to the bit', async () => {
+    expect((await run.erase([project.records[3]!.id])).deactivated.length).toBeGreaterThan(0);
+    await run.repair();
+    expect(await run.verify({ fromScratch: true })).toMatchObject({ identical: true, compared: 2 });
+  });
+
+  test('is exported as what transformers takes for a regression', async () => {
+    const { out } = await run.export({ shard: 0, merge: true, out: project.path('merged-regression') });
+    const { id2label, problem_type } = JSON.parse(await readFile(join(out, 'config.json'), 'utf8'));
+    expect({ id2label, problem_type }).toEqual({ id2label: { 0: 'value' }, problem_type: 'regression' });
+  });
+
   test('is asked for by itself, by its field, or as a list of one', async () => {
-    const config = await project.writeConfig('one.json', { data: { text: ['premise'] } });
-    await using run = await project.open('one', { device: device(), config });
-    await run.train({ shards: [0] });
     const { premise } = madeText(2, 5);
     const { answers } = await run.predict([{ text: premise }, { text: { premise } }, { text: [premise] }]);
     expect(answers[1]).toEqual(answers[0]);
@@ -200,6 +247,25 @@ describe('before anything is written, one line refuses', () => {
     ['a length of zero', { data: { maxLength: 0 } }, 'data.maxLength', 'at least 1'],
     ['more tokens than positions', { data: { maxLength: 21 } }, 'data.maxLength', '20 positions of the base'],
     ['no room for a pair', { data: { maxLength: 5 } }, 'data.maxLength', 'it takes 6'],
+    ['labels of a regression', { task: 'text-regression' }, 'data.labels', 'is not for text-regression'],
+    [
+      'a regression without a label',
+      { task: 'text-regression', data: { labels: undefined, label: undefined } },
+      'data.label',
+      'is missing: it names the field with the number',
+    ],
+    [
+      'a metric of another task',
+      { evaluation: { metric: 'pearson' } },
+      'evaluation.metric',
+      'pearson is not for text-classification; it has accuracy, matthews, f1',
+    ],
+    [
+      'a metric that is none',
+      { evaluation: { metric: 'bleu' } },
+      'evaluation.metric',
+      'must be one of accuracy',
+    ],
     ['no room for a text', { data: { maxLength: 2, text: ['premise'] } }, 'data.maxLength', 'it takes 3'],
     [
       'a length for images',
@@ -240,5 +306,9 @@ describe('before anything is written, one line refuses', () => {
       await writeFile(project.path('pictures', label, 'a.png'), 'not looked at');
     }
     await refused({ data: { train: 'pictures' } }, 'data', 'pictures', 'has no text');
+    const words = project.records.map((record, i) => (i === 8 ? { ...record, label: 'many' } : record));
+    await writeFile(project.path('words.jsonl'), words.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    const regression = { task: 'text-regression', data: { train: 'words.jsonl', labels: undefined } };
+    await refused(regression, 'data', 'words.jsonl', 'record pair-8', 'field label', '"many" is no number');
   });
 });

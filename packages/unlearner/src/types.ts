@@ -1,4 +1,5 @@
 import type { RepairConfig } from './config.ts';
+import type { MetricName } from './tasks.ts';
 
 /** One input of a prediction. */
 export type Input =
@@ -8,7 +9,7 @@ export type Input =
 
 export interface LabelScore {
   label: string;
-  /** Softmax of the mean of the shards' logits, 0 to 1. */
+  /** Softmax of the mean of the shards' logits, 0 to 1. Of a regression the mean of the shards' numbers. */
   score: number;
 }
 
@@ -18,7 +19,7 @@ export interface Prediction {
   manifest: string;
   /** The stages that answered, of all shards. */
   stages: readonly string[];
-  /** For each input its labels, best first. */
+  /** For each input its labels, best first; of a regression "value" alone, with the number as its score. */
   answers: readonly (readonly LabelScore[])[];
 }
 
@@ -68,14 +69,25 @@ export interface RepairStanding {
   dueAt: number | null;
 }
 
-/** What is measured: of a language model how many tokens were foretold, and how sure of them it was. */
+/** What is measured. A regression has no accuracy. */
 export interface Measures {
-  accuracy: number;
+  /** Part of the labels, or of a language model's tokens, that were right. */
+  accuracy?: number;
+  /** Matthews' correlation of the classes, -1 to 1, where `evaluation.metric` asks for it. */
+  matthews?: number;
+  /** Of two classes that of the second, of more the mean over them; where `evaluation.metric` asks for it. */
+  f1?: number;
+  /** Of a regression, -1 to 1; null where it is undefined, because the answers or the labels are all the same. */
+  pearson?: number | null;
+  spearman?: number | null;
+  meanSquaredError?: number;
   /** Of a language model: exp of the mean cross-entropy of a token. */
   perplexity?: number;
 }
 
 export interface Evaluation extends Measures {
+  /** The measure that counts for the task. */
+  metric: MetricName;
   examples: number;
   version: number;
   shards: readonly (Measures & { shard: number; depth: number })[];

@@ -21,6 +21,7 @@ import { groupsOf } from './setting.ts';
 import type { SignedLog } from './signed-log.ts';
 import { statementOf } from './statement.ts';
 import { statusOf } from './status.ts';
+import { outputNames } from './tasks.ts';
 import type {
   EraseOptions,
   ErasureTarget,
@@ -117,8 +118,9 @@ export class Unlearner {
     return this.#opened.located.config;
   }
 
+  /** What an answer's scores are of: the labels; of a regression "value"; none of a language model. */
   get labels(): readonly string[] {
-    return this.config.data.labels;
+    return outputNames(this.config);
   }
 
   /** When the run was created, milliseconds since 1970. */

@@ -1,4 +1,4 @@
-import type { Evaluation } from '@s3t/unlearner';
+import type { Evaluation, Measures } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
 import { withRun } from '../run-access.ts';
@@ -10,7 +10,9 @@ import { table } from '../terminal/table.ts';
 export function addEval(program: Command): void {
   program
     .command('eval')
-    .description('accuracy of the ensemble and of each shard on the evaluation set')
+    .description(
+      'the ensemble and each shard on the evaluation set: accuracy, and what else the task is measured with',
+    )
     .requiredOption(...RUN)
     .option(...JSON_OUTPUT)
     .action(evaluate);
@@ -22,19 +24,33 @@ async function evaluate({ run, json }: RunOptions): Promise<void> {
   else print(render(evaluation));
 }
 
-function render({ accuracy, examples, version, shards }: Evaluation): string {
-  const rows = shards.map(({ shard, accuracy, depth }) => [
-    `shard ${shard}`,
-    String(depth),
-    percent(accuracy),
-  ]);
-  const columns = [
-    { title: '' },
-    { title: 'depth', align: 'right' as const },
-    { title: 'accuracy', align: 'right' as const },
-  ];
+/** Measures in the order in which they are shown, and how. */
+const MEASURES: Record<keyof Measures, { title: string; show: (value: number) => string }> = {
+  accuracy: { title: 'accuracy', show: percent },
+  matthews: { title: 'Matthews', show: decimals },
+  f1: { title: 'F1', show: decimals },
+  pearson: { title: 'Pearson', show: decimals },
+  spearman: { title: 'Spearman', show: decimals },
+  meanSquaredError: { title: 'mean squared error', show: decimals },
+  perplexity: { title: 'perplexity', show: decimals },
+};
+
+function decimals(value: number): string {
+  return value.toPrecision(4);
+}
+
+function render({ examples, version, shards, ...ensemble }: Evaluation): string {
+  const names = (Object.keys(MEASURES) as (keyof Measures)[]).filter((name) => ensemble[name] !== undefined);
+  const cells = (measures: Measures) =>
+    // A correlation with what does not vary is none.
+    names.map((name) => (measures[name] == null ? '-' : MEASURES[name].show(measures[name])));
+  const right = (title: string) => ({ title, align: 'right' as const });
+  const rows = shards.map((shard) => [`shard ${shard.shard}`, String(shard.depth), ...cells(shard)]);
   return [
-    table(columns, [['ensemble', '', percent(accuracy)], ...rows]),
+    table(
+      [{ title: '' }, right('depth'), ...names.map((name) => right(MEASURES[name].title))],
+      [['ensemble', '', ...cells(ensemble)], ...rows],
+    ),
     `\n${count(examples)} examples, version ${version}.`,
   ].join('\n');
 }

@@ -33,7 +33,7 @@ interface Entry {
  * the checkpoint to the file. Those of linear layers are the values that the base computes with: what a quantised one rounded
  * stays rounded, for adapters have learnt on it.
  * @param stages top-down, at least one
- * @param labels of the head's numbers, in their order; none for a language model
+ * @param labels of the head's numbers, in their order, one for a regression; none for a language model
  * @throws ModelError naming the file: the base is not what was loaded, or cannot be read
  */
 export async function writeMergedModel(
@@ -121,6 +121,8 @@ function mergedConfig(config: Record<string, unknown>, labels: readonly string[]
   return {
     ...merged,
     architectures: [name],
+    // As transformers calls a head of one number.
+    ...(labels.length === 1 && { problem_type: 'regression' }),
     id2label: Object.fromEntries(labels.map((label, i) => [i, label])),
     label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
   };

@@ -13,6 +13,7 @@ import {
 } from '@s3t/model';
 import type { RunConfig } from '../config.ts';
 import { exampleOfInput } from '../examples.ts';
+import { outputNames } from '../tasks.ts';
 import type { Input, LabelScore, ShardStatus, Status } from '../types.ts';
 import type { Project } from './project.ts';
 
@@ -34,10 +35,12 @@ export async function plainAnswers(
     if (shard.servedSequence === null) continue;
     logits.push(await shardLogits(base, config, project.path(name), shard, inputs));
   }
+  const names = outputNames(config);
+  const answer = config.task === 'text-regression' ? meanNumber : softmaxOfMean;
   return inputs.map((_, i) =>
-    softmaxOfMean(
+    answer(
       logits.map((ofShard) => ofShard[i]!),
-      config.data.labels,
+      names,
     ),
   );
 }
@@ -49,10 +52,10 @@ async function shardLogits(
   { servedSequence, servedDepth, sequences }: ShardStatus,
   inputs: readonly Input[],
 ): Promise<Float32Array[]> {
-  const { lora, slices, data } = config;
+  const { lora, slices } = config;
   const { device, network } = base;
   const { architecture } = network;
-  const form = { architecture, lora, outputs: data.labels.length };
+  const form = { architecture, lora, outputs: outputNames(config).length };
   const groups = adapterGroups(architecture.layers, slices);
   const stages = await Promise.all(
     sequences[servedSequence!]!.stages.slice(0, servedDepth).map(async ({ position, weights: digest }) => {
@@ -81,6 +84,11 @@ async function shardLogits(
   }
   for (const { parameters } of stages) for (const parameter of parameters.values()) parameter.dispose();
   return found;
+}
+
+function meanNumber(numbers: readonly Float32Array[], names: readonly string[]): LabelScore[] {
+  const mean = numbers.reduce((sum, [number]) => sum + number! / numbers.length, 0);
+  return [{ label: names[0]!, score: mean }];
 }
 
 function softmaxOfMean(logits: readonly Float32Array[], labels: readonly string[]): LabelScore[] {
