@@ -1,59 +1,88 @@
 import { type Captured, capture, type Tensor } from '@s3t/engine';
 import type { HostInputs, Inputs } from './architecture.ts';
-import { carriedInputs, copyInputs, hostInputs, placeInputs, writeInputs } from './inputs.ts';
+import { bucketFor } from './batches.ts';
+import { carriedInputs, copyInputs, fieldsAt, hostInputs, placeInputs, writeInputs } from './inputs.ts';
 import type { BaseModel } from './model.ts';
 
 /** Rows of one forward pass. Fixed: rows do not influence one another, and a fixed shape means one compiled step. */
 const BATCH = 64;
 
-/** The bare base up to some layers, captured once: what enters them, for a batch of records at a time. */
+/** The pass for rows of one length. */
+interface Captures {
+  placed: Inputs;
+  step: Captured<Tensor[]>;
+}
+
+/** The bare base up to some layers, captured once for each length: what enters them, for a batch of records at a time. */
 export class BasePass {
   /** Records of a batch at most. A record's values have the same bits in every batch, of whatever size. */
   readonly batch: number;
   /** Whose inputs it computes. */
   readonly layers: readonly number[];
   readonly #base: BaseModel;
-  readonly #placed: Inputs;
-  readonly #step: Captured<Tensor[]>;
+  readonly #captures: Map<number, Captures> = new Map();
 
   /** @param layers whose input is wanted */
   constructor(base: BaseModel, layers: readonly number[], batch: number = BATCH) {
-    const { device, network } = base;
-    const { inputs: fields } = network.architecture;
-    const top = Math.max(...layers);
     this.batch = batch;
     this.layers = layers;
     this.#base = base;
-    this.#placed = placeInputs(device, fields, batch);
-    const carried = carriedInputs(fields, this.#placed);
-    this.#step = capture(device, () => {
+  }
+
+  #captureAt(tokens: number): Captures {
+    const known = this.#captures.get(tokens);
+    if (known) return known;
+    const { device, network } = this.#base;
+    const fields = fieldsAt(network.architecture.inputs, tokens);
+    const top = Math.max(...this.layers);
+    const placed = placeInputs(device, fields, this.batch);
+    const carried = carriedInputs(fields, placed);
+    const step = capture(device, () => {
       const found = new Map<number, Tensor>();
-      let x = network.embed(this.#placed);
+      let x = network.embed(placed);
       for (let layer = 0; layer <= top; layer++) {
-        if (layers.includes(layer)) found.set(layer, x);
+        if (this.layers.includes(layer)) found.set(layer, x);
         if (layer < top) x = network.layer(layer, x, { inputs: carried });
       }
-      return layers.map((layer) => found.get(layer)!);
+      return this.layers.map((layer) => found.get(layer)!);
     });
+    const made = { placed, step };
+    this.#captures.set(tokens, made);
+    return made;
   }
 
   /**
    * @param inputs those of up to `batch` records
-   * @returns for each layer, in their order, the records' rows [records, tokens * width]
+   * @returns for each layer, in their order, the records' rows [records, tokens * width]; zero where a row is only filled up, so that
+   * it does not depend on what else is in the batch
    */
   async run(inputs: readonly HostInputs[]): Promise<Float32Array[]> {
     const { inputs: fields, tokens, width } = this.#base.network.architecture;
-    const host = hostInputs(fields, this.batch);
-    for (const [i, one] of inputs.entries()) copyInputs(fields, one, 0, 1, host, i);
-    writeInputs(fields, host, this.#placed);
-    this.#step.replay();
-    const read = await Promise.all(this.#step.outputs.map((output) => output.read()));
-    return read.map((values) => values.subarray(0, inputs.length * tokens * width));
+    const lengths = inputs.map((one) => this.#base.lengthOf(one));
+    const padded = bucketFor(this.#base.buckets, Math.max(0, ...lengths));
+    const { placed, step } = this.#captureAt(padded);
+    const cut = fieldsAt(fields, padded);
+    const host = hostInputs(cut, this.batch);
+    for (const [i, one] of inputs.entries()) copyInputs(fields, one, 0, 1, host, i, cut);
+    writeInputs(cut, host, placed);
+    step.replay();
+    const read = await Promise.all(step.outputs.map((output) => output.read()));
+    return read.map((values) => {
+      const rows = new Float32Array(inputs.length * tokens * width);
+      for (const [i, length] of lengths.entries()) {
+        const from = i * padded * width;
+        rows.set(values.subarray(from, from + length * width), i * tokens * width);
+      }
+      return rows;
+    });
   }
 
   dispose(): void {
-    this.#step.dispose();
-    for (const input of Object.values(this.#placed)) input.dispose();
+    for (const { placed, step } of this.#captures.values()) {
+      step.dispose();
+      for (const input of Object.values(placed)) input.dispose();
+    }
+    this.#captures.clear();
   }
 }
 

@@ -11,6 +11,8 @@ export interface InputField {
   dtype: 'f32' | 'u32';
   /** Whether layers read it, too (a mask), and not only the embedding. */
   carried: boolean;
+  /** Whether it is one value for each token: it may be cut to the length of a batch. */
+  perToken?: boolean;
 }
 
 /** The inputs of some records on the host, by name: one record after the other. */

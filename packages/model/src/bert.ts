@@ -345,6 +345,7 @@ export function bertArchitecture(config: BertConfig, tokens: number): Architectu
     shape: [tokens],
     dtype: 'u32' as const,
     carried,
+    perToken: true,
   });
   return {
     layers: config.num_hidden_layers,

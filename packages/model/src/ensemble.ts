@@ -12,10 +12,19 @@ import {
   zeros,
 } from '@s3t/engine';
 import { type LayerAdapter, sideBySide } from './adapter.ts';
-import type { HostInputs, Inputs } from './architecture.ts';
+import type { HostInputs, InputField, Inputs } from './architecture.ts';
+import { bucketFor } from './batches.ts';
 import { ModelError } from './errors.ts';
 import { Decoder } from './generation/decoder.ts';
-import { carriedInputs, copyInputs, hostInputs, placeInputs, writeInputs } from './inputs.ts';
+import {
+  carriedInputs,
+  copyInputs,
+  fieldsAt,
+  hostInputs,
+  placeInputs,
+  recordOf,
+  writeInputs,
+} from './inputs.ts';
 import type { NextTokens } from './llama.ts';
 import type { BaseModel } from './model.ts';
 import { type LayerRoute, routeStreams } from './route.ts';
@@ -35,6 +44,8 @@ const BATCH_SIZES = { software: [1, 4, 16], portable: [1, 4, 16], gpu: [1, 4, 16
 
 /** A captured step, and the inputs that are written before it is replayed. */
 interface Plan<Outputs> {
+  /** As long as its rows. */
+  fields: readonly InputField[];
   placed: Inputs;
   /** Those that layers read, for several copies of the batch side by side, by how many: written with those of the one. */
   repeated: Map<number, Inputs>;
@@ -74,8 +85,10 @@ export class Ensemble {
   /** Of each stack, by layer. */
   readonly #adapters: readonly ReadonlyMap<number, LayerAdapter>[];
   readonly #route: readonly LayerRoute[];
-  readonly #plans: Map<number, Plan<Tensor>> = new Map();
-  #scoring: Scoring | null = null;
+  /** By rows and tokens. */
+  readonly #plans: Map<string, Plan<Tensor>> = new Map();
+  /** By tokens. */
+  readonly #scoring: Map<number, Scoring> = new Map();
   #decoder: Decoder | null = null;
   /** The adapters of a layer side by side, by layer: copies, made once. */
   readonly #sideBySide: Map<number, LayerAdapter> = new Map();
@@ -99,11 +112,12 @@ export class Ensemble {
   }
 
   /**
-   * The logits of every stack for up to `largestBatch` records.
+   * The logits of every stack for up to `largestBatch` records, padded to the longest among them: their bits depend on neither.
+   * @param least tokens that records are padded to at least
    * @returns per stack, in their order: [count, outputs]
    * @throws ModelError when the inputs do not fit, or once the ensemble is disposed
    */
-  async forward(inputs: HostInputs, count: number): Promise<Float32Array[]> {
+  async forward(inputs: HostInputs, count: number, least: number = 0): Promise<Float32Array[]> {
     if (this.#disposed) throw new ModelError('forward: the ensemble is disposed');
     const size = this.batchSizes.find((batch) => batch >= count);
     if (!size) throw new ModelError(`forward: ${count} records are more than ${this.largestBatch}`);
@@ -115,9 +129,12 @@ export class Ensemble {
           `forward: ${name}: ${values} values are not those of ${count} records [${shape}]`,
         );
     }
-    const plan = this.#planFor(size);
-    const host = hostInputs(fields, size);
-    copyInputs(fields, inputs, 0, count, host, 0);
+    const longest = Array.from({ length: count }, (_, i) => this.#base.lengthOf(recordOf(inputs, i, count)));
+    const tokens = bucketFor(this.#base.buckets, Math.max(least, ...longest));
+    const plan = this.#planFor(size, tokens);
+    const cut = fieldsAt(fields, tokens);
+    const host = hostInputs(cut, size);
+    copyInputs(fields, inputs, 0, count, host, 0, cut);
     this.#write(host, size, plan);
     const { step } = plan;
     step.replay();
@@ -132,10 +149,14 @@ export class Ensemble {
    */
   async tokenScores(inputs: HostInputs, { labels, weights }: NextTokens): Promise<TokenScores> {
     if (this.#disposed) throw new ModelError('tokenScores: the ensemble is disposed');
-    const scoring = this.#planScoring();
-    this.#write(inputs, 1, scoring);
-    scoring.labels.write(labels);
-    scoring.weights.write(weights);
+    const tokens = bucketFor(this.#base.buckets, this.#base.lengthOf(inputs));
+    const scoring = this.#planScoring(tokens);
+    const { inputs: fields } = this.#base.network.architecture;
+    const host = hostInputs(scoring.fields, 1);
+    copyInputs(fields, inputs, 0, 1, host, 0, scoring.fields);
+    this.#write(host, 1, scoring);
+    scoring.labels.write(labels.subarray(0, tokens));
+    scoring.weights.write(weights.subarray(0, tokens));
     scoring.step.replay();
     const { losses, likeliest } = scoring.step.outputs;
     const scores = await Promise.all(
@@ -147,8 +168,8 @@ export class Ensemble {
         };
       }),
     );
-    const tokens = weights.filter((weight) => weight > 0).length;
-    return { tokens, ensemble: scores.at(-1)!, stacks: scores.slice(0, -1) };
+    const counted = weights.filter((weight) => weight > 0).length;
+    return { tokens: counted, ensemble: scores.at(-1)!, stacks: scores.slice(0, -1) };
   }
 
   /** Of a language model: what continues texts, one at a time. It ends with the ensemble. @throws ModelError once that is disposed */
@@ -172,21 +193,21 @@ export class Ensemble {
     for (const plan of this.#plans.values()) disposePlan(plan);
     this.#plans.clear();
     this.#decoder?.dispose();
-    if (this.#scoring) {
-      disposePlan(this.#scoring);
-      this.#scoring.labels.dispose();
-      this.#scoring.weights.dispose();
-      this.#scoring = null;
+    for (const scoring of this.#scoring.values()) {
+      disposePlan(scoring);
+      scoring.labels.dispose();
+      scoring.weights.dispose();
     }
+    this.#scoring.clear();
   }
 
-  #planScoring(): Scoring {
-    if (this.#scoring) return this.#scoring;
-    const { device, network } = this.#base;
-    const { tokens } = network.architecture;
+  #planScoring(tokens: number): Scoring {
+    const known = this.#scoring.get(tokens);
+    if (known) return known;
+    const { device } = this.#base;
     const labels = zeros(device, [tokens], { dtype: 'u32' });
     const weights = zeros(device, [tokens]);
-    const plan = this.#plan(1, (all) => {
+    const plan = this.#plan(1, tokens, (all) => {
       const each = this.stacks.map((_, stack) => reshape(slice(all, 0, stack, 1), all.shape.slice(1)));
       const rows = [...each, mean(all, 0)];
       return {
@@ -194,28 +215,30 @@ export class Ensemble {
         likeliest: rows.map((logits) => argmax(logits)),
       };
     });
-    this.#scoring = { ...plan, labels, weights };
-    return this.#scoring;
+    const scoring = { ...plan, labels, weights };
+    this.#scoring.set(tokens, scoring);
+    return scoring;
   }
 
-  #planFor(batch: number): Plan<Tensor> {
-    const known = this.#plans.get(batch) ?? this.#plan(batch, (logits) => logits);
-    this.#plans.set(batch, known);
+  #planFor(batch: number, tokens: number): Plan<Tensor> {
+    const key = `${batch}/${tokens}`;
+    const known = this.#plans.get(key) ?? this.#plan(batch, tokens, (logits) => logits);
+    this.#plans.set(key, known);
     return known;
   }
 
   /** Captures what follows from the logits of all stacks for a batch. */
-  #plan<Outputs>(batch: number, from: (logits: Tensor) => Outputs): Plan<Outputs> {
+  #plan<Outputs>(batch: number, tokens: number, from: (logits: Tensor) => Outputs): Plan<Outputs> {
     const { device, network } = this.#base;
-    const placed = placeInputs(device, network.architecture.inputs, batch);
+    const fields = fieldsAt(network.architecture.inputs, tokens);
+    const placed = placeInputs(device, fields, batch);
     const repeated = new Map<number, Inputs>();
-    const step = capture(device, () => from(this.#logits(placed, repeated, batch)));
-    return { placed, repeated, step };
+    const step = capture(device, () => from(this.#logits(fields, placed, repeated, batch)));
+    return { fields, placed, repeated, step };
   }
 
   /** Writes the inputs of `batch` records to where a plan reads them. */
-  #write(host: HostInputs, batch: number, { placed, repeated }: Plan<unknown>): void {
-    const fields = this.#base.network.architecture.inputs;
+  #write(host: HostInputs, batch: number, { fields, placed, repeated }: Plan<unknown>): void {
     writeInputs(fields, host, placed);
     const carried = fields.filter((field) => field.carried);
     for (const [streams, inputs] of repeated) {
@@ -227,9 +250,15 @@ export class Ensemble {
   }
 
   /** @param repeated takes what has to be written beside `inputs` */
-  #logits(inputs: Inputs, repeated: Map<number, Inputs>, batch: number): Tensor {
+  #logits(
+    fields: readonly InputField[],
+    inputs: Inputs,
+    repeated: Map<number, Inputs>,
+    batch: number,
+  ): Tensor {
     const { network } = this.#base;
-    const carriedBy = (streams: number) => this.#carried(inputs, repeated, streams, batch);
+    const carried = fields.filter((field) => field.carried);
+    const carriedBy = (streams: number) => this.#carried(carried, inputs, repeated, streams, batch);
     let bare = network.embed(inputs);
     // Side by side along the first axis, in the order in which they leave the trunk.
     let streams: Tensor | null = null;
@@ -251,9 +280,14 @@ export class Ensemble {
   }
 
   /** The inputs that layers read, for several copies of the batch side by side. */
-  #carried(inputs: Inputs, repeated: Map<number, Inputs>, streams: number, batch: number): Inputs {
-    const { device, network } = this.#base;
-    const carried = network.architecture.inputs.filter((field) => field.carried);
+  #carried(
+    carried: readonly InputField[],
+    inputs: Inputs,
+    repeated: Map<number, Inputs>,
+    streams: number,
+    batch: number,
+  ): Inputs {
+    const { device } = this.#base;
     if (streams === 1) return carriedInputs(carried, inputs);
     const known =
       repeated.get(streams) ??

@@ -19,6 +19,7 @@ export type {
 } from './architecture.ts';
 export { type Augmentation, augment, type Draw } from './augment.ts';
 export { type Parameter, placeWeights, QUANTIZATIONS, type Quantization } from './base-weights.ts';
+export { bucketFor } from './batches.ts';
 export {
   type BertConfig,
   type BertWeights,
@@ -49,7 +50,7 @@ export {
   type ResolveOptions,
   resolveBase,
 } from './hub/resolve-base.ts';
-export { copyInputs, hostInputs } from './inputs.ts';
+export { copyInputs, hostInputs, recordOf } from './inputs.ts';
 export type { LanguageModel, Learnt } from './language-model.ts';
 export {
   decoderLayer,

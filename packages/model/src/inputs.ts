@@ -20,7 +20,15 @@ export function hostInputs(fields: readonly InputField[], count: number): HostIn
   );
 }
 
-/** Copies records `from` to `from + count` of `source` to row `at` of `target`. */
+/** Fields of texts that are padded to `tokens` tokens. */
+export function fieldsAt(fields: readonly InputField[], tokens: number): InputField[] {
+  return fields.map((field) => (field.perToken ? { ...field, shape: [tokens] } : field));
+}
+
+/**
+ * Copies records `from` to `from + count` of `source` to row `at` of `target`.
+ * @param cut the fields as `target` has them, where they hold fewer tokens. Default: `fields`
+ */
 export function copyInputs(
   fields: readonly InputField[],
   source: HostInputs,
@@ -28,11 +36,26 @@ export function copyInputs(
   count: number,
   target: HostInputs,
   at: number,
+  cut: readonly InputField[] = fields,
 ): void {
-  for (const field of fields) {
+  for (const [index, field] of fields.entries()) {
     const size = sizeOf(field);
-    target[field.name]!.set(source[field.name]!.subarray(from * size, (from + count) * size), at * size);
+    const kept = sizeOf(cut[index]!);
+    for (let row = 0; row < count; row++) {
+      const start = (from + row) * size;
+      target[field.name]!.set(source[field.name]!.subarray(start, start + kept), (at + row) * kept);
+    }
   }
+}
+
+/** The inputs of one of `count` records: a view. */
+export function recordOf(inputs: HostInputs, record: number, count: number): HostInputs {
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, values]) => {
+      const size = values.length / count;
+      return [name, values.subarray(record * size, (record + 1) * size)];
+    }),
+  );
 }
 
 export function writeInputs(fields: readonly InputField[], source: HostInputs, target: Inputs): void {

@@ -34,10 +34,12 @@ export async function placeLlama(
 ): Promise<Placed> {
   const { folder } = checkpoint;
   const config = parseLlamaConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
-  const { maxLength } = options;
-  const { tokenizer, length, assertWithin } = openTextBase(checkpoint, config.max_position_embeddings, {
-    maxLength,
-  });
+  const { maxLength, buckets: wanted } = options;
+  const { tokenizer, length, buckets, assertWithin } = openTextBase(
+    checkpoint,
+    config.max_position_embeddings,
+    { maxLength, buckets: wanted },
+  );
   const weights = await loadLlama(device, config, checkpoint.tensors, {
     quantization: frozenType(options.quantization),
     positions: length,
@@ -67,7 +69,13 @@ export async function placeLlama(
     reads: 'text',
     parameters: llamaParameters(config),
     prefix: LLAMA_PREFIX,
-    encode: (example) => ({ ids: rowOf(tokensOf(example).ids) }),
+    buckets,
+    // What fills up could be a token itself: how many there are is told beside what the network takes.
+    encode: (example) => {
+      const { ids } = tokensOf(example);
+      return { ids: rowOf(ids), length: Uint32Array.of(ids.length) };
+    },
+    lengthOf: (inputs) => inputs.length?.[0] ?? length,
     language: {
       device,
       config,

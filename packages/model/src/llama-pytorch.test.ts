@@ -130,6 +130,8 @@ describe.each(['llama2', 'llama3'])('%s', (name) => {
       digest: '',
       network: llamaNetwork(config, weights, TOKENS),
       reads: 'text',
+      buckets: [TOKENS],
+      lengthOf: () => TOKENS,
       parameters: [],
       prefix: '',
       encode: () => ({}),

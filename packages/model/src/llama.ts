@@ -348,7 +348,7 @@ export function llamaArchitecture(config: LlamaConfig, tokens: number): Architec
     layers: config.num_hidden_layers,
     width: config.hidden_size,
     tokens,
-    inputs: [{ name: 'ids', shape: [tokens], dtype: 'u32', carried: false }],
+    inputs: [{ name: 'ids', shape: [tokens], dtype: 'u32', carried: false, perToken: true }],
     targets: LLAMA_TARGETS.map(({ name, path, inputs, outputs }) => ({
       name,
       module: path,

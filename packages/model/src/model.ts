@@ -16,6 +16,8 @@ export type Example = { image: Picture } | { text: TextInput } | { prompt: strin
 export interface BaseOptions {
   /** Tokens of a text at most: longer ones are cut. Default: 128, or as many as the base has positions. */
   maxLength?: number | undefined;
+  /** The lengths that texts are padded to, besides `maxLength`. Default: powers of two from 16 on. */
+  buckets?: readonly number[] | undefined;
   /** Whether texts come in pairs: one has to leave room for more special tokens. */
   pairs?: boolean | undefined;
   /** What the weights of the layers' linear layers are kept in; embeddings, norms and heads stay f32. Default: f32 */
@@ -30,8 +32,12 @@ export interface Placed {
   /** What of a checkpoint it is made of, and what stands before these names in one with a head. */
   parameters: readonly Parameter[];
   prefix: string;
+  /** The lengths that examples are padded to: they rise, and the last is all tokens of the architecture. */
+  buckets: readonly number[];
   /** The inputs of the network for an example. @throws ModelError when it is none that the base takes */
   encode(example: Example): HostInputs;
+  /** How many of the first tokens of an encoded example count: what follows fills up. */
+  lengthOf(inputs: HostInputs): number;
   /** Of a base that continues texts. */
   language?: LanguageModel;
 }
@@ -104,9 +110,13 @@ async function placeVit(device: Device, checkpoint: Checkpoint, options: BaseOpt
       `${file}: field size is ${width} x ${height}, but image_size in config.json is ${config.image_size}`,
     );
   const weights = await loadVit(device, config, checkpoint.tensors, frozenType(options.quantization));
+  const network = vitNetwork(config, weights);
+  const { tokens } = network.architecture;
   return {
-    network: vitNetwork(config, weights),
+    network,
     reads: 'image',
+    buckets: [tokens],
+    lengthOf: () => tokens,
     parameters: vitParameters(config),
     prefix: VIT_PREFIX,
     encode(example) {
@@ -121,11 +131,13 @@ async function placeVit(device: Device, checkpoint: Checkpoint, options: BaseOpt
 async function placeBert(device: Device, checkpoint: Checkpoint, options: BaseOptions): Promise<Placed> {
   const { folder } = checkpoint;
   const config = parseBertConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
-  const { tokenizer, length, assertWithin } = openTextBase(checkpoint, maxTokens(config), options);
+  const { tokenizer, length, buckets, assertWithin } = openTextBase(checkpoint, maxTokens(config), options);
   const weights = await loadBert(device, config, checkpoint.tensors, frozenType(options.quantization));
   return {
     network: bertNetwork(config, weights, length),
     reads: 'text',
+    buckets,
+    lengthOf: ({ mask }) => mask!.lastIndexOf(1) + 1,
     parameters: bertParameters(config),
     prefix: bertPrefix(config),
     encode(example) {

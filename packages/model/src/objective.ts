@@ -18,7 +18,7 @@ export interface Objective {
 }
 
 /** An objective for records of an architecture. */
-export function objectiveOf(name: ObjectiveName, { tokens }: Architecture): Objective {
+export function objectiveOf(name: ObjectiveName, { tokens }: Pick<Architecture, 'tokens'>): Objective {
   switch (name) {
     case 'classification':
       return {

@@ -200,6 +200,22 @@ describe('batches', () => {
     expect(small.losses.get(1)! / referenceLoss(2, all, [9, 1, 5]) - 1).toBeCloseTo(0, 5);
   });
 
+  it('of several parts make the step of the whole, whatever each part holds', async () => {
+    // 4, 4 and 3 records: their means count by how many there are.
+    const trainingOf = (change: object) => ({ ...taskOf().training, clipNorm: 0.5, warmup: 0, ...change });
+    const form = { ...FORM, lora: { ...FORM.lora, dropout: 0 } };
+    const whole = await lossesOf(
+      taskOf({ form, lossEvery: 1, training: trainingOf({ batchSize: RECORDS }) }),
+    );
+    const parts = await lossesOf(taskOf({ form, lossEvery: 1, training: trainingOf({ accumulation: 3 }) }));
+    expect([...parts.losses.keys()]).toEqual([1, 2, 3]);
+    for (const [step, loss] of whole.losses)
+      expect(Math.abs(parts.losses.get(step)! - loss)).toBeLessThan(1e-4 * loss);
+    // Three steps of one batch each are another training.
+    const single = await lossesOf(taskOf({ form, lossEvery: 1 }));
+    expect(Math.abs(single.losses.get(3)! - whole.losses.get(3)!)).toBeGreaterThan(1e-4);
+  });
+
   it('leave the start values when there is no record', async () => {
     const { values } = await lossesOf(second({ records: 0, order: () => [] }));
     for (const [name, value] of startStage(FORM, [2], [1234, 5678], PREFIX[0]!.values))

@@ -1,8 +1,7 @@
 import {
   AdamW,
   capture,
-  dropout,
-  gradients,
+  GradientAccumulator,
   learningRateAt,
   mergeLora,
   type RandomKey,
@@ -13,17 +12,21 @@ import {
   zeros,
 } from '@s3t/engine';
 import type { LayerAdapter } from './adapter.ts';
-import type { HostInputs, InputField } from './architecture.ts';
+import type { HostInputs } from './architecture.ts';
+import { type Batch, batchesOf } from './batches.ts';
 import { ModelError } from './errors.ts';
-import { copyInputs, hostInputs, placeInputs, writeInputs } from './inputs.ts';
 import type { BaseModel } from './model.ts';
 import { type ObjectiveName, objectiveOf } from './objective.ts';
 import { placeStage, type StageForm, type StageValues, startStage } from './stage.ts';
+import { type StepParts, TrainingStep } from './training-step.ts';
 
 /** How a stage is trained; names as in the configuration file. */
 export interface TrainingConfig {
   epochs: number;
+  /** Records that are computed at once. */
   batchSize: number;
+  /** Batches whose gradients make one step, which is that of the mean over all their labels. Default: 1. */
+  accumulation?: number;
   learningRate: number;
   weightDecay: number;
   schedule: ScheduleName;
@@ -54,10 +57,9 @@ export interface StageTask {
   records: number;
   /** Awaited before the activations of a batch are copied. */
   prepare?: (records: readonly number[]) => Promise<void>;
-  /** Copies what enters the lowest trained layer for a record, [tokens * width]. */
   /** The layer that activations enter; those from it to the lowest trained one run bare in every step. Default: the lowest trained one. */
   from?: number;
-  /** Copies what enters layer `from` for a record, [tokens * width]. */
+  /** Copies what enters layer `from` for a record: the first tokens of it that fit into `target`. */
   activation: (record: number, target: Float32Array) => void;
   /** The inputs of a record that layers read, if the architecture has any. */
   inputs?: (record: number) => HostInputs;
@@ -65,6 +67,8 @@ export interface StageTask {
   labels: ArrayLike<number>;
   /** How much each label counts. Default: 1. */
   weights?: ArrayLike<number>;
+  /** To how many tokens a record's text is padded. Default: to all that the architecture has. */
+  tokens?: (record: number) => number;
   /** The order of the records in an epoch. */
   order: (epoch: number) => ArrayLike<number>;
   /** Steps from one reading of the loss to the next: each waits for the device. Default: 10. */
@@ -83,14 +87,14 @@ export interface StageProgress {
 /** Steps a stage takes. */
 export function stageSteps(
   records: number,
-  { epochs, batchSize }: Pick<TrainingConfig, 'epochs' | 'batchSize'>,
+  { epochs, batchSize, accumulation = 1 }: Pick<TrainingConfig, 'epochs' | 'batchSize' | 'accumulation'>,
 ): number {
-  return epochs * Math.ceil(records / batchSize);
+  return epochs * Math.ceil(Math.ceil(records / batchSize) / accumulation);
 }
 
 /**
- * Trains one stage and returns its values. Nothing but the task decides the bytes. The last batch of an epoch is filled up
- * with rows of weight zero, so that every step has the same shape and is captured once.
+ * Trains one stage and returns its values. Nothing but the task decides the bytes. Batches are filled up with rows of weight
+ * zero, so that steps over texts of one length have the same shape and are captured once.
  * @throws ModelError when the loss or a weight stops being a finite number; whatever `signal` aborts with
  */
 export async function trainStage(
@@ -100,76 +104,74 @@ export async function trainStage(
   signal?: AbortSignal,
 ): Promise<StageValues> {
   const { device, network } = base;
-  const { layers: top, tokens, width } = network.architecture;
-  const carried = network.architecture.inputs.filter(({ carried }) => carried);
   const { training, lossEvery = 10 } = task;
-  const { batchSize } = training;
-  const lowest = task.from ?? Math.min(...task.layers);
+  const { batchSize, accumulation = 1 } = training;
+  const { tokens } = network.architecture;
   const objective = objectiveOf(task.objective ?? 'classification', network.architecture);
-  const labels = batchSize * objective.labels;
   const above = task.prefix.at(-1)?.values ?? null;
   const start = startStage(task.form, task.layers, task.key, above);
   const { stage, parameters } = placeStage(device, task.form, task.layers, start, 'train');
   const prefix = placePrefix(base, task);
   const random = randomState(device, task.key);
-  const inputs = {
-    x: zeros(device, [batchSize, tokens, width]),
-    carried: placeInputs(device, carried, batchSize),
-    labels: zeros(device, [labels], { dtype: objective.dtype }),
-    weights: zeros(device, [labels]),
-  };
   const trained = [...parameters.values()];
   const optimiser = new AdamW(device, trained, {
     weightDecay: training.weightDecay,
     clipNorm: training.clipNorm ?? undefined,
   });
-  const step = capture(device, () => {
-    let x: Tensor = inputs.x;
-    for (let layer = lowest; layer < top; layer++) {
-      const own = withDropout(stage.adapters.get(layer), layer, task.form, random);
-      const adapter = own ?? prefix.adapters.get(layer);
-      x = network.layer(layer, x, { inputs: inputs.carried, adapter, merged: prefix.merged.get(layer) });
-    }
-    const loss = objective.loss(network, x, stage.head, inputs.labels, inputs.weights);
-    optimiser.apply(gradients(loss, trained));
-    return { loss };
-  });
+  const sums = accumulation > 1 ? new GradientAccumulator(device, trained) : null;
+  const share = sums && zeros(device, [1]);
+  const update =
+    sums &&
+    capture(device, () => {
+      optimiser.apply(sums.gradients);
+      sums.clear();
+    });
+  const parts: StepParts = {
+    ...{ base, task, stage, prefix, random, trained, share },
+    finish: (found) => (sums ? sums.add(found) : optimiser.apply(found)),
+  };
+  const byLength = new Map<number, TrainingStep>();
+  const stepFor = (length: number) => {
+    const known = byLength.get(length) ?? new TrainingStep(parts, length);
+    byLength.set(length, known);
+    return known;
+  };
+  const weightOf = ({ records }: Batch) =>
+    records.reduce((sum, record) => sum + recordWeight(task, record, objective.labels), 0);
   try {
     const steps = stageSteps(task.records, training);
-    const host = {
-      x: new Float32Array(batchSize * tokens * width),
-      carried: hostInputs(carried, batchSize),
-      labels: objective.dtype === 'u32' ? new Uint32Array(labels) : new Float32Array(labels),
-      weights: new Float32Array(labels),
-    };
     let done = 0;
     for (let epoch = 0; epoch < training.epochs; epoch++) {
-      const order = task.order(epoch);
-      for (let from = 0; from < order.length; from += batchSize) {
-        await task.turn?.();
-        signal?.throwIfAborted();
-        if (task.prepare) {
-          await task.prepare(Array.from(order).slice(from, from + batchSize));
+      const batches = batchesOf(task.order(epoch), task.tokens ?? (() => tokens), batchSize);
+      for (let from = 0; from < batches.length; from += accumulation) {
+        const parts = batches.slice(from, from + accumulation).map((batch) => ({
+          batch,
+          weight: weightOf(batch),
+        }));
+        const total = parts.reduce((sum, { weight }) => sum + weight, 0);
+        const isRead = (done + 1) % lossEvery === 0 || done + 1 === steps;
+        let loss = isRead && total > 0 ? 0 : null;
+        let isBegun = false;
+        for (const [part, { batch, weight }] of parts.entries()) {
+          await task.turn?.();
           signal?.throwIfAborted();
-        }
-        fillBatch(task, order, from, carried, host);
-        if (!host.weights.some((weight) => weight > 0)) {
           // Prompts that left no room for their responses: there is no mean over nothing, and no step.
-          done++;
-          onProgress({ step: done, steps, loss: null });
-          continue;
+          if (weight === 0) continue;
+          if (task.prepare) {
+            await task.prepare(batch.records);
+            signal?.throwIfAborted();
+          }
+          if (!isBegun) optimiser.begin(learningRateAt(done, { ...training, steps }));
+          isBegun = true;
+          random.setStep(done * accumulation + part);
+          share?.write(Float32Array.of(weight / total));
+          const step = stepFor(batch.tokens);
+          step.run(batch);
+          if (loss !== null) loss += await step.loss.item();
+          else await device.idle();
         }
-        inputs.x.write(host.x);
-        writeInputs(carried, host.carried, inputs.carried);
-        inputs.labels.write(host.labels);
-        inputs.weights.write(host.weights);
-        random.setStep(done);
-        optimiser.begin(learningRateAt(done, { ...training, steps }));
-        step.replay();
+        if (total > 0) update?.replay();
         done++;
-        const isRead = done % lossEvery === 0 || done === steps;
-        const loss = isRead ? await step.outputs.loss.item() : null;
-        if (!isRead) await device.idle();
         if (loss !== null && !Number.isFinite(loss))
           throw new ModelError(
             `training: the loss became ${loss} at step ${done}; lower training.learningRate`,
@@ -179,51 +181,22 @@ export async function trainStage(
     }
     return await readValues(parameters);
   } finally {
-    step.dispose();
+    for (const step of byLength.values()) step.dispose();
+    update?.dispose();
+    sums?.dispose();
+    share?.dispose();
     optimiser.dispose();
     random.state.dispose();
-    const { carried: carriedInputs, ...others } = inputs;
-    for (const tensor of [
-      ...trained,
-      ...Object.values(carriedInputs),
-      ...Object.values(others),
-      ...prefix.tensors,
-    ])
-      tensor.destroy();
+    for (const tensor of [...trained, ...prefix.tensors]) tensor.destroy();
   }
 }
 
-/** Copies the records of a batch, from number `from` of the epoch on, to where they are written from. Rows that are left over get weight zero. */
-function fillBatch(
-  task: StageTask,
-  order: ArrayLike<number>,
-  from: number,
-  carried: readonly InputField[],
-  host: {
-    x: Float32Array;
-    carried: HostInputs;
-    labels: Uint32Array | Float32Array;
-    weights: Float32Array;
-  },
-): void {
-  const { batchSize } = task.training;
-  const rowSize = host.x.length / batchSize;
-  const labels = host.labels.length / batchSize;
-  for (let row = 0; row < batchSize; row++) {
-    const record = order[from + row];
-    const target = host.x.subarray(row * rowSize, (row + 1) * rowSize);
-    if (record === undefined) target.fill(0);
-    else {
-      task.activation(record, target);
-      // What a row of weight zero carries does not matter.
-      if (task.inputs) copyInputs(carried, task.inputs(record), 0, 1, host.carried, row);
-    }
-    for (let i = 0; i < labels; i++) {
-      const of = record === undefined ? null : record * labels + i;
-      host.labels[row * labels + i] = of === null ? 0 : task.labels[of]!;
-      host.weights[row * labels + i] = of === null ? 0 : (task.weights?.[of] ?? 1);
-    }
-  }
+/** How much a record counts: the sum over its labels. */
+function recordWeight({ weights }: StageTask, record: number, labels: number): number {
+  if (!weights) return labels;
+  let sum = 0;
+  for (let i = record * labels; i < (record + 1) * labels; i++) sum += weights[i]!;
+  return sum;
 }
 
 /** The frozen stages above, on the device. */
@@ -267,20 +240,6 @@ function placePrefix({ device, network }: BaseModel, { form, prefix }: StageTask
     for (const parameter of parameters.values()) if (!isKept.has(parameter)) parameter.destroy();
   }
   return placed;
-}
-
-function withDropout(
-  adapter: LayerAdapter | undefined,
-  layer: number,
-  { architecture, lora }: StageForm,
-  random: ReturnType<typeof randomState>,
-): LayerAdapter | undefined {
-  if (!adapter || lora.dropout === 0) return adapter;
-  const names = architecture.targets.map(({ name }) => name);
-  return {
-    ...adapter,
-    dropout: (x, target) => dropout(x, random, lora.dropout, layer * names.length + names.indexOf(target)),
-  };
 }
 
 async function readValues(parameters: ReadonlyMap<string, Tensor>): Promise<StageValues> {

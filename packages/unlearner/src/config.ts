@@ -30,6 +30,7 @@ const data = v.strictObject({
     ),
   ),
   maxLength: v.optional(count),
+  buckets: v.optional(v.pipe(v.array(count), v.minLength(1, 'must name a length'))),
   format: v.optional(v.picklist(FORMATS, `must be one of ${FORMATS.join(', ')}`)),
   image: v.optional(text),
   labels: v.optional(
@@ -60,6 +61,7 @@ const keep = v.strictObject({
 const training = v.strictObject({
   epochs: v.optional(count, 3),
   batchSize: v.optional(count, 64),
+  accumulation: v.optional(count),
   learningRate: v.optional(positive, 2e-3),
   weightDecay: v.optional(v.pipe(v.number(), v.minValue(0, 'must be at least 0')), 0.01),
   schedule: v.optional(v.picklist(['constant', 'linear', 'cosine']), 'linear'),
@@ -173,6 +175,8 @@ export interface RunConfig {
     text?: string[];
     /** Tokens of a text, or of a pair, special ones included: longer ones are cut. Default: 128, or what the base has positions for. */
     maxLength?: number;
+    /** The lengths that texts are padded to, besides `maxLength`. Default: powers of two from 16 on. */
+    buckets?: number[];
     /** How a language model is shown a record. Default: plain. */
     format?: (typeof FORMATS)[number];
     image?: string;
@@ -189,7 +193,10 @@ export interface RunConfig {
   lora: { rank: number; alpha: number; rslora: boolean; dropout: number; targets: string[] };
   training: {
     epochs: number;
+    /** Records that are computed at once. */
     batchSize: number;
+    /** Batches whose gradients make one step: that of the mean over all their records, or tokens. Default: 1. */
+    accumulation?: number;
     learningRate: number;
     weightDecay: number;
     schedule: 'constant' | 'linear' | 'cosine';
@@ -267,8 +274,10 @@ function checkTask(config: RunConfig, file: string): RunConfig {
     ? { 'data.label': fields.label, 'data.labels': fields.labels[0] }
     : { 'data.format': fields.format, 'training.learn': how.learn };
   if (learns === 'number') refused['data.labels'] = fields.labels[0];
-  if (TASKS[task].reads === 'image') refused['data.maxLength'] = fields.maxLength;
-  else refused['data.image'] = fields.image;
+  if (TASKS[task].reads === 'image') {
+    refused['data.maxLength'] = fields.maxLength;
+    refused['data.buckets'] = fields.buckets;
+  } else refused['data.image'] = fields.image;
   for (const [field, value] of Object.entries(refused))
     if (value !== undefined) fail(field, `is not for ${task}`);
   if (learns === 'class' && fields.labels.length === 0) fail('data.labels', 'is missing');

@@ -1,4 +1,4 @@
-import { type BaseModel, BasePass, type HostInputs, type NextTokens } from '@s3t/model';
+import { type BaseModel, BasePass, bucketFor, type HostInputs, type NextTokens } from '@s3t/model';
 import type { KeepConfig, RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { exampleOf } from './examples.ts';
@@ -32,6 +32,8 @@ export class KeptActivations {
   /** Per record the inputs that layers read, and of a language model what is learnt. */
   readonly #inputs: HostInputs[] = [];
   readonly #nextTokens: NextTokens[] = [];
+  /** Tokens of each record that do not only fill up. */
+  readonly #lengths: number[] = [];
   /** What computes rows again, and those of the batch that is next, by key. */
   #pass: BasePass | null = null;
   readonly #ready: Map<string, Row> = new Map();
@@ -77,6 +79,7 @@ export class KeptActivations {
           const example = await exampleOf(record, config);
           const encoded = base.encode(example);
           inputs.push(encoded);
+          this.#lengths.push(base.lengthOf(encoded));
           // Copies: what is encoded may share its memory with what layers do not read.
           this.#inputs.push(Object.fromEntries(carried.map(({ name }) => [name, encoded[name]!.slice()])));
           if (language) this.#nextTokens.push(language.nextTokens(example, config.training.learn ?? 'all'));
@@ -124,13 +127,18 @@ export class KeptActivations {
     }
   }
 
-  /** Copies the activation of a record of the batch that was prepared, [tokens * width]. */
+  /** Copies the activation of a record of the batch that was prepared: the first tokens of it that fit into `target`. */
   read(key: string, layer: number, target: Float32Array): void {
     const number = this.#find(key);
     const { count, first } = this.#kept.get(layer)!;
     const row = (number < count ? this.#store.view(first + number) : null) ?? this.#ready.get(key);
     if (!row) throw new Error(`the activation of record ${key.slice(0, 12)} was not prepared`);
-    target.set(row);
+    target.set(row.subarray(0, target.length));
+  }
+
+  /** To how many tokens the text of a record is padded. */
+  tokens(key: string): number {
+    return bucketFor(this.#options.base.buckets, this.#lengths[this.#find(key)]!);
   }
 
   /** The inputs of a record that layers read. */

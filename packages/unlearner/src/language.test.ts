@@ -26,6 +26,7 @@ const CONFIG = {
     id: 'id',
     text: ['question', 'answer'],
     maxLength: 12,
+    buckets: [8],
   },
   shards: 2,
   slices: 2,

@@ -150,6 +150,7 @@ export async function prepareBase(
   try {
     const base = await loadBaseModel(device, baseFolder, {
       maxLength: data.maxLength,
+      buckets: data.buckets,
       pairs: data.text?.length === 2,
       quantization: config.quantization,
     });

@@ -1,4 +1,4 @@
-import { type BaseModel, copyInputs, type Example, type HostInputs, hostInputs } from '@s3t/model';
+import { type BaseModel, copyInputs, type Example, type HostInputs, hostInputs, recordOf } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { exampleOfInput } from './examples.ts';
@@ -17,14 +17,19 @@ export interface BatchLogits {
 /**
  * Runs records through what is served. When that changes meanwhile, the result is thrown away and computed again.
  * @param inputs those of `count` records
+ * @param least tokens that texts are padded to at least
  * @throws UnlearnerError `unavailable` when nothing is served
  */
 export async function forward(
   { serving, erasures, base }: { serving: Serving; erasures: RightOfWay; base: BaseModel },
   inputs: HostInputs,
   count: number,
+  least = 0,
 ): Promise<BatchLogits> {
   const { inputs: fields } = base.network.architecture;
+  // Texts of about one length together: a batch is padded to its longest, which changes no answer.
+  const lengths = Array.from({ length: count }, (_, i) => base.lengthOf(recordOf(inputs, i, count)));
+  const order = [...lengths.keys()].sort((a, b) => lengths[a]! - lengths[b]!);
   for (;;) {
     await erasures.clear();
     const { served } = serving;
@@ -35,11 +40,11 @@ export async function forward(
       if (serving.served !== served) break;
       const rows = Math.min(served.ensemble.largestBatch, count - from);
       const batch = hostInputs(fields, rows);
-      copyInputs(fields, inputs, from, rows, batch, 0);
-      parts.push(await served.ensemble.forward(batch, rows));
+      for (let row = 0; row < rows; row++) copyInputs(fields, inputs, order[from + row]!, 1, batch, row);
+      parts.push(await served.ensemble.forward(batch, rows, least));
     }
     // Another ensemble took its place meanwhile: one answer never mixes two, and never comes from an erased one.
-    if (serving.served === served) return { served, logits: joinParts(parts) };
+    if (serving.served === served) return { served, logits: joinParts(parts, order) };
   }
 }
 
@@ -47,16 +52,16 @@ export function nothingServed(): UnlearnerError {
   return new UnlearnerError('unavailable', 'no shard has an active stage: train or repair the run first');
 }
 
-function joinParts(parts: readonly Float32Array[][]): Float32Array[] {
-  if (parts.length === 1) return parts[0]!;
+/** The logits of all records in their own order. @param order in which they were computed */
+function joinParts(parts: readonly Float32Array[][], order: readonly number[]): Float32Array[] {
   return parts[0]!.map((_, stack) => {
     const values = parts.map((part) => part[stack]!);
     const joined = new Float32Array(values.reduce((sum, value) => sum + value.length, 0));
+    const outputs = joined.length / order.length;
     let at = 0;
-    for (const value of values) {
-      joined.set(value, at);
-      at += value.length;
-    }
+    for (const value of values)
+      for (let from = 0; from < value.length; from += outputs)
+        joined.set(value.subarray(from, from + outputs), order[at++]! * outputs);
     return joined;
   });
 }

@@ -3,7 +3,7 @@ import { parseConfig } from './config.ts';
 import { stageSetting } from './setting.ts';
 import { CONFIG } from './testing/project.ts';
 
-const BASE = { digest: 'base', network: { architecture: { tokens: 5 } } };
+const BASE = { digest: 'base', buckets: [5], network: { architecture: { tokens: 5 } } };
 const settingOf = (change: object) => stageSetting(parseConfig({ ...CONFIG, ...change }, 'c.json'), BASE);
 
 test('the setting of a stage says how the base is quantised, and nothing of it where it is not', () => {

@@ -16,7 +16,15 @@ import { TASKS } from './tasks.ts';
 /** Everything but the lineage that the bytes of a stage depend on. Paths, shards and the store are no part of it. */
 export function stageSetting(
   config: RunConfig,
-  { digest, network }: { digest: string; network: { architecture: Pick<Architecture, 'tokens'> } },
+  {
+    digest,
+    buckets,
+    network,
+  }: {
+    digest: string;
+    buckets: readonly number[];
+    network: { architecture: Pick<Architecture, 'tokens'> };
+  },
 ): StageSetting {
   const { lora, task, data, slices, layersPerSlice, quantization } = config;
   // Where and how much is kept changes no bit; that it is rounded does.
@@ -27,6 +35,8 @@ export function stageSetting(
     task,
     labels: data.labels,
     ...(TASKS[task].reads === 'text' && { text: data.text, maxLength: network.architecture.tokens }),
+    // Which records are learnt from together, and in rows of what length. One length is what stages had before there were several.
+    ...(buckets.length > 1 && { buckets }),
     ...(data.format && { format: data.format }),
     // Only where it is given: without it ids stay what they were before there was one.
     ...(quantization && { quantization }),

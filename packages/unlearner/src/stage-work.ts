@@ -65,6 +65,7 @@ export async function workStage(
         ),
       activation: (record, target) => activations.read(ordered[record]!.key, from, target),
       inputs: (record) => activations.inputs(ordered[record]!.key),
+      tokens: (record) => activations.tokens(ordered[record]!.key),
       ...learntFrom(ordered, activations, config),
       order: (epoch) => epochOrder(plan.id, epoch, ordered),
       turn,

@@ -214,6 +214,7 @@ describe('what a stage is', () => {
       ['order', { data: { text: ['hypothesis', 'premise'] } }],
       ['field', { data: { text: ['premise'] } }],
       ['shorter', { data: { maxLength: 11 } }],
+      ['one length', { data: { buckets: [12] } }],
     ];
     const ids: string[] = [];
     for (const [name, change] of changes) ids.push(await firstStage(`stage-${name}`, change));
@@ -246,7 +247,13 @@ describe('before anything is written, one line refuses', () => {
     ['a field of images', { data: { image: 'path' } }, 'data.image', 'text-classification'],
     ['a length of zero', { data: { maxLength: 0 } }, 'data.maxLength', 'at least 1'],
     ['more tokens than positions', { data: { maxLength: 21 } }, 'data.maxLength', '20 positions of the base'],
-    ['no room for a pair', { data: { maxLength: 5 } }, 'data.maxLength', 'it takes 6'],
+    [
+      'a bucket that no text fills',
+      { data: { buckets: [13] } },
+      'data.buckets',
+      '13 is more than the 12 tokens',
+    ],
+    ['no room for a pair', { data: { maxLength: 5, buckets: undefined } }, 'data.maxLength', 'it takes 6'],
     ['labels of a regression', { task: 'text-regression' }, 'data.labels', 'is not for text-regression'],
     [
       'a regression without a label',
@@ -269,7 +276,7 @@ describe('before anything is written, one line refuses', () => {
     ['no room for a text', { data: { maxLength: 2, text: ['premise'] } }, 'data.maxLength', 'it takes 3'],
     [
       'a length for images',
-      { task: 'image-classification' },
+      { task: 'image-classification', data: { buckets: undefined } },
       'data.maxLength',
       'not for image-classification',
     ],
@@ -282,7 +289,10 @@ describe('before anything is written, one line refuses', () => {
     ],
     [
       'a base that reads texts for images',
-      { task: 'image-classification', data: { text: undefined, maxLength: undefined, image: 'path' } },
+      {
+        task: 'image-classification',
+        data: { text: undefined, maxLength: undefined, buckets: undefined, image: 'path' },
+      },
       'task',
       'image-classification takes a base that reads images, but base reads texts',
     ],

@@ -262,7 +262,7 @@ export class Unlearner {
   }
 
   /**
-   * Answers made-up records, in batches of every size, and goes through an erasure that is rolled back: after opening, the first
+   * Answers made-up records, in batches of every size and length, and goes through an erasure that is rolled back: after opening, the first
    * real ones find their code compiled and take no longer than those after them.
    */
   async rehearse(): Promise<void> {
@@ -272,7 +272,8 @@ export class Unlearner {
       if (base.language) await this.#serving.served?.ensemble.decoder().append([0]);
       else
         for (const count of this.#serving.served?.ensemble.batchSizes ?? [])
-          await forward(this.#answering(), hostInputs(inputs, count), count);
+          for (const tokens of base.buckets)
+            await forward(this.#answering(), hostInputs(inputs, count), count, tokens);
       await base.device.idle();
       await this.#changes.run(async () => {
         for await (const { key } of ledger.records()) {

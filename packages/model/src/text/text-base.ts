@@ -1,3 +1,4 @@
+import { defaultBuckets } from '../batches.ts';
 import { type Checkpoint, companionOf, nameOf } from '../checkpoint.ts';
 import { ModelError, OptionError } from '../errors.ts';
 import { Tokenizer } from './tokenizer.ts';
@@ -10,6 +11,8 @@ export interface TextBase {
   tokenizer: Tokenizer;
   /** Tokens of a text at most. */
   length: number;
+  /** The lengths that texts are padded to: they rise, and the last is `length`. */
+  buckets: readonly number[];
   /**
    * A kernel would take the last row for what is past the end of a table.
    * @param what a row stands for: "token"
@@ -22,12 +25,20 @@ export interface TextBase {
  * The tokenizer of a checkpoint, and how long its texts may be.
  * @param positions that the base has
  * @param pairs whether texts come in pairs, which have more special tokens
- * @throws OptionError when `maxLength` does not go with the base
+ * @throws OptionError when `maxLength` or `buckets` do not go with the base
  */
 export function openTextBase(
   checkpoint: Checkpoint,
   positions: number,
-  { maxLength, pairs = false }: { maxLength?: number | undefined; pairs?: boolean | undefined },
+  {
+    maxLength,
+    buckets: wanted,
+    pairs = false,
+  }: {
+    maxLength?: number | undefined;
+    buckets?: readonly number[] | undefined;
+    pairs?: boolean | undefined;
+  },
 ): TextBase {
   const file = nameOf(checkpoint, 'tokenizer.json');
   const rules = companionOf(checkpoint, 'tokenizer.json');
@@ -40,9 +51,14 @@ export function openTextBase(
     throw new OptionError(
       `data.maxLength: ${length} leaves no room for ${pairs ? 'a pair of texts' : 'a text'} between special tokens; it takes ${least}`,
     );
+  const tooLong = wanted?.find((bucket) => bucket > length);
+  if (tooLong !== undefined)
+    throw new OptionError(`data.buckets: ${tooLong} is more than the ${length} tokens of a text`);
+  const buckets = wanted ? [...new Set([...wanted, length])].sort((a, b) => a - b) : defaultBuckets(length);
   return {
     tokenizer,
     length,
+    buckets,
     assertWithin(numbers, rows, what) {
       for (const number of numbers)
         if (number >= rows)

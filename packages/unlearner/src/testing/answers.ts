@@ -29,7 +29,10 @@ export async function plainAnswers(
   device: Device,
   inputs: readonly Input[],
 ): Promise<LabelScore[][]> {
-  const base = await loadBaseModel(device, project.path('base'), { maxLength: config.data.maxLength });
+  const base = await loadBaseModel(device, project.path('base'), {
+    maxLength: config.data.maxLength,
+    buckets: config.data.buckets,
+  });
   const logits: Float32Array[][] = [];
   for (const shard of shards) {
     if (shard.servedSequence === null) continue;

@@ -39,6 +39,7 @@ export const TEXT_CONFIG: ConfigChange = {
     label: 'label',
     text: ['premise', 'hypothesis'],
     maxLength: 12,
+    buckets: [8],
     labels: TEXT_LABELS,
   },
   shards: 2,
