@@ -12,6 +12,7 @@ const level = {
   '@s3t/data': 2,
   '@s3t/unlearner': 3,
   '@s3t/dashboard': 3,
+  '@s3t/laboratory': 4,
   '@s3t/server': 4,
   '@s3t/cli': 5,
   '@s3t/bench': 5,

@@ -29,7 +29,14 @@ export const SIGNAL_EXIT_CODES: Partial<Record<NodeJS.Signals, number>> = {
 const USAGE_NAMES = new Set(['UsageError', 'SequenceError', 'AlgorithmError']);
 const USAGE_CODES = new Set(['config', 'usage']);
 /** Their messages are meant for people, as they are. */
-const CLEAR_NAMES = new Set(['CommandError', 'UnlearnerError', 'ServerError', 'DataError', 'AdapterError']);
+const CLEAR_NAMES = new Set([
+  'CommandError',
+  'UnlearnerError',
+  'ServerError',
+  'DataError',
+  'AdapterError',
+  'LaboratoryError',
+]);
 
 /** What to tell about an error, in one line, and the exit code it means. */
 export function explain(error: unknown): { message: string; exitCode: number } {

@@ -4,6 +4,7 @@ import { addApiKey } from './commands/api-key.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addErase } from './commands/erase.ts';
 import { addEval } from './commands/eval.ts';
+import { addExperiment } from './commands/experiment.ts';
 import { addExport } from './commands/export.ts';
 import { addImport } from './commands/import.ts';
 import { addKey } from './commands/key.ts';
@@ -34,6 +35,7 @@ const COMMANDS = [
   addSimulate,
   addSequences,
   addPlan,
+  addExperiment,
   addDoctor,
 ];
 

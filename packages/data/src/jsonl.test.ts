@@ -158,9 +158,9 @@ describe('JSON Lines errors', () => {
       /does not exist/,
     );
     expect((await dataError(load(row({}), {}))).message).toMatch(/data.text or data.image/);
-    put(folder, 'x.parquet', 'PAR1');
-    const error = await dataError(loadRecords('x.parquet', 'train', options, folder));
-    expect(error.message).toMatch(/\.parquet is not supported; supported are JSON Lines .*\.csv/);
-    expect(error.file).toBe(join(folder, 'x.parquet'));
+    put(folder, 'x.arrow', 'PAR1');
+    const error = await dataError(loadRecords('x.arrow', 'train', options, folder));
+    expect(error.message).toMatch(/\.arrow is not supported; supported are JSON Lines .*\.csv/);
+    expect(error.file).toBe(join(folder, 'x.arrow'));
   });
 });

@@ -15,6 +15,23 @@ export function jsonlRows(bytes: Uint8Array, file: string): Row[] {
   return rows;
 }
 
+/** Rows of a JSON file that holds one array of objects, as Alpaca is published. */
+export function jsonRows(bytes: Uint8Array, file: string): Row[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    throw new DataError('is not valid JSON', { file });
+  }
+  if (!Array.isArray(value)) throw new DataError('does not hold an array of objects', { file });
+  return value.map((object: unknown, row) => {
+    if (typeof object !== 'object' || object === null || Array.isArray(object))
+      throw new DataError('is not a JSON object', { file, row });
+    const fields = object as Record<string, unknown>;
+    return { line: row + 1, get: (field) => (Object.hasOwn(fields, field) ? fields[field] : undefined) };
+  });
+}
+
 function parse(text: string, place: { file: string; row: number; line: number }): Record<string, unknown> {
   let value: unknown;
   try {

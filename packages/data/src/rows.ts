@@ -2,7 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { recordDigest } from './digest.ts';
 import { DataError, type DataPlace, quote } from './errors.ts';
 import { readBytes } from './files.ts';
-import { fileImage } from './image.ts';
+import { decodeImage, fileImage } from './image.ts';
 import { checkLabel } from './labels.ts';
 import { mapInOrder } from './parallel.ts';
 import type { DataOptions, DataRecord, Split } from './record.ts';
@@ -62,10 +62,22 @@ async function recordOf(
     return record;
   }
   const where = place(options.image);
+  const stored = storedImage(source.get(options.image));
+  if (stored) {
+    record.digest = recordDigest({ label, text: record.text, image: stored });
+    record.image = () => decodeImage(stored, where);
+    return record;
+  }
   const path = resolve(dirname(file), filled(read(options.image, false), where));
   record.digest = recordDigest({ label, text: record.text, image: await readBytes(path, where) });
   record.image = fileImage(path, record, where.row);
   return record;
+}
+
+/** The bytes of an image file that lies in the table itself, as hubs keep them in parquet: `{bytes, path}`, or the bytes alone. */
+function storedImage(value: unknown): Uint8Array | null {
+  const bytes = value && typeof value === 'object' && 'bytes' in value ? value.bytes : value;
+  return bytes instanceof Uint8Array ? bytes : null;
 }
 
 const kinds: Record<string, string> = { number: 'a number', boolean: 'a boolean', object: 'an object' };

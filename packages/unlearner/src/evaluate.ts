@@ -41,12 +41,12 @@ export async function evaluate(
 }
 
 /** The measure that counts: what the configuration asks for, or what the task is usually measured with. */
-function metricOf({ task, evaluation }: RunConfig): MetricName {
+export function metricOf({ task, evaluation }: RunConfig): MetricName {
   return evaluation?.metric ?? TASKS[task].metrics[0];
 }
 
 /** Answers held against labels: classes by number, or numbers. */
-function measures(
+export function measures(
   said: readonly number[],
   expected: readonly number[],
   { learns, metric, classes }: { learns: 'class' | 'number'; metric: MetricName; classes: number },

@@ -1,6 +1,10 @@
 // What an experiment builds on besides a run: the same data, partition, stages and bits, without ledger and service.
+export { measures, metricOf } from './evaluate.ts';
+export { exampleOf } from './examples.ts';
 export { KeptActivations } from './kept-activations.ts';
 export { type PreparedBase, type PreparedRun, prepareBase, prepareRun } from './open-run.ts';
-export { type RunRecord, readSplit } from './run-data.ts';
+export { encodeAll } from './predict.ts';
+export { type RunRecord, readSplit, recordsByKey } from './run-data.ts';
 export { groupsOf } from './setting.ts';
 export { type StageContext, workStage } from './stage-work.ts';
+export { labelNumber, outputNames, TASKS } from './tasks.ts';

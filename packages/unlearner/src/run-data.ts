@@ -69,6 +69,19 @@ export function refuseEmptySlices({ config }: LocatedConfig, placed: readonly St
       );
 }
 
+/** Records by their keys. */
+export function recordsByKey(
+  { config }: LocatedConfig,
+  records: readonly DataRecord[],
+): Map<string, RunRecord> {
+  return new Map(
+    records.map((record) => {
+      const key = recordKey(record.id);
+      return [key, { key, label: labelNumber(record, config), record }];
+    }),
+  );
+}
+
 /**
  * The records of a run as the data holds them now, by key. Erased ones are skipped whether or not they are still there.
  * @throws UnlearnerError `data` naming a record that was changed, added or taken away behind the run's back
@@ -83,8 +96,8 @@ export async function matchRecords(
   for await (const { key, digest } of ledger.records()) expected.set(key, digest);
   const isErased = await ledger.erasedFilter();
   const matched = new Map<string, RunRecord>();
-  for (const record of records) {
-    const key = recordKey(record.id);
+  for (const own of recordsByKey(located, records).values()) {
+    const { key, record } = own;
     const digest = expected.get(key);
     if (digest === undefined) {
       if (isErased(key)) continue;
@@ -98,7 +111,7 @@ export async function matchRecords(
         'data',
         `${source}: record ${record.id} was changed since the run began; erase it instead`,
       );
-    matched.set(key, { key, label: labelNumber(record, located.config), record });
+    matched.set(key, own);
   }
   if (matched.size < expected.size) {
     const missing = [...expected.keys()].find((key) => !matched.has(key))!;

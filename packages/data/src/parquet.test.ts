@@ -1,0 +1,58 @@
+import { join } from 'node:path';
+import { parquetWriteBuffer } from 'hyparquet-writer';
+import sharp from 'sharp';
+import { expect, test } from 'vitest';
+import { loadRecords } from './load.ts';
+import { parquetFilesOf } from './parquet.ts';
+import { dataError, put, tempFolder } from './testing/temp.ts';
+
+const folder = tempFolder();
+
+test('rows of parquet: texts, whole numbers of 64 bits as labels, pictures in the table', async () => {
+  const png = await sharp({ create: { width: 2, height: 1, channels: 3, background: '#0f0' } })
+    .png()
+    .toBuffer();
+  const bytes = parquetWriteBuffer({
+    columnData: [
+      { name: 'label', data: [1n, 0n], type: 'INT64' },
+      { name: 'text', data: ['é', 'b'], type: 'STRING' },
+      { name: 'img', data: [Uint8Array.from(png), Uint8Array.from(png)], type: 'BYTE_ARRAY' },
+    ],
+  });
+  put(folder, 'hub/train-00000-of-00002.parquet', new Uint8Array(bytes));
+  put(folder, 'hub/train-00001-of-00002.parquet', new Uint8Array(bytes));
+  const records = await loadRecords('hub', 'train', { label: 'label', text: ['text'], image: 'img' }, folder);
+  expect(records.map(({ id, label, text }) => [id, label, text?.text])).toEqual([
+    ['train/0', '1', 'é'],
+    ['train/1', '0', 'b'],
+    ['train/2', '1', 'é'],
+    ['train/3', '0', 'b'],
+  ]);
+  expect(await records[0]!.image!()).toMatchObject({ width: 2, height: 1, channels: 3 });
+  expect(records[0]!.digest).toBe(records[2]!.digest);
+  expect(records[0]!.digest).not.toBe(records[1]!.digest);
+});
+
+test('of several splits to measure with, the first', () => {
+  const files = ['test-0.parquet', 'validation_matched-0.parquet', 'train-0.parquet', 'x.json'];
+  expect(parquetFilesOf(files, 'eval')).toEqual(['validation_matched-0.parquet']);
+  expect(parquetFilesOf(files, 'train')).toEqual(['train-0.parquet']);
+});
+
+test('one JSON array, as Alpaca is published', async () => {
+  put(folder, 'alpaca.json', JSON.stringify([{ instruction: 'a', output: 'b' }]));
+  const [record] = await loadRecords('alpaca.json', 'train', { text: ['instruction', 'output'] }, folder);
+  expect(record!.text).toEqual({ instruction: 'a', output: 'b' });
+});
+
+test.each([
+  ['bad.parquet', 'no', /is not a parquet file/],
+  ['bad.json', '{"a":', /is not valid JSON/],
+  ['one.json', '{"a":1}', /does not hold an array/],
+  ['row.json', '[{"a":"x"},1]', /row 1: is not a JSON object/],
+])('%s is refused', async (name, content, problem) => {
+  put(folder, name, content);
+  const error = await dataError(loadRecords(name, 'train', { text: ['a'] }, folder));
+  expect(error.file).toBe(join(folder, name));
+  expect(error.message).toMatch(problem);
+});

@@ -1,0 +1,41 @@
+import { DataError } from './errors.ts';
+import type { Split } from './record.ts';
+import type { Row } from './rows.ts';
+
+/** The files of a split, as hubs name them. */
+const names: Record<Split, RegExp> = {
+  train: /^train-.*\.parquet$/,
+  eval: /^(validation(_matched)?|valid|test)-.*\.parquet$/,
+};
+
+/** The parquet files of a split in a folder of them, in order: what there is of `validation`, else `valid`, else `test`. */
+export function parquetFilesOf(files: readonly string[], split: Split): string[] {
+  const own = files.filter((name) => names[split].test(name)).sort();
+  const kind = (name: string): string => name.slice(0, name.indexOf('-'));
+  const wanted = ['train', 'validation', 'validation_matched', 'valid', 'test'].find((one) =>
+    own.some((name) => kind(name) === one),
+  );
+  return own.filter((name) => kind(name) === wanted);
+}
+
+/** Rows of a parquet file. Whole numbers of 64 bits become numbers where that is exact. @throws DataError */
+export async function parquetRows(bytes: Uint8Array, file: string): Promise<Row[]> {
+  // Only here: other formats need no parser.
+  const { parquetReadObjects } = await import('hyparquet');
+  let rows: Record<string, unknown>[];
+  try {
+    const content = bytes.slice().buffer;
+    rows = await parquetReadObjects({ file: content, utf8: false });
+  } catch (error) {
+    const why = error instanceof Error ? error.message.replace(/\s+/g, ' ').trim() : 'unknown error';
+    throw new DataError(`is not a parquet file that can be read (${why})`, { file });
+  }
+  return rows.map((row, number) => ({
+    line: number + 1,
+    get: (field) => (Object.hasOwn(row, field) ? plain(row[field]) : undefined),
+  }));
+}
+
+function plain(value: unknown): unknown {
+  return typeof value === 'bigint' ? Number(value) : value;
+}

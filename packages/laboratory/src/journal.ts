@@ -1,0 +1,54 @@
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { cpuUsage } from 'node:process';
+
+/** What was measured so far, one JSON object a line: whoever goes on after a stop finds it there. */
+export class Journal<Line extends object> {
+  readonly file: string;
+  constructor(file: string) {
+    this.file = file;
+  }
+
+  /** The lines that are there. A last one that was cut off while it was written is none, and is taken away. */
+  async read(): Promise<Line[]> {
+    const text = await readFile(this.file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return '';
+      throw error;
+    });
+    const whole = text.slice(0, text.lastIndexOf('\n') + 1);
+    if (whole.length < text.length) await writeFile(this.file, whole);
+    return whole.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Line]));
+  }
+
+  async add(line: Line): Promise<void> {
+    await appendFile(this.file, `${JSON.stringify(line)}\n`);
+  }
+}
+
+/** Seconds of work: by the clock, and of all cores together. On a busy machine only the second means anything. */
+export interface Seconds {
+  wall: number;
+  cpu: number;
+}
+
+/** Starts to measure; the function tells how long it has been. The adapter's threads count too where it computes in this process. */
+export function stopwatch(): () => Seconds {
+  const from = { wall: performance.now(), cpu: cpuUsage() };
+  return () => {
+    const { user, system } = cpuUsage(from.cpu);
+    return { wall: (performance.now() - from.wall) / 1e3, cpu: (user + system) / 1e6 };
+  };
+}
+
+/** Runs something and tells how long it took. */
+export async function timed<T>(work: () => Promise<T>): Promise<{ result: T; seconds: Seconds }> {
+  const elapsed = stopwatch();
+  const result = await work();
+  return { result, seconds: elapsed() };
+}
+
+export function sum(times: readonly Seconds[]): Seconds {
+  return {
+    wall: times.reduce((total, { wall }) => total + wall, 0),
+    cpu: times.reduce((total, { cpu }) => total + cpu, 0),
+  };
+}

@@ -1,0 +1,75 @@
+import type { StageValues } from '@s3t/model';
+import type { LocatedConfig } from '@s3t/unlearner';
+import {
+  encodeAll,
+  exampleOf,
+  labelNumber,
+  measures,
+  metricOf,
+  outputNames,
+  readSplit,
+  TASKS,
+} from '@s3t/unlearner/parts';
+import { openLanguageScorer } from './language-scorer.ts';
+import { type MeasuredStage, meanLogits, stackLogits } from './prefixes.ts';
+import { type Bench, chainOf } from './stages.ts';
+
+/** Measures ensembles of a run's prefixes on its evaluation data. */
+export interface Scorer {
+  /** The name of what is measured. */
+  metric: string;
+  examples: number;
+  /** How good guessing is: what is counted where nothing answers. */
+  nothing: number;
+  /** @param served for each shard the slices of the prefix it serves, in order; null for nothing. At least one serves */
+  score(served: readonly (readonly number[] | null)[]): Promise<number>;
+  /** @param stacks other ones, top-down */
+  scoreOf(stacks: readonly (readonly MeasuredStage[])[]): Promise<number>;
+}
+
+/** Reads the evaluation data and, of a classifier, computes the logits of every prefix of every shard once. */
+export async function openScorer(
+  located: LocatedConfig,
+  bench: Bench,
+  trained: ReadonlyMap<string, StageValues>,
+  { signal, onStep }: { signal?: AbortSignal; onStep?: (done: number, total: number) => void } = {},
+): Promise<Scorer> {
+  const { config } = located;
+  const { prepared, plan } = bench;
+  const records = await readSplit(located, 'eval');
+  const examples = [];
+  for (const record of records) examples.push(await exampleOf(record, config));
+  const { learns } = TASKS[config.task];
+  if (learns === 'tokens') return openLanguageScorer(config, bench, trained, examples);
+  const classes = outputNames(config).length;
+  const expected = records.map((record) => labelNumber(record, config));
+  const inputs = encodeAll(prepared.base, examples);
+  const metric = metricOf(config);
+  const score = (logits: readonly Float32Array[]): number => {
+    const mean = meanLogits(logits);
+    const said = expected.map((_, row) => {
+      const own = mean.subarray(row * classes, (row + 1) * classes);
+      return learns === 'number' ? own[0]! : own.indexOf(Math.max(...own));
+    });
+    // A correlation that is undefined, because every answer is the same, tells as little as none.
+    return measures(said, expected, { learns, metric, classes })[metric] ?? 0;
+  };
+  const prefixes = new Map<string, Float32Array>();
+  for (let shard = 0; shard < config.shards; shard++) {
+    const stages = plan.filter((stage) => stage.shard === shard);
+    const stacks = stages.map((stage) => chainOf(bench, stage, trained));
+    const logits = await stackLogits(prepared, stacks, inputs, records.length, signal);
+    stages.forEach(({ slices }, i) => {
+      prefixes.set(`${shard}/${slices}`, logits[i]!);
+    });
+    onStep?.(shard + 1, config.shards);
+  }
+  return {
+    metric,
+    examples: records.length,
+    nothing: metric === 'accuracy' ? 1 / classes : 0,
+    score: async (served) =>
+      score(served.flatMap((slices, shard) => (slices ? [prefixes.get(`${shard}/${slices}`)!] : []))),
+    scoreOf: async (stacks) => score(await stackLogits(prepared, stacks, inputs, records.length, signal)),
+  };
+}
