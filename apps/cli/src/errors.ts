@@ -36,6 +36,7 @@ const CLEAR_NAMES = new Set([
   'DataError',
   'AdapterError',
   'LaboratoryError',
+  'ModelError',
 ]);
 
 /** What to tell about an error, in one line, and the exit code it means. */

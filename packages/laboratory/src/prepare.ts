@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
+import { type DownloadProgress, resolveDataset } from '@s3t/model';
 import { parseConfig } from '@s3t/unlearner';
 import { LaboratoryError } from './errors.ts';
 import type { ExperimentName, Recipe, Shape } from './recipe.ts';
@@ -38,6 +39,7 @@ export interface PreparationOptions {
   /** A size that runs in minutes on two cores, with a small base and few records. */
   smoke?: boolean;
   changes?: Changes;
+  onDownload?: (progress: DownloadProgress) => void;
 }
 
 /** What a smoke run is like, unless it is told otherwise. */
@@ -63,7 +65,8 @@ export async function prepareExperiment(o: PreparationOptions): Promise<string> 
   const changes: Changes = { ...(smoke ? SMOKE : {}), ...given(o.changes ?? {}) };
   await mkdir(out, { recursive: true });
   const base = await baseOf(changes.base ?? (smoke ? smokeBase(recipe.task) : recipe.base), out);
-  const { data, evaluation } = await recipe.prepare({ source: o.data, out, records, evalRecords, smoke });
+  const source = await sourceOf(o, recipe);
+  const { data, evaluation } = await recipe.prepare({ source, out, records, evalRecords, smoke });
   const shape = changed(recipe.shape, changes, smoke);
   const value = {
     base: located(base, out),
@@ -84,6 +87,16 @@ export async function prepareExperiment(o: PreparationOptions): Promise<string> 
   await writeFile(`${file}.part`, text);
   await rename(`${file}.part`, file);
   return file;
+}
+
+/** The folder of the data set: a folder, or what the hub has under an id. */
+async function sourceOf(
+  { data, onDownload }: PreparationOptions,
+  recipe: Recipe,
+): Promise<string | undefined> {
+  if (data === undefined || recipe.hub === undefined) return data;
+  // Only its own data set has the fields that a recipe reads; a fork of it under another name may have them, too.
+  return resolveDataset(data, recipe.hub.folder, { onProgress: onDownload });
 }
 
 /** The fields that have a value. */

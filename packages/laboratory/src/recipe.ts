@@ -42,8 +42,8 @@ export interface Recipe {
   task: RunConfig['task'];
   /** Hub id, or a path in a checkout. */
   base: string;
-  /** Where it lies on the hub; undefined: it is not fetched from there. */
-  hub?: string;
+  /** Where it lies on the hub, and the folder of it; undefined: it is not fetched from there. */
+  hub?: { id: string; folder: string } | undefined;
   shape: Shape;
   prepare(options: PrepareOptions): Promise<PreparedData>;
 }

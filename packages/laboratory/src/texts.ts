@@ -40,7 +40,13 @@ const LLAMA: Shape = {
 export const TEXTS: readonly Recipe[] = [
   ...TEXT_TASKS.map(
     (task): Recipe => ({
-      ...{ experiment: task.benchmark, dataset: task.name, title: task.name, hub: task.hub, shape: ROBERTA },
+      ...{
+        experiment: task.benchmark,
+        dataset: task.name,
+        title: task.name,
+        hub: { id: task.hub, folder: task.name },
+        shape: ROBERTA,
+      },
       task: task.labels.length === 0 ? 'text-regression' : 'text-classification',
       base: 'FacebookAI/roberta-large',
       prepare: (options) => prepareTask(task, options),
@@ -48,7 +54,7 @@ export const TEXTS: readonly Recipe[] = [
   ),
   {
     ...{ experiment: 'llm', dataset: 'alpaca', title: 'Alpaca', task: 'causal-lm', shape: LLAMA },
-    ...{ base: 'meta-llama/Llama-2-7b-hf', hub: 'tatsu-lab/alpaca' },
+    ...{ base: 'meta-llama/Llama-2-7b-hf', hub: { id: 'tatsu-lab/alpaca', folder: 'data' } },
     prepare: prepareAlpaca,
   },
 ];

@@ -64,7 +64,7 @@ const recipe = (experiment: 'vit' | 'full-budget', dataset: string, shape: Shape
   const pictures = PICTURES[dataset]!;
   const { title, hub } = pictures;
   return {
-    ...{ experiment, dataset, title, task: 'image-classification', base: BASE, hub: hub?.id, shape },
+    ...{ experiment, dataset, title, task: 'image-classification', base: BASE, hub, shape },
     prepare: (options) => prepare(dataset, pictures, options),
   };
 };

@@ -49,6 +49,7 @@ export {
   defaultCacheDir,
   type ResolveOptions,
   resolveBase,
+  resolveDataset,
 } from './hub/resolve-base.ts';
 export { copyInputs, hostInputs, recordOf } from './inputs.ts';
 export type { LanguageModel, Learnt } from './language-model.ts';

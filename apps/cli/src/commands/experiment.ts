@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { addFigures } from '../experiment/figures.ts';
 import { addPaperRuns } from '../experiment/paper-runs.ts';
 
 /** `s3t experiment`: the paper's runs, their baselines and figures. */
@@ -7,4 +8,5 @@ export function addExperiment(program: Command): void {
     .command('experiment')
     .description("the paper's runs with their baselines, and its figures; each goes on where it stopped");
   addPaperRuns(experiment);
+  addFigures(experiment);
 }

@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import type { ExperimentName, ExperimentOptions, PreparationOptions } from '@s3t/laboratory';
 import type { Command } from 'commander';
-import { Interrupted } from '../errors.ts';
+import { Interrupted, UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integer, integers, JSON_OUTPUT, type JsonOption, number } from '../options.ts';
 import { writePlot } from '../plot/plot-file.ts';
@@ -34,6 +34,7 @@ interface Options extends JsonOption {
   streams: number;
   retrainAfter?: number[];
   full: boolean;
+  run: boolean;
   schedules?: number;
   smoke?: boolean;
 }
@@ -79,20 +80,27 @@ export function addPaperRuns(experiment: Command): void {
         "compare with the public code's schedule on n shards (default: not)",
         integer(1),
       )
+      .option('--no-run', 'only compare schedules')
       .option('--smoke', 'a size of minutes: small base, few records')
       .option(...JSON_OUTPUT)
       .action((options: Options) => runPaper(name, options));
 }
 
 async function runPaper(experiment: ExperimentName, o: Options): Promise<void> {
+  if (!o.run && o.schedules === undefined)
+    throw new UsageError('--no-run: then nothing is left to do; give --schedules, for example --schedules 1');
   // Only here: it brings the engine and the database, which `s3t --help` can do without.
   const { prepareExperiment, runExperiment } = await import('@s3t/laboratory');
   const out = resolve(
     o.out ?? join('runs/experiments', `${experiment}-${o.dataset}${o.smoke ? '-smoke' : ''}`),
   );
-  const config = await prepareExperiment(preparation(experiment, out, o));
   using interrupts = catchInterrupts(STOP_NOTE);
   const progress = new Progress();
+  const config = await prepareExperiment({
+    ...preparation(experiment, out, o),
+    onDownload: ({ file, bytes, total }) =>
+      progress.update({ label: 'download', done: bytes, total, note: file }),
+  }).finally(() => progress.clear());
   const work = new WorkProgress('train', progress);
   const steps = (label: string, done: number, total: number): void => progress.update({ label, done, total });
   const options: ExperimentOptions = {
@@ -103,17 +111,21 @@ async function runPaper(experiment: ExperimentName, o: Options): Promise<void> {
     onStep: steps,
   };
   try {
-    const result = await runExperiment(options);
+    const result = o.run ? await runExperiment(options) : null;
     const schedules =
       o.schedules === undefined ? null : await compare(config, out, o.schedules, interrupts.signal, steps);
     progress.clear();
     const title = `${experiment} ${o.dataset}${o.smoke ? ' (smoke)' : ''}`;
-    for (const kind of ['svg', 'png'])
-      await writePlot(join(out, `performance.${kind}`), performanceChart(title, result));
+    if (result)
+      for (const kind of ['svg', 'png'])
+        await writePlot(join(out, `performance.${kind}`), performanceChart(title, result));
     if (o.json) printJson({ out, ...result, schedules });
     else
       print(
-        [renderExperiment(title, result), ...(schedules ? [renderSchedules(schedules)] : [])].join('\n\n'),
+        [
+          ...(result ? [renderExperiment(title, result)] : []),
+          ...(schedules ? [renderSchedules(schedules)] : []),
+        ].join('\n\n'),
       );
   } catch (error) {
     if (!interrupts.signal.aborted) throw error;

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ModelError } from '../errors.ts';
 import { parseHubId } from './hub-id.ts';
-import { type DownloadProgress, resolveBase } from './resolve-base.ts';
+import { type DownloadProgress, resolveBase, resolveDataset } from './resolve-base.ts';
 
 const COMMIT = 'a'.repeat(40);
 const WEIGHTS = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7919) >> 5));
@@ -20,6 +20,13 @@ const FILES: Record<string, Buffer> = {
   'model.safetensors.index.json': Buffer.from('{}'),
   'README.md': Buffer.from('#'),
   'pytorch_model.bin': Buffer.from('no'),
+};
+
+const DATA: Record<string, Buffer> = {
+  'cola/train-00000-of-00001.parquet': WEIGHTS.subarray(0, 1000),
+  'cola/validation-00000-of-00001.parquet': WEIGHTS.subarray(0, 100),
+  'sst2/train-00000-of-00001.parquet': WEIGHTS,
+  'README.md': Buffer.from('#'),
 };
 
 let server: Server;
@@ -42,10 +49,11 @@ beforeAll(async () => {
     if (pathname.includes('/secret/') && request.headers.authorization !== 'Bearer hf_open')
       return answer(401, { error: 'Invalid\ncredentials' });
     if (pathname.includes('/broken/')) return answer(500, { error: 'no' });
-    const model = /^\/api\/models\/\w+\/model\/(revision|tree)\/([^/]+)$/.exec(pathname);
+    const model = /^\/api\/(?:models|datasets)\/\w+\/model\/(revision|tree)\/([^/]+)$/.exec(pathname);
     if (model && (model[2] === 'main' || model[2] === COMMIT)) {
       if (model[1] === 'revision') return answer(200, { _id: '1', id: 'org/model', sha: COMMIT });
-      const entries = Object.entries(FILES).map(([path, content]) => {
+      const files = pathname.startsWith('/api/datasets/') ? DATA : FILES;
+      const entries = Object.entries(files).map(([path, content]) => {
         const hash = (name: string, before = '') =>
           createHash(name).update(before).update(content).digest('hex');
         const entry = {
@@ -60,7 +68,7 @@ beforeAll(async () => {
       });
       return answer(200, entries);
     }
-    const file = /^\/\w+\/model\/resolve\/a{40}\/(.+)$/.exec(pathname)?.[1];
+    const file = /^(?:\/datasets)?\/\w+\/model\/resolve\/a{40}\/(.+)$/.exec(pathname)?.[1];
     const content = file && served[file];
     if (!content) return answer(404, { error: 'Repository not found' });
     // The first byte is asked for to learn the size, which comes right even from a hub that ignores other ranges.
@@ -85,7 +93,7 @@ afterAll(() => {
 beforeEach(async () => {
   cacheDir = await mkdtemp(join(tmpdir(), 's3t-hub-'));
   asked = [];
-  served = { ...FILES };
+  served = { ...FILES, ...DATA };
   cutAfter = null;
   isIgnoringRanges = false;
   return () => rm(cacheDir, { recursive: true });
@@ -102,6 +110,23 @@ async function fails(promise: Promise<unknown>, message: string | RegExp) {
   await expect(promise).rejects.toThrow(message);
   await expect(promise).rejects.toThrow(/^.+$/);
 }
+
+describe('resolveDataset', () => {
+  it('downloads one folder of a data set, once', async () => {
+    const options = { cacheDir, env: { HF_ENDPOINT } };
+    const folder = await resolveDataset('org/model', 'cola', options);
+    expect(folder).toBe(join(cacheDir, 'datasets', 'org--model', 'cola', COMMIT));
+    for (const name of ['cola/train-00000-of-00001.parquet', 'cola/validation-00000-of-00001.parquet'])
+      expect(await readFile(join(folder, name))).toEqual(DATA[name]);
+    expect(await readdir(folder)).toEqual(['cola']);
+    asked = [];
+    const offline = { cacheDir, env: { HF_ENDPOINT, HF_HUB_OFFLINE: '1' } };
+    expect(await resolveDataset('org/model', 'cola', offline)).toBe(folder);
+    expect(asked).toEqual([]);
+    await fails(resolveDataset('org/model', 'rte', options), 'org/model: the data set has no folder rte');
+    expect(await resolveDataset('./data', 'cola', { folder: '/x', ...options })).toBe('/x/data');
+  });
+});
 
 describe('resolveBase', () => {
   it('downloads what a base needs, once', async () => {

@@ -3,7 +3,7 @@
 
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { ModelError } from '../errors.ts';
 import { type HubId, parseHubId } from './hub-id.ts';
 import { downloadVerified, type PromisedFile } from './verified-file.ts';
@@ -45,6 +45,49 @@ export async function resolveBase(base: string, options: ResolveOptions = {}): P
   const id = parseHubId(base);
   if (!id || (await isThere(path))) return path;
   const own = join(options.cacheDir ?? defaultCacheDir(env), id.name.replace('/', '--'));
+  return fetchOnce(base, { type: 'model', id, own, wanted: wantedFiles }, env, onProgress);
+}
+
+/**
+ * The folder of a part of a data set of a hub, downloaded once; an existing path as it is. As with bases, a revision stays what it was.
+ * @param data a path, or `organisation/name`, or `organisation/name@revision`
+ * @param part the folder that is wanted of it, with all that lies in it; its files keep their paths
+ * @throws ModelError, one line, when there is no such data set or part, it may not be read, or the hub cannot be reached
+ */
+export async function resolveDataset(
+  data: string,
+  part: string,
+  options: ResolveOptions = {},
+): Promise<string> {
+  const { folder = '.', env = process.env, onProgress = () => {} } = options;
+  const path = resolve(folder, data);
+  const id = parseHubId(data);
+  if (!id || (await isThere(path))) return path;
+  const cache = options.cacheDir ?? defaultCacheDir(env);
+  const own = join(cache, 'datasets', id.name.replace('/', '--'), part);
+  const wanted = (listed: readonly PromisedFile[]): PromisedFile[] => {
+    const found = listed.filter((file) => file.path.startsWith(`${part}/`));
+    if (found.length === 0) throw new ModelError(`the data set has no folder ${part}`);
+    return found;
+  };
+  return fetchOnce(data, { type: 'dataset', id, own, wanted }, env, onProgress);
+}
+
+/** What is wanted of a hub, and the folder of the cache that it goes to. */
+interface Wanted {
+  type: 'model' | 'dataset';
+  id: HubId;
+  own: string;
+  wanted: (listed: readonly PromisedFile[]) => PromisedFile[];
+}
+
+async function fetchOnce(
+  base: string,
+  what: Wanted,
+  env: Readonly<Record<string, string | undefined>>,
+  onProgress: (progress: DownloadProgress) => void,
+): Promise<string> {
+  const { id, own } = what;
   const ref = join(own, 'refs', encodeURIComponent(id.revision));
   const known = COMMIT.test(id.revision) ? id.revision : await readFile(ref, 'utf8').catch(() => null);
   if (known && COMMIT.test(known) && (await isThere(join(own, known)))) return join(own, known);
@@ -54,13 +97,13 @@ export async function resolveBase(base: string, options: ResolveOptions = {}): P
     );
   const hubUrl = (env.HF_ENDPOINT || PUBLIC_HUB).replace(/\/+$/, '');
   try {
-    const commit = await download(id, own, { hubUrl, accessToken: env.HF_TOKEN || undefined }, onProgress);
+    const commit = await download(what, { hubUrl, accessToken: env.HF_TOKEN || undefined }, onProgress);
     await mkdir(join(own, 'refs'), { recursive: true });
     await writeFile(`${ref}.part`, commit);
     await rename(`${ref}.part`, ref);
     return join(own, commit);
   } catch (cause) {
-    throw describe(cause, base, hubUrl);
+    throw describe(cause, base, hubUrl, what.type);
   }
 }
 
@@ -69,31 +112,38 @@ interface Access {
   accessToken: string | undefined;
 }
 
-/** Downloads what a base needs of a revision. Returns its commit. */
+/** Downloads what is wanted of a revision. Returns its commit. */
 async function download(
-  { name, revision }: HubId,
-  own: string,
+  { type, id: { name, revision }, own, wanted: select }: Wanted,
   access: Access,
   onProgress: (progress: DownloadProgress) => void,
 ): Promise<string> {
   // Only here: most bases are folders.
-  const { downloadFile, listFiles, modelInfo } = await import('@huggingface/hub');
-  const { sha: commit } = await modelInfo({ name, revision, additionalFields: ['sha'], ...access });
+  const { datasetInfo, downloadFile, listFiles, modelInfo } = await import('@huggingface/hub');
+  const about = { name, revision, ...access };
+  const { sha: commit } =
+    type === 'model'
+      ? await modelInfo({ ...about, additionalFields: ['sha'] })
+      : await datasetInfo({ ...about, additionalFields: ['sha'] });
   if (typeof commit !== 'string' || !COMMIT.test(commit)) throw new ModelError('the hub names no commit');
   const target = join(own, commit);
   if (await isThere(target)) return commit;
-  const repo = { type: 'model' as const, name };
+  const repo = { type, name };
   const listed: PromisedFile[] = [];
-  for await (const { type, path, size, oid, lfs } of listFiles({ repo, revision: commit, ...access }))
-    if (type === 'file')
+  for await (const { type: kind, path, size, oid, lfs } of listFiles({
+    ...{ repo, revision: commit, recursive: type === 'dataset' },
+    ...access,
+  }))
+    if (kind === 'file')
       listed.push({ path, size, ...(lfs ? { sha256: lfs.oid } : oid ? { gitBlob: oid } : {}) });
-  const wanted = wantedFiles(listed);
+  const wanted = select(listed);
   const part = `${target}.part`;
   await mkdir(part, { recursive: true });
   const total = wanted.reduce((sum, { size }) => sum + size, 0);
   let done = 0;
   for (const file of wanted) {
     const { path } = file;
+    await mkdir(dirname(join(part, path)), { recursive: true });
     if (!(await isThere(join(part, path)))) {
       const blob = await downloadFile({ repo, path, revision: commit, xet: false, ...access });
       if (!blob) throw new ModelError(`${path}: the hub lists it and has it not`);
@@ -130,14 +180,14 @@ function isThere(path: string): Promise<boolean> {
 }
 
 /** What went wrong, as one line that says what to do. */
-function describe(cause: unknown, base: string, hubUrl: string): ModelError {
+function describe(cause: unknown, base: string, hubUrl: string, type: Wanted['type']): ModelError {
   const { statusCode, message } = cause as { statusCode?: number; message?: string };
   const say = (problem: string) => new ModelError(`${base}: ${problem}`, { cause });
   if (cause instanceof ModelError) return say(cause.message);
-  if (statusCode === 404) return say(`is no folder, and ${hubUrl} has no such model or revision (404)`);
+  if (statusCode === 404) return say(`is no folder, and ${hubUrl} has no such ${type} or revision (404)`);
   if (statusCode === 401 || statusCode === 403)
     return say(
-      `is no folder, and ${hubUrl} does not let it be read (${statusCode}): set HF_TOKEN to a token that may, if there is such a model`,
+      `is no folder, and ${hubUrl} does not let it be read (${statusCode}): set HF_TOKEN to a token that may, if there is such a ${type}`,
     );
   if (/access token/.test(message ?? ''))
     return say('HF_TOKEN is not a token of the hub: those start with hf_');
