@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addApiKey } from './commands/api-key.ts';
+import { addAudit } from './commands/audit.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addErase } from './commands/erase.ts';
 import { addEval } from './commands/eval.ts';
@@ -27,6 +28,7 @@ const COMMANDS = [
   addErase,
   addRepair,
   addVerify,
+  addAudit,
   addExport,
   addImport,
   addKey,

@@ -24,6 +24,14 @@ export {
   sliceDigest,
   stageId,
 } from './lineage.ts';
+export {
+  type Estimate,
+  lira,
+  logitConfidence,
+  type MembershipReport,
+  type MembershipTrial,
+  membershipReport,
+} from './membership.ts';
 export { type PartitionOptions, type Placement, place, placer, recordKey, subjectKey } from './partition.ts';
 export { keyFromName, keyFromSeed, type PhiloxKey, PhiloxStream, philox } from './philox.ts';
 export {

@@ -1,3 +1,4 @@
+export { type AuditMoment, type AuditOptions, type AuditReport, audit } from './audit.ts';
 export { type LocatedConfig, parseConfig, type RunConfig, readConfig } from './config.ts';
 export { UnlearnerError, type UnlearnerErrorCode } from './errors.ts';
 export type { ContinueOptions } from './generation.ts';

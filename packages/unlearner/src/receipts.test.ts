@@ -4,6 +4,7 @@ import { digestOf } from '@s3t/algorithm';
 import { AdapterStore, Ledger, openLedger } from '@s3t/ledger';
 import { openCheckpoint, parsePublicKey, utf8, verifyConsistency, verifyReceipt } from '@s3t/ledger/log';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { audit } from './audit.ts';
 import { sharedDevice } from './testing/device.ts';
 import { Project } from './testing/project.ts';
 import { Unlearner } from './unlearner.ts';
@@ -127,6 +128,37 @@ describe('a receipt file', () => {
     await using ledger = await openLedger({ store: 'file:', folder: project.path('old') });
     expect(await ledger.verifyChain()).toBeGreaterThan(1);
   });
+});
+
+test('an audit attacks a copy of the run, at three moments, and leaves the run as it was', async () => {
+  const run = project.path('trained');
+  const files = async () => (await readdir(run, { recursive: true })).sort();
+  const [before, beside] = [await files(), await readdir(project.folder)];
+  const ids = [...project.idsIn(0, 0).slice(0, 2), project.idsIn(1, 2)[0]!];
+  const confidences = vi.spyOn(Unlearner.prototype, 'stackConfidences');
+  const { moments, ...report } = await audit({ run, records: ids, device: device(), resamples: 20 });
+  // The other shard's two stacks are the shadows.
+  expect(report).toEqual({ records: 3, controls: 10, shadows: 2 });
+  expect(moments.map(({ moment }) => moment)).toEqual(['before', 'after', 'retrained']);
+  // Slice 0 comes first in one order and last in the other, slice 2 last and second.
+  expect(moments.map(({ depths }) => depths)).toEqual([
+    [3, 3],
+    [2, 2],
+    [3, 3],
+  ]);
+  for (const { attack } of moments) expect(attack).toMatchObject({ members: 3, others: 20, fpr: 0.01 });
+  // What is served answers as the same prefix does among all; retrained stacks are others.
+  const [all, served, , retrained] = await Promise.all(
+    confidences.mock.results.map(({ value }) => value as ReturnType<Unlearner['stackConfidences']>),
+  );
+  for (const stack of served!.stacks) expect(all!.stacks).toContainEqual(stack);
+  for (const stack of retrained!.stacks)
+    expect(all!.stacks.map(({ stage }) => stage)).not.toContain(stack.stage);
+  await expect(audit({ run, records: ['nobody'], device: device() })).rejects.toMatchObject({
+    code: 'unknown-record',
+  });
+  expect(await readdir(project.folder)).toEqual(beside);
+  expect(await files()).toEqual(before);
 });
 
 describe('the signing key', () => {

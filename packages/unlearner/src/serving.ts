@@ -76,11 +76,7 @@ export class Serving {
     const before = this.#served;
     const isActive = new Set(active.map(({ id }) => id));
     const stacks = stacksOf(active, this.#run.sequences, this.#run.shards).filter(({ depth }) => depth > 0);
-    const ensemble = new Ensemble(
-      this.#base,
-      stacks.map(({ shard, stages }) => ({ shard, stages: stages.map((id) => this.#placed.get(id)!) })),
-      this.#form.outputs,
-    );
+    const ensemble = this.ensembleOf(stacks);
     this.#served =
       stacks.length === 0
         ? null
@@ -97,6 +93,18 @@ export class Serving {
       for (const tensor of tensors) tensor.destroy();
       this.#placed.delete(id);
     }
+  }
+
+  /**
+   * An ensemble of other stacks than those served, of active stages. Whoever asked for it disposes it, and uses it no more once one of
+   * its stages is erased.
+   */
+  ensembleOf(stacks: readonly { shard: number; stages: readonly string[] }[]): Ensemble {
+    return new Ensemble(
+      this.#base,
+      stacks.map(({ shard, stages }) => ({ shard, stages: stages.map((id) => this.#placed.get(id)!) })),
+      this.#form.outputs,
+    );
   }
 
   /** Serves nothing, and destroys every weight on the device. */

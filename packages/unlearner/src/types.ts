@@ -212,6 +212,13 @@ export interface WorkOptions {
   turn?: () => Promise<void> | undefined;
 }
 
+/** Where a record lies. */
+export interface RecordPlace {
+  id: string;
+  shard: number;
+  slice: number;
+}
+
 /** What to erase. */
 export interface ErasureTarget {
   /** Ids of records. */

@@ -15,10 +15,11 @@ import { forward, predict } from './predict.ts';
 import { receiptOf, storedReceipt } from './receipts.ts';
 import { noteRepair, repairStandingOf } from './repairs.ts';
 import { RightOfWay } from './right-of-way.ts';
-import { matchRecords, type RunRecord, readSplit } from './run-data.ts';
+import { matchRecords, placeRecords, type RunRecord, readSplit } from './run-data.ts';
 import { Serving } from './serving.ts';
 import { groupsOf } from './setting.ts';
 import type { SignedLog } from './signed-log.ts';
+import { type StackConfidences, stackConfidences } from './stack-confidences.ts';
 import { statementOf } from './statement.ts';
 import { statusOf } from './status.ts';
 import { outputNames } from './tasks.ts';
@@ -32,6 +33,7 @@ import type {
   Input,
   Prediction,
   Receipt,
+  RecordPlace,
   RepairStanding,
   Status,
   TrainingSummary,
@@ -204,17 +206,68 @@ export class Unlearner {
   /** Measures what is served on the configuration's evaluation data. */
   async evaluate(): Promise<Evaluation> {
     this.#assertOwnBase();
+    return this.#guard(async () => evaluate(this.#answering(), await this.#evaluationRecords()));
+  }
+
+  #evaluationRecords(): Promise<DataRecord[]> {
+    if (this.#evaluation) return this.#evaluation;
+    const reading = readSplit(this.#opened.located, 'eval');
+    this.#evaluation = reading;
+    // Read again next time: the file may be put right.
+    reading.catch(() => {
+      this.#evaluation = null;
+    });
+    return reading;
+  }
+
+  /** The slice orders that every shard is trained in. */
+  get sequences(): readonly (readonly number[])[] {
+    return this.#opened.run.sequences;
+  }
+
+  /** Where the records that remain lie. */
+  async placements(): Promise<RecordPlace[]> {
     return this.#guard(async () => {
-      if (!this.#evaluation) {
-        const reading = readSplit(this.#opened.located, 'eval');
-        this.#evaluation = reading;
-        // Read again next time: the file may be put right.
-        reading.catch(() => {
-          this.#evaluation = null;
-        });
+      const known = await this.#trainingRecords();
+      const places: RecordPlace[] = [];
+      for await (const { key, shard, slice } of this.#opened.ledger.records()) {
+        const id = known.get(key)?.record.id;
+        if (id !== undefined) places.push({ id, shard, slice });
       }
-      const records = await this.#evaluation;
-      return evaluate(this.#answering(), records);
+      return places;
+    });
+  }
+
+  /**
+   * How sure stacks are of the labels of training records, whether or not they were erased since, as long as the data holds them, and after
+   * them of the evaluation data. For audits: nothing here is an answer of the run.
+   * @param which stacks: those served, or every active prefix
+   * @throws UnlearnerError `unknown-record`; `unavailable` when records are erased meanwhile
+   */
+  async stackConfidences(
+    ids: readonly string[],
+    which: 'served' | 'all',
+  ): Promise<{ places: RecordPlace[]; stacks: StackConfidences[] }> {
+    this.#assertOwnBase();
+    return this.#guard(async () => {
+      const { located } = this.#opened;
+      const known = new Map((await readSplit(located, 'train')).map((record) => [record.id, record]));
+      const records = ids.map((id) => {
+        const record = known.get(id);
+        if (record) return record;
+        throw new UnlearnerError(
+          'unknown-record',
+          `${JSON.stringify(id)} is not in ${located.config.data.train}`,
+        );
+      });
+      const places = placeRecords(located, records).map(({ shard, slice }, i) => ({
+        id: ids[i]!,
+        shard,
+        slice,
+      }));
+      const all = [...records, ...(await this.#evaluationRecords())];
+      const parts = { opened: this.#opened, serving: this.#serving, erasures: this.#erasures };
+      return { places, stacks: await stackConfidences(parts, all, which, this.#erasure.signal) };
     });
   }
 

@@ -48,7 +48,7 @@ async function erase(
   { run, file, subject: subjects, json, dryRun, idempotencyKey, receipt: receiptPath }: Options,
 ): Promise<void> {
   const receivedAt = Date.now();
-  const records = [...args, ...(file === undefined ? [] : idsIn(file))];
+  const records = namedRecords(args, file);
   if (records.length === 0 && subjects.length === 0)
     throw new UsageError(
       'erase: no records given: name their ids, a file of ids with --file, or whom they are about with --subject',
@@ -86,6 +86,11 @@ function keep({ receipt: { erasure }, file }: Outcome, path: string): void {
       `${path}: the receipt cannot be written (${code}); the records are erased, and a server of the run gives it at /v1/erasures/${erasure}/receipt`,
     );
   }
+}
+
+/** Records by their ids: arguments, then those of a file. */
+export function namedRecords(ids: readonly string[], file: string | undefined): string[] {
+  return [...ids, ...(file === undefined ? [] : idsIn(file))];
 }
 
 /** One id a line; what surrounds it may be part of it, so only the line ends go. */
