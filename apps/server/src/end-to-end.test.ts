@@ -147,6 +147,8 @@ describe('a served run', () => {
     const after = await client.status();
     expect(after).toMatchObject({ records: 94, erased: 2, version: receipt.after.version });
     expect(after.missing).toBeGreaterThan(0);
+    // Requests made up from the OpenAPI document may have paused it.
+    await client.resumeRepair();
     await client.repair();
     await expect.poll(async () => (await client.repairState()).running, { timeout: 120_000 }).toBe(false);
     expect(await client.repairState()).toMatchObject({ failed: null });
@@ -158,6 +160,9 @@ describe('a served run', () => {
     expect(names.filter((name) => name === 'stage-published')).toHaveLength(after.missing);
     expect(names.indexOf('version')).toBeLessThan(names.indexOf('erased'));
     expect(messages.find(({ event }) => event === 'erased')!.data).toEqual({ receipt });
+    const repaired = { erasures: [receipt.erasure], at: (await client.receipt(receipt.erasure)).repairedAt };
+    await expect.poll(() => messages.find(({ event }) => event === 'repaired')?.data).toEqual(repaired);
+    expect(await client.receipts()).toEqual([{ ...receipt, repairedAt: repaired.at }]);
     leave.abort();
     await following;
   }, 180_000);

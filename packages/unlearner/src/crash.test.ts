@@ -112,7 +112,7 @@ test(
       expect(answer.repeated ?? false).toBe(count > i);
       expect(answer.records).toBe(1);
       for (const { repeated: _, ...before } of told)
-        expect(await run.receipt(before.erasure)).toEqual(before);
+        expect(await run.receipt(before.erasure)).toMatchObject(before);
       // Every third time it is repaired, so that there is more to erase.
       if (i % 3 === 2) await run.repair();
       await run.close();

@@ -21,6 +21,11 @@ export function erasureRoutes(shared: Shared): Hono {
   const seen: Receipt[] = [];
   service.on((event) => {
     if (event.type === 'erased') seen.push(event.receipt);
+    if (event.type !== 'repaired') return;
+    const repaired = new Set(event.erasures);
+    seen.forEach((receipt, i) => {
+      if (repaired.has(receipt.erasure)) seen[i] = { ...receipt, repairedAt: event.at };
+    });
   });
   const reader = access.allow('audit');
   const routes = new Hono();
@@ -139,7 +144,8 @@ const describeOne = describeRoute({
 const describeFile = describeRoute({
   operationId: 'receiptFile',
   summary: 'One receipt as a file that verifies offline',
-  description: 'Always the same bytes. Check them with `s3t verify --receipt FILE --public-key KEY`.',
+  description:
+    'The same bytes whenever it is asked for, and others from the repair on, which say when that was. Check them with `s3t verify --receipt FILE --public-key KEY`.',
   parameters: [{ in: 'path', name: 'id', required: true, schema: { type: 'string' } }],
   responses: { 200: { description: 'The file.', content: json(receiptFileSchema) }, ...problems(404) },
 });
