@@ -11,6 +11,7 @@ import { addImport } from './commands/import.ts';
 import { addKey } from './commands/key.ts';
 import { addPlan } from './commands/plan.ts';
 import { addPredict } from './commands/predict.ts';
+import { addPrior } from './commands/prior.ts';
 import { addRepair } from './commands/repair.ts';
 import { addSequences } from './commands/sequences.ts';
 import { addServe } from './commands/serve.ts';
@@ -36,6 +37,7 @@ const COMMANDS = [
   addServe,
   addSimulate,
   addSequences,
+  addPrior,
   addPlan,
   addExperiment,
   addDoctor,

@@ -168,6 +168,10 @@ export const statusSchema: v.GenericSchema<Status> = v.object({
     isDue: v.boolean(),
     dueAt: v.pipe(v.nullable(count), v.description('When a repair is due if nothing else is erased.')),
   }),
+  erasuresBySlice: v.pipe(
+    v.array(count),
+    v.description('Erasures that touched each slice, over all shards.'),
+  ),
   deletionRate: v.pipe(v.number(), v.description('Expected random erasures until no shard serves anything.')),
 });
 

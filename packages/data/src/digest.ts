@@ -6,6 +6,8 @@ export interface RecordContent {
   label: string | null;
   text?: Record<string, string> | undefined;
   image?: Uint8Array | DecodedImage | undefined;
+  /** Decides where the record lies: one whose risk changes is another record. */
+  risk?: string | undefined;
 }
 
 /**
@@ -16,9 +18,9 @@ export interface RecordContent {
  *     the image file's bytes, or the pixels in row-major interleaved order; nothing if there is no image
  *
  * Text fields are sorted by name (UTF-16 code units), so the order of the configuration does not matter. `image` is null, "file" for the
- * bytes of a file, or [width, height, channels] for pixels. JSON escapes line feeds, so the first one ends the header.
+ * bytes of a file, or [width, height, channels] for pixels. Where a record declares its risk, that is a fifth element. JSON escapes line feeds, so the first one ends the header.
  */
-export function recordDigest({ label, text, image }: RecordContent): string {
+export function recordDigest({ label, text, image, risk }: RecordContent): string {
   const names = text === undefined ? [] : Object.keys(text).sort();
   const fields = names.map((name) => [name, text?.[name]]);
   let kind: null | 'file' | number[] = null;
@@ -31,7 +33,9 @@ export function recordDigest({ label, text, image }: RecordContent): string {
     bytes = image.pixels;
   }
   const hash = createHash('sha256');
-  hash.update(`${JSON.stringify(['s3t-record-1', label, fields, kind])}\n`);
+  hash.update(
+    `${JSON.stringify(['s3t-record-1', label, fields, kind, ...(risk === undefined ? [] : [risk])])}\n`,
+  );
   if (bytes !== undefined) hash.update(bytes);
   return hash.digest('hex');
 }

@@ -8,11 +8,11 @@ export const imageExtensions: readonly string[] = ['.gif', '.jpeg', '.jpg', '.pn
 
 /** The `image` of a record whose image is a file: reads it again, refuses it if the record's digest no longer fits, decodes it. */
 export function fileImage(file: string, record: DataRecord, row?: number): () => Promise<DecodedImage> {
-  const { label, text, digest } = record;
+  const { label, text, risk, digest } = record;
   return async () => {
     const place = { file, row };
     const bytes = await readBytes(file, place);
-    if (recordDigest({ label, text, image: bytes }) !== digest) {
+    if (recordDigest({ label, text, risk, image: bytes }) !== digest) {
       throw new DataError('has changed since the data was loaded', place);
     }
     return decodeImage(bytes, place);

@@ -51,6 +51,21 @@ describe('JSON Lines', () => {
     expect(swapped?.digest).toBe(first?.digest);
   });
 
+  test('how likely a record is to be erased is read, and part of its digest where it says so', async () => {
+    const use = { ...options, risk: 'risk' };
+    const records = await load(['high', '', null].map((risk, at) => row({ id: at, risk })).join('\n'), use);
+    expect(records.map(({ risk }) => risk)).toEqual(['high', undefined, undefined]);
+    const canonical = '["s3t-record-1","l",[["a","one"],["b","two"]],null,"high"]\n';
+    const [plain] = await load(row({}));
+    expect(records.map(({ digest }) => digest)).toEqual([
+      createHash('sha256').update(canonical).digest('hex'),
+      plain?.digest,
+      plain?.digest,
+    ]);
+    await expect(load(row({}), use)).rejects.toThrow(/risk.*is missing/);
+    await expect(loadRecords('.', 'train', use, folder)).rejects.toThrow(/partition\.by names a field/);
+  });
+
   test('whom a record is about is read, and is no part of its digest', async () => {
     const use = { ...options, subject: 'who' };
     const values = ['anna', 7, '', null];

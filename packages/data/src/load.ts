@@ -45,11 +45,14 @@ export async function loadRecords(
 ): Promise<DataRecord[]> {
   const path = resolve(baseFolder, source);
   if ((await kindOf(path)) === 'folder') {
-    if (options.subject !== undefined) {
-      const problem =
-        'data.subject names a field, which a folder does not have; use a table that lists the records';
-      throw new DataError(problem, { file: path });
-    }
+    for (const [field, asked] of [
+      ['data.subject', options.subject],
+      ['partition.by', options.risk],
+    ])
+      if (asked !== undefined) {
+        const problem = `${field} names a field, which a folder does not have; use a table that lists the records`;
+        throw new DataError(problem, { file: path });
+      }
     return loadFolder(path, split, options);
   }
   return recordsOfRows(await readRows(path), path, split, options);

@@ -19,6 +19,8 @@ export interface DataRecord {
   digest: string;
   /** Whom it is about, where that was asked for and there is somebody. No part of the content. */
   subject?: string;
+  /** How likely it is to be erased, by its own word: the name of a class, where that was asked for and there is one. Part of the content. */
+  risk?: string;
   /** The text fields that were asked for, by name. */
   text?: Record<string, string>;
   /**
@@ -34,6 +36,8 @@ export interface DataOptions {
   id?: string | undefined;
   /** Field that holds whom the record is about; null or empty in a row means nobody. Tables only. */
   subject?: string | undefined;
+  /** Field that holds how likely the record is to be erased, the name of a class; null or empty means none. Tables only. */
+  risk?: string | undefined;
   /** Field that holds the label; left out, records have none. */
   label?: string | undefined;
   /** Fields that hold text. */

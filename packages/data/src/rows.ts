@@ -53,6 +53,10 @@ async function recordOf(
     const subject = read(options.subject, true);
     if (subject !== '') record.subject = checkId(subject, place(options.subject));
   }
+  if (options.risk !== undefined && source.get(options.risk) !== null) {
+    const risk = read(options.risk, true);
+    if (risk !== '') record.risk = checkId(risk, place(options.risk));
+  }
   if (options.text?.length) {
     // fromEntries makes own properties even of names such as "__proto__".
     record.text = Object.fromEntries(options.text.map((field) => [field, read(field, false)]));
@@ -69,7 +73,7 @@ async function recordOf(
     return record;
   }
   const path = resolve(dirname(file), filled(read(options.image, false), where));
-  record.digest = recordDigest({ label, text: record.text, image: await readBytes(path, where) });
+  record.digest = recordDigest({ ...record, image: await readBytes(path, where) });
   record.image = fileImage(path, record, where.row);
   return record;
 }

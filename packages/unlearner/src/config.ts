@@ -81,6 +81,14 @@ const evaluation = v.strictObject({
 
 const QUANTIZATION_NAMES = Object.keys(QUANTIZATIONS) as Quantization[];
 
+/** Of whole numbers that name slices; which there are is known where the slices are. */
+const slices = v.pipe(
+  v.array(v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(0, 'must be at least 0'))),
+  v.minLength(1, 'must name a slice'),
+  v.check((list) => new Set(list).size === list.length, 'must not name a slice twice'),
+);
+const partition = v.strictObject({ by: text, open: v.record(text, slices) });
+
 /** When stages that erasures took away are trained again; names as in the planner. */
 const REPAIR_POLICIES = ['at-once', 'batch', 'exhaustion', 'manual'] as const;
 
@@ -126,6 +134,7 @@ const schema = v.strictObject({
   ),
   lora: v.optional(lora, () => v.parse(lora, {})),
   training: v.optional(training, () => v.parse(training, {})),
+  partition: v.optional(partition),
   repair: v.optional(repair, () => ({ policy: 'manual' as const })),
   evaluation: v.optional(evaluation),
   store: v.optional(
@@ -211,6 +220,11 @@ export interface RunConfig {
     seed: number;
   };
   /**
+   * Records that are likely to be erased lie together: `by` names the field in which a record declares its risk, a class, and `open` the slices
+   * of each class; a record of another class, or of none, may lie in any. Default: all records in all slices.
+   */
+  partition?: { by: string; open: Record<string, number[]> };
+  /**
    * When stages that erasures took away are trained again without being asked: once `count` erased records wait, or the first of them
    * has waited for `minutes`. No stage depends on it, so it may change in the life of a run. Default: manual.
    */
@@ -268,6 +282,13 @@ function checkTask(config: RunConfig, file: string): RunConfig {
   const fail = (field: string, problem: string): never => {
     throw new UnlearnerError('config', `${file}: ${field}: ${problem}`);
   };
+  for (const [name, open] of Object.entries(config.partition?.open ?? {}))
+    for (const slice of open)
+      if (slice >= config.slices)
+        fail(
+          `partition.open.${name}`,
+          `there is no slice ${slice}: they are 0 to ${config.slices - 1}; the nearest is ${config.slices - 1}`,
+        );
   const { learns, metrics } = TASKS[task];
   const isLanguage = learns === 'tokens';
   const refused: Record<string, unknown> = isLanguage
@@ -322,6 +343,7 @@ function fieldsAt(path: string): string[] {
     lora: lora.entries,
     training: training.entries,
     'training.keep': keep.entries,
+    partition: partition.entries,
     repair: { policy: 0, count: 0, minutes: 0 },
     evaluation: evaluation.entries,
     sequences: { strategy: 0, prior: 0, lookahead: 0 },

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { AdapterStore, Ledger } from '@s3t/ledger';
 import { utf8, verifyReceipt } from '@s3t/ledger/log';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -123,6 +124,14 @@ describe('an erasure in the middle of a repair', () => {
     const config = await project.writeConfig('policy.json', { repair: { policy: 'batch', count: 2 } });
     await using run = await project.open('other-shard', { device: device(), config });
     expect(await run.repairStanding()).toMatchObject({ pending: 0, since: null, isDue: false, dueAt: null });
+    // Of 3 layers, one a stage: what a file holds beside its header.
+    const { layers, layerBytes, headBytes, secondsPerRecord } = await run.costs();
+    const [file] = await adapterFiles(project.path('other-shard'));
+    const { size } = await stat(project.path('other-shard', 'adapters', file!));
+    expect(layers).toBe(3);
+    expect(size - layerBytes - headBytes).toBeGreaterThan(0);
+    expect(size - layerBytes - headBytes).toBeLessThan(1500);
+    expect(secondsPerRecord.map((seconds) => seconds > 0)).toEqual([true, true, true]);
     const { erasure: first } = await run.erase([early]);
     expect(await run.repairStanding()).toMatchObject({ pending: 1, isDue: false, dueAt: null });
     const acknowledged = await run.log.receiptFile(first);
@@ -148,14 +157,14 @@ describe('an erasure in the middle of a repair', () => {
     expect((await run.status()).missing).toBe(0);
     expect(await run.repairStanding()).toMatchObject({ pending: 0, isDue: false });
     // The receipt says so from now on: the same file whenever it is asked for.
-    const file = (await run.log.receiptFile(first))!;
-    const { valid, statement } = await verifyReceipt(utf8(file));
+    const repaired = (await run.log.receiptFile(first))!;
+    const { valid, statement } = await verifyReceipt(utf8(repaired));
     expect(valid).toBe(true);
     expect(statement!.predicate.times.repaired).toBe((await run.receipt(first))!.repairedAt);
     const { version, manifest } = await run.status();
     expect(statement!.predicate.repaired).toEqual({ version, manifest: { sha256: manifest } });
-    expect(file).not.toBe(acknowledged);
-    expect(await run.log.receiptFile(first)).toBe(file);
+    expect(repaired).not.toBe(acknowledged);
+    expect(await run.log.receiptFile(first)).toBe(repaired);
     // Stopped while it is paused, work ends at once.
     resume = Promise.withResolvers();
     await run.erase([late]);

@@ -1,4 +1,4 @@
-import { type Placement, placer, recordKey, subjectKey } from '@s3t/algorithm';
+import { type PlacedRecord, type Placement, priorAwarePlacer, recordKey, subjectKey } from '@s3t/algorithm';
 import { DataError, type DataRecord, loadRecords } from '@s3t/data';
 import type { Ledger, StoredRecord } from '@s3t/ledger';
 import type { LocatedConfig } from './config.ts';
@@ -22,10 +22,10 @@ export async function readSplit(
   if (source === undefined) throw new UnlearnerError('config', `data.${split}: is missing`);
   try {
     // Nobody is erased from what is only measured with.
-    const subject = split === 'train' ? config.data.subject : undefined;
+    const [subject, risk] = split === 'train' ? [config.data.subject, config.partition?.by] : [];
     const { reads, learns } = TASKS[config.task];
     const labels = learns === 'class' ? config.data.labels : undefined;
-    const records = await loadRecords(source, split, { ...config.data, labels, subject }, folder);
+    const records = await loadRecords(source, split, { ...config.data, labels, subject, risk }, folder);
     for (const { id, label, ...content } of records) {
       if (!content[reads])
         throw new UnlearnerError(
@@ -49,10 +49,12 @@ export async function readSplit(
 
 /** Where every record of a run goes. */
 export function placeRecords({ config }: LocatedConfig, records: readonly DataRecord[]): StoredRecord[] {
-  const { shards, slices, training } = config;
-  const placeOf: (id: string) => Placement = placer({ shards, slices, seed: training.seed });
-  return records.map(({ id, digest, subject }) => ({
-    ...{ key: recordKey(id), digest, ...placeOf(id) },
+  const { shards, slices, training, partition } = config;
+  // By a record's own fields and the configuration alone: no record moves when another leaves.
+  const options = { shards, slices, seed: training.seed, open: partition?.open ?? {} };
+  const placeOf: (record: PlacedRecord) => Placement = priorAwarePlacer(options);
+  return records.map(({ id, digest, subject, risk }) => ({
+    ...{ key: recordKey(id), digest, ...placeOf({ id, likelihood: risk }) },
     subject: subject === undefined ? undefined : subjectKey(subject),
   }));
 }

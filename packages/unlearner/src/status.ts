@@ -10,10 +10,11 @@ import { presence, recordsOf, type WantedStages } from './work.ts';
 export async function statusOf(opened: OpenedRun, wanted: WantedStages): Promise<Status> {
   const { ledger, located, run } = opened;
   const { shards, slices, budget } = located.config;
-  const [active, version, counts, repair] = await Promise.all([
+  const [active, version, counts, revisions, repair] = await Promise.all([
     ledger.activeStages(),
     ledger.version(),
     ledger.counts(),
+    ledger.revisions(),
     repairStandingOf(opened),
   ]);
   const rows = new Map(active.map((stage) => [`${stage.shard}/${stage.id}`, stage]));
@@ -40,6 +41,9 @@ export async function statusOf(opened: OpenedRun, wanted: WantedStages): Promise
     erased: counts.erased,
     missing: wanted.plan.filter((plan) => !isPresent(plan)).length,
     repair,
+    erasuresBySlice: Array.from({ length: slices }, (_, slice) =>
+      revisions.reduce((sum, shard) => sum + shard[slice]!, 0),
+    ),
     deletionRate: deletionRate({ shards, slices, budget }),
   };
 }

@@ -8,8 +8,12 @@ import { expectSame, snapshotOf } from './testing/snapshot.ts';
 
 const device = sharedDevice();
 let project: Project;
-/** With `data.subject`. */
+/** Records of high risk lie in the last slice, others wherever their ids put them; with `data.subject`, and without. */
 let config: string;
+let placed: string;
+const partition = { by: 'risk', open: { high: [2] } };
+const riskOf = (number: number): string | null =>
+  number % 3 === 0 ? 'high' : number % 3 === 1 ? 'low' : null;
 
 const subjectOf = (number: number): string | null => (number < 8 ? null : `citizen-${number % 8}`);
 
@@ -17,9 +21,12 @@ beforeAll(async () => {
   project = await Project.make();
   const file = project.path('train.jsonl');
   const rows = (await readFile(file, 'utf8')).trimEnd().split('\n');
-  const told = rows.map((row, number) => JSON.stringify({ ...JSON.parse(row), who: subjectOf(number) }));
+  const told = rows.map((row, number) =>
+    JSON.stringify({ ...JSON.parse(row), who: subjectOf(number), risk: riskOf(number) }),
+  );
   await writeFile(file, told.join('\n'));
-  config = await project.writeConfig('subjects.json', { data: { subject: 'who' } });
+  placed = await project.writeConfig('placed.json', { partition });
+  config = await project.writeConfig('subjects.json', { partition, data: { subject: 'who' } });
 });
 afterAll(() => project[Symbol.asyncDispose]());
 
@@ -27,12 +34,19 @@ const idsOf = (subject: string): string[] =>
   project.records.flatMap(({ id }, number) => (subjectOf(number) === subject ? [id] : []));
 
 test('a subject goes with all of its records, bit for bit as if they were named; once per key', async () => {
-  await using named = await project.open('named', { device: device() });
+  await using named = await project.open('named', { device: device(), config: placed });
   await named.train();
   await using run = await project.open('subjects', { device: device(), config });
   await run.train();
   // Who a record is about changes no byte of a stage.
   expectSame(await snapshotOf(run), await snapshotOf(named));
+  const places = new Map((await run.placements()).map(({ id, slice }) => [id, slice]));
+  const slicesOf = (isHigh: boolean) =>
+    project.records
+      .filter((_, number) => (riskOf(number) === 'high') === isHigh)
+      .map(({ id }) => places.get(id));
+  expect(new Set(slicesOf(true))).toEqual(new Set([2]));
+  expect(new Set(slicesOf(false))).toEqual(new Set([0, 1, 2]));
 
   const planned = await run.erase({ subjects: ['citizen-3'] }, { dryRun: true });
   const receipt = await run.erase({ subjects: ['citizen-3'] }, { idempotencyKey: 'ticket' });
@@ -59,7 +73,7 @@ test('a subject goes with all of its records, bit for bit as if they were named;
   });
   expect(atob(JSON.parse(file).envelope.payload)).not.toContain('citizen');
 
-  expect(await run.receiptFor('ticket')).toEqual(receipt);
+  expect(await run.receiptFor('ticket')).toEqual({ ...receipt, repairedAt: expect.any(String) });
   expect(await run.receiptFor('another')).toBeNull();
   const told = utf8('{"request_status":"completed"}');
   const key = await parsePublicKey(await run.log.publicKey());

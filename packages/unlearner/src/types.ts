@@ -53,6 +53,8 @@ export interface Status {
   missing: number;
   /** What waits for a repair, and when it is due. */
   repair: RepairStanding;
+  /** Erasures that touched each slice, over all shards. */
+  erasuresBySlice: readonly number[];
   /** Expected uniformly random erasures until no shard serves anything (Lemma 1), from a full ensemble. */
   deletionRate: number;
 }
@@ -210,6 +212,17 @@ export interface WorkOptions {
   signal?: AbortSignal;
   /** Awaited before each step: work that is paused waits here, and loses nothing. */
   turn?: () => Promise<void> | undefined;
+}
+
+/** What stages of a run cost, for plans of others like it. */
+export interface RunCosts {
+  /** Of the base. */
+  layers: number;
+  /** Adapters of a layer, and head of a stage, in bytes. */
+  layerBytes: number;
+  headBytes: number;
+  /** Training seconds per record, all passes together, of stages by position. */
+  secondsPerRecord: number[];
 }
 
 /** Where a record lies. */

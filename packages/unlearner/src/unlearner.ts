@@ -4,6 +4,7 @@ import type { ErasureRow, GoneRecord } from '@s3t/ledger';
 import { statementText } from '@s3t/ledger/log';
 import { hostInputs } from '@s3t/model';
 import type { RunConfig } from './config.ts';
+import { costsOf } from './costs.ts';
 import { erasureRequest, namedError } from './erasure-request.ts';
 import { UnlearnerError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
@@ -35,6 +36,7 @@ import type {
   Receipt,
   RecordPlace,
   RepairStanding,
+  RunCosts,
   Status,
   TrainingSummary,
   UnlearnerEvent,
@@ -223,6 +225,11 @@ export class Unlearner {
   /** The slice orders that every shard is trained in. */
   get sequences(): readonly (readonly number[])[] {
     return this.#opened.run.sequences;
+  }
+
+  /** What stages of this run cost: what a plan of another like it starts from. */
+  async costs(): Promise<RunCosts> {
+    return this.#guard(() => costsOf(this.#opened));
   }
 
   /** Where the records that remain lie. */

@@ -1,10 +1,11 @@
-import { PlanError, type PlanOptions, plan, type RepairPolicy } from '@s3t/algorithm';
+import { PlanError, type PlanOptions, plan, type RepairPolicy, type StageCosts } from '@s3t/algorithm';
 import type { Command } from 'commander';
 import { UsageError } from '../errors.ts';
 import { byteCount, integer, JSON_OUTPUT, type JsonOption, number, numbers, PRIOR } from '../options.ts';
 import { POLICIES, policies, policyName } from '../planner/policies.ts';
 import { alternativesOf, planChart, renderPlan } from '../planner/render.ts';
 import { PLOT, type PlotOption, writePlot } from '../plot/plot-file.ts';
+import { withRun } from '../run-access.ts';
 import { STRATEGIES } from '../simulate/options.ts';
 import { bytes, count, duration, plural } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
@@ -39,10 +40,11 @@ interface Options extends JsonOption, PlotOption {
   budget?: number;
   strategy?: string;
   policy?: RepairPolicy[];
-  layers: number;
-  layerBytes: number;
-  headBytes: number;
-  stageSecondsPerRecord: number[];
+  from?: string;
+  layers?: number;
+  layerBytes?: number;
+  headBytes?: number;
+  stageSecondsPerRecord?: number[];
   accuracyByDepth?: number[];
   recordsPerSlice: number;
   maxLoad: number;
@@ -74,14 +76,14 @@ export function addPlan(program: Command): void {
       'only these repair policies: at-once, batch:10, batch:24h, batch:10/30m, exhaustion, manual',
       policies,
     )
-    .option('--layers <n>', 'layers of the base', integer(1), MEASURED.layers)
-    .option('--layer-bytes <bytes>', 'adapters of a layer', byteCount, MEASURED.layerBytes)
-    .option('--head-bytes <bytes>', 'head of a stage', byteCount, MEASURED.headBytes)
+    .option('--from <run>', 'take the next four from this run: what its stages weigh, and took')
+    .option('--layers <n>', `layers of the base (default: ${MEASURED.layers})`, integer(1))
+    .option('--layer-bytes <bytes>', `adapters of a layer (default: ${MEASURED.layerBytes})`, byteCount)
+    .option('--head-bytes <bytes>', `head of a stage (default: ${MEASURED.headBytes})`, byteCount)
     .option(
       '--stage-seconds-per-record <s,..>',
-      'training seconds per record, all passes, of a stage that runs all layers; several: of stages at evenly spaced depths',
+      `training seconds per record, all passes, of a stage that runs all layers; several: of stages at evenly spaced depths (default: ${MEASURED.secondsPerRecord})`,
       numbers,
-      MEASURED.secondsPerRecord,
     )
     .option(
       '--accuracy-by-depth <a0,a1,..>',
@@ -114,7 +116,15 @@ export function addPlan(program: Command): void {
 }
 
 async function showPlan(options: Options): Promise<void> {
-  const request = requestOf(options);
+  const { layers, layerBytes, headBytes, stageSecondsPerRecord: secondsPerRecord } = options;
+  const given = Object.entries({ layers, layerBytes, headBytes, secondsPerRecord });
+  const measured =
+    options.from === undefined
+      ? MEASURED
+      : await withRun({ run: options.from }, (unlearner) => unlearner.costs());
+  // What is given by hand goes first.
+  const costs = { ...measured, ...Object.fromEntries(given.filter(([, value]) => value !== undefined)) };
+  const request = requestOf(options, costs);
   const plans = planOrRefuse(request);
   const [best] = plans;
   const alternatives = alternativesOf(plans);
@@ -130,19 +140,14 @@ async function showPlan(options: Options): Promise<void> {
   print(renderPlan(best!, alternatives, options.accuracyByDepth !== undefined, request.days));
 }
 
-function requestOf(o: Options): PlanOptions {
-  refuse(o);
+function requestOf(o: Options, costs: StageCosts): PlanOptions {
+  refuse(o, costs);
   const only = <T>(value: T | undefined, others: readonly T[]): readonly T[] =>
     value === undefined ? others : [value];
   return {
     records: o.records,
     erasuresPerDay: o.erasuresPerDay,
-    costs: {
-      layers: o.layers,
-      layerBytes: o.layerBytes,
-      headBytes: o.headBytes,
-      secondsPerRecord: o.stageSecondsPerRecord,
-    },
+    costs,
     limits: {
       storageBytes: o.storage,
       trainSeconds: o.trainHours * 3600,
@@ -167,7 +172,7 @@ function requestOf(o: Options): PlanOptions {
 }
 
 /** What goes together only in some ways; the rest is checked where it is used. */
-function refuse({ slices, prior, layers, accuracyByDepth, stageSecondsPerRecord }: Options): void {
+function refuse({ slices, prior, accuracyByDepth }: Options, { layers, secondsPerRecord }: StageCosts): void {
   if (slices !== undefined && slices > layers) {
     throw new UsageError(
       `--slices: ${slices} is more than the ${layers} layers; the nearest valid value is ${layers}`,
@@ -183,7 +188,7 @@ function refuse({ slices, prior, layers, accuracyByDepth, stageSecondsPerRecord 
       `--prior: ${prior.length} slices are more than the ${layers} layers; give at most ${layers}`,
     );
   }
-  const negative = stageSecondsPerRecord.find((seconds) => seconds < 0);
+  const negative = secondsPerRecord.find((seconds) => seconds < 0);
   if (negative !== undefined) {
     throw new UsageError(`--stage-seconds-per-record: ${negative} is below 0; the nearest valid value is 0`);
   }

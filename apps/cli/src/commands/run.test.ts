@@ -244,7 +244,17 @@ describe('erasing', { timeout: PATIENCE }, () => {
   });
 
   test('repair, and proof that nothing is left', async () => {
-    expect((await json<Status>('status')).missing).toBeGreaterThan(0);
+    const { missing, erasuresBySlice } = await json<Status>('status');
+    expect(missing).toBeGreaterThan(0);
+    const { prior, erasures } = await json<{ prior: number[]; erasures: number[] }>(
+      'prior',
+      '--smoothing',
+      '2',
+    );
+    expect(erasures).toEqual(erasuresBySlice);
+    const [first, second] = erasures as [number, number];
+    expect(first + second).toBeGreaterThan(0);
+    expect(prior[0]).toBeCloseTo((first + 2) / (first + second + 4), 8);
     expect(await json('repair')).toMatchObject({ missing: 0 });
     expect(await json('verify', '--from-scratch', '--shards', '0')).toEqual({
       identical: true,

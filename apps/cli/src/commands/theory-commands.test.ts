@@ -184,6 +184,16 @@ test('a prior is estimated from counts, too', async () => {
   );
 });
 
+test('a prior is planned for classes of records, with the slices open to each', async () => {
+  const { open, prior } = await json<{ open: Record<string, number[]>; prior: number[] }>(
+    'prior --slices 4 --class gold:100:40 --class plain:900:10',
+  );
+  expect(open).toEqual({ plain: [0, 1, 2], gold: [3] });
+  expect(prior).toEqual([1 / 15, 1 / 15, 1 / 15, 0.8].map((share) => Number(share.toFixed(9))));
+  expect((await s3t('prior --slices 4 --class gold:100')).stderr).toContain('<name>:<records>:<erasures>');
+  expect((await s3t('prior')).code).toBe(2);
+});
+
 describe('plan', () => {
   test('picks a shape and a repair policy within the limits, and shows the alternatives', async () => {
     const { plan, alternatives, considered } = await json<{

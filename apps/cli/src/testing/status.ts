@@ -40,6 +40,7 @@ export function statusLike(
     erased: 2,
     missing: 0,
     repair: { policy: { policy: 'manual' }, pending: 0, since: null, isDue: false, dueAt: null },
+    erasuresBySlice: orders[0]!.map(() => 0),
     deletionRate: 9,
   };
 }

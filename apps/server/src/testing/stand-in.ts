@@ -124,6 +124,9 @@ export class StandIn implements Service {
       erased: this.#gone.size,
       missing,
       repair: this.standing,
+      erasuresBySlice: this.#revisions[0]!.map((_, slice) =>
+        this.#revisions.reduce((sum, shard) => sum + shard[slice]!, 0),
+      ),
       deletionRate: 9.52,
     };
   }
