@@ -8,6 +8,7 @@ import { type Shared, stamp } from './context.ts';
 import { Current } from './current.ts';
 import { Egress } from './egress.ts';
 import { EventHub } from './event-hub.ts';
+import { Generations } from './generations.ts';
 import { Metrics } from './metrics.ts';
 import { observe } from './observe.ts';
 import { openapi } from './openapi.ts';
@@ -21,6 +22,7 @@ import { logRoutes } from './routes/log.ts';
 import { metricsRoutes } from './routes/metrics.ts';
 import { openInferenceRoutes } from './routes/open-inference.ts';
 import { openaiRoutes } from './routes/openai.ts';
+import { openaiTextRoutes } from './routes/openai-text.ts';
 import { opendsrRoutes } from './routes/opendsr.ts';
 import { pageRoutes } from './routes/pages.ts';
 import { predictRoutes } from './routes/predict.ts';
@@ -87,6 +89,7 @@ export function createApp(service: Service, options: AppOptions = {}): App {
     teiRoutes,
     openInferenceRoutes,
     openaiRoutes,
+    openaiTextRoutes,
     statusRoutes,
     erasureRoutes,
     opendsrRoutes,
@@ -129,6 +132,11 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
     maxQueue: options.maxQueue,
     onBatch: (inputs) => metrics.batches.observe(inputs),
   });
+  const generations = new Generations(service, {
+    most: options.maxGenerations,
+    deadlineMs: options.generationMs,
+    closing: closing.signal,
+  });
   const shutdown = async (): Promise<void> => {
     // Streams first: they are what keeps connections open.
     closing.abort();
@@ -146,6 +154,7 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
       egress,
       hub,
       callbacks,
+      generations,
       repair,
       metrics,
       closing: closing.signal,

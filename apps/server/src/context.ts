@@ -5,6 +5,7 @@ import type { Callbacks } from './callbacks.ts';
 import type { Current, Version } from './current.ts';
 import type { Egress } from './egress.ts';
 import type { EventHub } from './event-hub.ts';
+import type { Generations } from './generations.ts';
 import type { Metrics } from './metrics.ts';
 import type { Options } from './options.ts';
 import type { Repair } from './repair.ts';
@@ -20,6 +21,7 @@ export interface Shared {
   egress: Egress;
   hub: EventHub;
   callbacks: Callbacks;
+  generations: Generations;
   repair: Repair;
   metrics: Metrics;
   /** Aborted when the app shuts down. */

@@ -8,9 +8,8 @@ export function errorBody(path: string, problem: Problem): object {
   if (/^\/v2(\/|$)/.test(path)) return { error: line };
   // Text Embeddings Inference.
   if (path === '/predict' || path === '/info') return { error: line, error_type: teiType(status) };
-  if (/^\/v1\/models(\/|$)/.test(path)) {
-    const type = status < 500 ? 'invalid_request_error' : 'server_error';
-    return { error: { message, type, param: field ?? null, code } };
+  if (/^\/v1\/(models|completions|chat)(\/|$)/.test(path)) {
+    return openaiError(problem);
   }
   // OpenDSR.
   if (path === '/discovery' || /^\/requests(\/|$)/.test(path)) {
@@ -18,6 +17,12 @@ export function errorBody(path: string, problem: Problem): object {
     return { error: { code: status, message: line, errors } };
   }
   return { error: field === undefined ? { message, code } : { message, code, path: field } };
+}
+
+/** An error as OpenAI writes it, also in the middle of a stream. */
+export function openaiError({ message, code, status, path }: Problem): object {
+  const type = status < 500 ? 'invalid_request_error' : 'server_error';
+  return { error: { message, type, param: path ?? null, code } };
 }
 
 function teiType(status: number): string {

@@ -12,6 +12,10 @@ export class Metrics {
     SECONDS,
   );
   readonly inputs: Counter = this.registry.counter('s3t_predicted_inputs_total', 'Inputs answered.');
+  readonly tokens: Counter = this.registry.counter(
+    's3t_generated_tokens_total',
+    'Tokens of texts that were continued.',
+  );
   readonly batches: Histogram = this.registry.histogram(
     's3t_prediction_batch_inputs',
     'Inputs of a forward pass.',

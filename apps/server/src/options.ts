@@ -7,6 +7,10 @@ export interface AppOptions {
   maxBatch?: number;
   /** Most inputs waiting for a forward pass; beyond it a request is answered 429. */
   maxQueue?: number;
+  /** Most texts that are continued or wait for it; beyond them a request is answered 429. */
+  maxGenerations?: number;
+  /** How long a text may take from its request to its end, milliseconds. */
+  generationMs?: number;
   /** Most record ids of one erasure. */
   maxRecords?: number;
   /** Most bytes of a request's body. */
@@ -47,6 +51,8 @@ export function withDefaults(options: AppOptions): Options {
   return {
     maxBatch: 64,
     maxQueue: 512,
+    maxGenerations: 64,
+    generationMs: 300_000,
     maxRecords: 10_000,
     maxBody: 32 * 1024 * 1024,
     scoreDigits: 3,

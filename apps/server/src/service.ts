@@ -1,9 +1,12 @@
 import type {
   ConsistencyProof,
+  ContinueOptions,
   EraseOptions,
   ErasureTarget,
+  GenerationPiece,
   Input,
   Prediction,
+  Prompt,
   Receipt,
   RepairStanding,
   Status,
@@ -25,6 +28,8 @@ export interface Service {
   readonly servedVersion: number | null;
   /** Throws an error with code `unavailable` when no shard serves anything. */
   predict(inputs: readonly Input[]): Promise<Prediction>;
+  /** Continues a text, a token a piece. Throws an error with code `unavailable` when what is served changes meanwhile. */
+  generate(prompt: Prompt, options?: ContinueOptions): AsyncGenerator<GenerationPiece, void, undefined>;
   status(): Promise<Status>;
   /** Resolves once the erasure is durable, in force and its weights are gone. */
   erase(target: ErasureTarget, options?: EraseOptions): Promise<Receipt>;

@@ -13,6 +13,7 @@ import {
   parseLlamaConfig,
 } from './llama.ts';
 import type { BaseOptions, Example, Placed } from './model.ts';
+import { type ChatMessage, ChatTemplate } from './text/chat-template.ts';
 import { openTextBase } from './text/text-base.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
 
@@ -22,6 +23,11 @@ export type Learnt = 'all' | 'response';
 /** What a base that continues texts has besides its network. */
 export interface LanguageModel extends LlamaModel {
   tokenizer: Tokenizer;
+  /**
+   * A conversation as the base was trained to read it, up to where its answer begins. The text has its special tokens.
+   * @throws ModelError where the base has no chat template, or that refuses the conversation
+   */
+  chatPrompt(messages: readonly ChatMessage[]): string;
   /** The tokens that follow each of an example's, and which of them count. */
   nextTokens(example: Example, learnt: Learnt): NextTokens;
 }
@@ -64,6 +70,7 @@ export async function placeLlama(
     row.set(ids);
     return row;
   };
+  let chat: ChatTemplate | undefined;
   return {
     network: llamaNetwork(config, weights, length),
     reads: 'text',
@@ -81,6 +88,14 @@ export async function placeLlama(
       config,
       weights,
       tokenizer,
+      chatPrompt(messages) {
+        const name = 'tokenizer_config.json';
+        const settings = checkpoint.companions.get(name);
+        if (settings?.chat_template === undefined) throw new ModelError('the base has no chat template');
+        // Read on first need: who does not chat may have a base whose template is none. Named without its folder: clients are told.
+        chat ??= new ChatTemplate(settings, name);
+        return chat.render(messages, true);
+      },
       nextTokens(example, learnt) {
         const { ids, prompt } = tokensOf(example);
         const first = learnt === 'response' ? prompt : 0;

@@ -1,4 +1,4 @@
-import { type BaseModel, type GenerateOptions, generate, ModelError } from '@s3t/model';
+import { type BaseModel, type GenerateOptions, generate, type LanguageModel, ModelError } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { promptOfInput } from './examples.ts';
@@ -6,7 +6,7 @@ import type { Mutex } from './mutex.ts';
 import { nothingServed } from './predict.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { Serving } from './serving.ts';
-import type { GenerationPiece, Input } from './types.ts';
+import type { GenerationPiece, Prompt } from './types.ts';
 
 /** How a text is continued: all but what the base decides. */
 export type ContinueOptions = Omit<GenerateOptions, 'decode' | 'endTokens'>;
@@ -24,13 +24,13 @@ export async function* continueText(
     config,
     decoding,
   }: { serving: Serving; erasures: RightOfWay; base: BaseModel; config: RunConfig; decoding: Mutex },
-  input: string | Input,
+  input: Prompt,
   options: ContinueOptions,
 ): AsyncGenerator<GenerationPiece, void, undefined> {
   const { language } = base;
   if (!language) throw new UnlearnerError('usage', 'input: this run continues no texts');
   const { tokenizer } = language;
-  const prompt = tokenizer.encode(promptOfInput(input, config)).ids;
+  const prompt = tokensOf(input, language, config);
   const release = await decoding.enter(options.signal);
   try {
     await erasures.clear();
@@ -53,10 +53,23 @@ export async function* continueText(
       // What was computed with an old ensemble leaves with it.
       if (serving.served !== served) throw superseded();
       if (done) return;
-      yield { text: value.text, finish: value.finish, version, manifest, stages };
+      const { text, finish } = value;
+      yield { text, finish, promptTokens: prompt.length, version, manifest, stages };
     }
   } finally {
     release();
+  }
+}
+
+function tokensOf(input: Prompt, language: LanguageModel, config: RunConfig): number[] {
+  const { tokenizer } = language;
+  if (typeof input === 'string' || !('messages' in input))
+    return tokenizer.encode(promptOfInput(input, config)).ids;
+  try {
+    return tokenizer.encode(language.chatPrompt(input.messages), { specialTokens: false }).ids;
+  } catch (error) {
+    if (!(error instanceof ModelError)) throw error;
+    throw new UnlearnerError('usage', `messages: ${error.message}`, { cause: error });
   }
 }
 

@@ -7,6 +7,9 @@ export type Input =
   /** By field; or the texts alone, in the order of the configuration. */
   | { text: Readonly<Record<string, string>> | readonly string[] | string };
 
+/** What a language model continues: a prompt, the fields of a record but for its response, or a conversation. */
+export type Prompt = string | Input | { messages: readonly { role: string; content: string }[] };
+
 export interface LabelScore {
   label: string;
   /** Softmax of the mean of the shards' logits, 0 to 1. Of a regression the mean of the shards' numbers. */
@@ -100,6 +103,8 @@ export interface GenerationPiece {
   text: string;
   /** Of the last piece: "stop" at the end of a text or a stop string, "length" where no more fitted or was asked for. */
   finish: 'stop' | 'length' | null;
+  /** How many tokens the prompt has. A piece is one token of the answer, also where no text became certain with it. */
+  promptTokens: number;
   version: number;
   manifest: string;
   /** The stages that answered, of all shards. */

@@ -33,6 +33,7 @@ import type {
   GenerationPiece,
   Input,
   Prediction,
+  Prompt,
   Receipt,
   RecordPlace,
   RepairStanding,
@@ -181,11 +182,11 @@ export class Unlearner {
 
   /**
    * Continues a text, of a run whose task is causal-lm: piece by piece, as tokens become certain. One text is continued at a time.
-   * @param input a prompt; or the fields of a record but for its response
+   * @param input a prompt; the fields of a record but for its response; or a conversation, where the base has a chat template
    * @throws UnlearnerError `usage` naming what is wrong; `unavailable` when nothing is served, or an erasure changes what is
    */
   async *generate(
-    input: string | Input,
+    input: Prompt,
     options: ContinueOptions = {},
   ): AsyncGenerator<GenerationPiece, void, undefined> {
     this.#assertOwnBase();

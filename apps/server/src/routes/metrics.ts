@@ -8,6 +8,7 @@ export function metricsRoutes({
   access,
   batcher,
   egress,
+  generations,
   hub,
   repair,
   metrics: { registry },
@@ -38,6 +39,7 @@ export function metricsRoutes({
     (status?.shards ?? []).map((shard) => [{ shard: shard.shard }, shard.servedDepth]),
   );
   registry.gauge('s3t_prediction_queue', 'Inputs waiting.', () => batcher.waiting);
+  registry.gauge('s3t_generations', 'Texts that are continued or wait for it.', () => generations.size);
   registry.gauge('s3t_answers_leaving', 'Answers handed to the runtime and not yet out.', () => egress.size);
   registry.gauge('s3t_event_streams', 'Open event streams.', () => hub.size);
   registry.gauge('s3t_repair_running', 'Whether a repair runs.', () => Number(repair.state.running));

@@ -25,7 +25,7 @@ export function openaiRoutes({ service, options, access }: Shared): Hono {
   return routes;
 }
 
-const errorSchema = v.object({
+export const errorSchema: v.GenericSchema<unknown> = v.object({
   error: v.object({ message: v.string(), type: v.string(), param: v.nullable(v.string()), code: v.string() }),
 });
 const modelSchema = v.object({

@@ -3,9 +3,11 @@
 import type {
   EraseOptions,
   ErasureTarget,
+  GenerationPiece,
   Input,
   LabelScore,
   Prediction,
+  Prompt,
   Receipt,
   RepairStanding,
   ShardStatus,
@@ -69,6 +71,8 @@ export class StandIn implements Service {
   };
   /** Called for every batch before it is answered; may wait or throw. */
   beforeAnswer: (inputs: readonly Input[]) => Promise<void> | void = () => {};
+  /** Called before each piece of a text; may wait or throw. */
+  beforePiece: () => Promise<void> | void = () => {};
   /** Called within an erasure, after its swap and before its acknowledgement. */
   beforeAcknowledge: () => Promise<void> | void = () => {};
 
@@ -108,6 +112,22 @@ export class StandIn implements Service {
     if (this.#active.size === 0) throw new RunError('unavailable', 'no shard serves anything yet');
     const answers = inputs.map((input) => this.answer(input));
     return { ...served, stages: [...this.#active], answers };
+  }
+
+  /** Says a text again, a letter a token. */
+  async *generate(
+    prompt: Prompt,
+    { maxTokens = Number.POSITIVE_INFINITY }: { maxTokens?: number } = {},
+  ): AsyncGenerator<GenerationPiece, void, undefined> {
+    const said = typeof prompt === 'string' ? prompt : JSON.stringify(prompt);
+    const letters = [...said].slice(0, maxTokens);
+    if (letters.length === 0) throw new RunError('usage', 'there is no token to read');
+    const served = { ...this.#stamp(), stages: [...this.#active] };
+    for (const [at, text] of letters.entries()) {
+      await this.beforePiece();
+      const finish = at + 1 < letters.length ? null : said.length > at + 1 ? 'length' : 'stop';
+      yield { text, finish, promptTokens: said.length, ...served };
+    }
   }
 
   async status(): Promise<Status> {
