@@ -29,9 +29,21 @@ const imageTensor = v.strictObject({
   parameters,
   data: tensorData,
 });
+const textTensor = v.strictObject({
+  name: v.pipe(v.literal('text'), v.description('The one input there is.')),
+  shape: v.pipe(
+    v.array(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(8192))),
+    v.minLength(1),
+    v.maxLength(2),
+    v.description('[texts], or [texts, fields] where a run reads pairs.'),
+  ),
+  datatype: v.literal('BYTES'),
+  parameters,
+  data: tensorData,
+});
 /** The one input. */
-export interface ImageTensor {
-  name: 'image';
+export interface InputTensor {
+  name: 'image' | 'text';
   shape: number[];
   datatype: 'UINT8' | 'BYTES';
   parameters?: Record<string, unknown> | undefined;
@@ -57,16 +69,20 @@ export interface OutputRequest {
 export interface InferBody {
   id?: string | undefined;
   parameters?: Record<string, unknown> | undefined;
-  inputs: ImageTensor[];
+  inputs: InputTensor[];
   /** Default: all there are. */
   outputs?: OutputRequest[] | undefined;
 }
-export const inferSchema: v.GenericSchema<InferBody> = v.strictObject({
-  id: v.optional(name),
-  parameters,
-  inputs: v.pipe(v.array(imageTensor), v.length(1)),
-  outputs: v.optional(v.pipe(v.array(outputRequest), v.minLength(1), v.maxLength(8))),
-});
+/** @param reads what an input of the run is */
+export function inferSchema(reads: 'image' | 'text'): v.GenericSchema<InferBody> {
+  const tensor: v.GenericSchema<InputTensor> = reads === 'image' ? imageTensor : textTensor;
+  return v.strictObject({
+    id: v.optional(name),
+    parameters,
+    inputs: v.pipe(v.array(tensor), v.length(1)),
+    outputs: v.optional(v.pipe(v.array(outputRequest), v.minLength(1), v.maxLength(8))),
+  });
+}
 
 const tensorInfo = v.object({ name: v.string(), datatype: v.string(), shape: v.array(v.number()) });
 export const inferResponseSchema: v.GenericSchema<unknown> = v.object({
@@ -85,10 +101,16 @@ export const modelMetadataSchema: v.GenericSchema<unknown> = v.object({
 });
 
 /** What the model takes and gives; -1 is any size. */
-export function modelMetadata(model: string, version: number, labels: readonly string[]): object {
+export function modelMetadata(
+  model: string,
+  version: number,
+  { labels, reads }: { labels: readonly string[]; reads: 'image' | 'text' },
+): object {
+  const image = { name: 'image', datatype: 'UINT8', shape: [-1, -1, -1, -1] };
+  const text = { name: 'text', datatype: 'BYTES', shape: [-1, -1] };
   return {
     ...{ name: model, versions: [String(version)], platform: 's3t' },
-    inputs: [{ name: 'image', datatype: 'UINT8', shape: [-1, -1, -1, -1] }],
+    inputs: [reads === 'image' ? image : text],
     outputs: [
       { name: 'scores', datatype: 'FP32', shape: [-1, labels.length] },
       { name: 'label', datatype: 'BYTES', shape: [-1] },
@@ -97,10 +119,26 @@ export function modelMetadata(model: string, version: number, labels: readonly s
   };
 }
 
-/** The images of a tensor. Throws a 400 that names the field, or 413 for more than `most`. */
-export async function imagesOf({ shape, datatype, data }: ImageTensor, most: number): Promise<Input[]> {
+/** The inputs that a tensor holds. Throws a 400 that names the field, or 413 for more than `most`. */
+export async function inputsOfTensor(tensor: InputTensor, most: number): Promise<Input[]> {
+  const { name, shape } = tensor;
+  if (shape[0]! > most)
+    throw new Problem(413, 'too-many', `at most ${most} ${name}s`, { path: 'inputs.0.shape' });
+  return name === 'text' ? textsOf(tensor) : imagesOf(tensor);
+}
+
+function textsOf({ shape, data }: InputTensor): Input[] {
+  const [count = 0, fields = 1] = shape;
+  const texts = data.flat(1) as unknown[];
+  if (texts.length !== count * fields) throw refusal('data', 'expected as many texts as the shape says');
+  if (!texts.every((each) => typeof each === 'string')) throw refusal('data', 'expected texts');
+  return Array.from({ length: count }, (_, row) => ({
+    text: texts.slice(row * fields, (row + 1) * fields) as string[],
+  }));
+}
+
+async function imagesOf({ shape, datatype, data }: InputTensor): Promise<Input[]> {
   const [images = 0, height = 0, width = 0, channels = 0] = shape;
-  if (images > most) throw new Problem(413, 'too-many', `at most ${most} images`, { path: 'inputs.0.shape' });
   if (datatype === 'BYTES') {
     if (shape.length !== 1) throw refusal('shape', 'expected [images]');
     const files = data.flat(1) as unknown[];

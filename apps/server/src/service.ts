@@ -22,6 +22,8 @@ import type {
 export interface Service {
   /** In the order of the model's outputs. */
   readonly labels: readonly string[];
+  /** What an input is. */
+  readonly reads: 'image' | 'text';
   /** When the run was created, milliseconds since 1970. */
   readonly createdAt: number;
   /** The version that answers now, null when nothing is served. Changes in the tick in which an erasure's swap takes effect. */

@@ -23,7 +23,7 @@ import type { SignedLog } from './signed-log.ts';
 import { type StackConfidences, stackConfidences } from './stack-confidences.ts';
 import { statementOf } from './statement.ts';
 import { statusOf } from './status.ts';
-import { outputNames } from './tasks.ts';
+import { outputNames, TASKS } from './tasks.ts';
 import type {
   EraseOptions,
   ErasureTarget,
@@ -126,6 +126,11 @@ export class Unlearner {
   /** What an answer's scores are of: the labels; of a regression "value"; none of a language model. */
   get labels(): readonly string[] {
     return outputNames(this.config);
+  }
+
+  /** What an input is. */
+  get reads(): 'image' | 'text' {
+    return TASKS[this.config.task].reads;
   }
 
   /** When the run was created, milliseconds since 1970. */

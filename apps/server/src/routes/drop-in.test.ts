@@ -248,3 +248,38 @@ it('gives every API the answers of /v1/predict', async () => {
   const { data } = (oip as { outputs: { data: number[] }[] }).outputs[0]!;
   for (const { label, score } of scores) expect(data[run.labels.indexOf(label)]).toBe(score);
 });
+
+describe('a run that reads texts', () => {
+  // The stand-in names the label after the length of the first text.
+  const open = () => {
+    const texts = createApp(new StandIn({ reads: 'text' }), { modelName: 'digits', maxBatch: 4 });
+    apps.push(texts);
+    return texts;
+  };
+  const best = (answers: unknown) => (answers as { label: string }[])[0]!.label;
+
+  it('TEI: a text, a pair, a batch', async () => {
+    const ask = async (inputs: unknown) => (await post(open(), '/predict', { inputs })).json();
+    expect(best(await ask('seven..'))).toBe('label-7');
+    expect(best(await ask(['four', 'other']))).toBe('label-4');
+    const batch = (await ask([['four'], ['a', 'b']])) as unknown[];
+    expect(batch.map(best)).toEqual(['label-4', 'label-1']);
+    const wrong = await post(open(), '/predict', { inputs: [['a', 'b', 'c']] });
+    expect([wrong.status, await wrong.json()]).toMatchObject([400, { error_type: 'validation' }]);
+  });
+
+  it('OIP: a tensor of texts', async () => {
+    const text = { name: 'text', datatype: 'BYTES', shape: [2, 2], data: ['a', 'b', 'ccc', 'd'] };
+    const answer = await post(open(), INFER, infer(text, { outputs: [{ name: 'label' }] }));
+    expect(await answer.json()).toMatchObject({ outputs: [{ data: ['label-1', 'label-3'] }] });
+    const { inputs } = (await (await open().request('/v2/models/digits')).json()) as { inputs: unknown };
+    expect(inputs).toEqual([{ name: 'text', datatype: 'BYTES', shape: [-1, -1] }]);
+    for (const [wrong, status] of [
+      [{ ...text, shape: [3] }, 400],
+      [{ ...text, data: [1, 2, 3, 4] }, 400],
+      [{ ...text, shape: [5] }, 413],
+      [tensor([7]), 400],
+    ] as const)
+      expect((await post(open(), INFER, infer(wrong))).status).toBe(status);
+  });
+});

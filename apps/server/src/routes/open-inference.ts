@@ -5,9 +5,9 @@ import { answer } from '../answer.ts';
 import { readBody } from '../body.ts';
 import { type Shared, stamp } from '../context.ts';
 import {
-  imagesOf,
   inferResponseSchema,
   inferSchema,
+  inputsOfTensor,
   modelMetadata,
   modelMetadataSchema,
   outputsOf,
@@ -22,6 +22,7 @@ const MODEL = ['/v2/models/:model', '/v2/models/:model/versions/:version'] as co
 /** The Open Inference Protocol (V2), as clients of KServe and Triton speak it. Errors are `{error}`. */
 export function openInferenceRoutes(shared: Shared): Hono {
   const { service, options, access, current } = shared;
+  const schema = inferSchema(service.reads);
   const routes = new Hono();
 
   routes.get('/v2', access.allow('inference'), describeServer, (c) =>
@@ -36,17 +37,17 @@ export function openInferenceRoutes(shared: Shared): Hono {
   for (const path of MODEL) {
     routes.get(path, access.allow('inference'), describeModel(path), async (c) => {
       const { version } = await named(c);
-      return c.json(modelMetadata(options.modelName, version, service.labels));
+      return c.json(modelMetadata(options.modelName, version, service));
     });
     routes.get(`${path}/ready`, access.allow('inference'), describeModelReady(path), async (c) => {
       await named(c);
       stamp(c, await assertReady(shared));
       return c.json({ name: options.modelName, ready: true });
     });
-    routes.post(`${path}/infer`, access.allow('inference'), describeInfer(path), async (c) => {
+    routes.post(`${path}/infer`, access.allow('inference'), describeInfer(path, schema), async (c) => {
       await named(c);
-      const body = await readBody(c, inferSchema, { fields: ['inputs'], items: options.maxBatch });
-      const inputs = await imagesOf(body.inputs[0]!, options.maxBatch);
+      const body = await readBody(c, schema, { fields: ['inputs'], items: options.maxBatch });
+      const inputs = await inputsOfTensor(body.inputs[0]!, options.maxBatch);
       const answered = await answer(shared, c, inputs);
       // It was served when it was asked for, and is not any more.
       assertVersion(c, answered.version);
@@ -134,14 +135,17 @@ const describeModelReady = (path: (typeof MODEL)[number]): ReturnType<typeof des
     },
   });
 
-const describeInfer = (path: (typeof MODEL)[number]): ReturnType<typeof describeRoute> =>
+const describeInfer = (
+  path: (typeof MODEL)[number],
+  schema: ReturnType<typeof inferSchema>,
+): ReturnType<typeof describeRoute> =>
   describeRoute({
     operationId: `v2Infer${suffix(path)}`,
-    summary: 'Open Inference Protocol: scores and labels of images',
+    summary: 'Open Inference Protocol: scores and labels of images or texts',
     description:
       'Scores stand in the order of the labels that the metadata of the model tells. Tensors are JSON; the binary extension is not taken.',
     parameters: parametersOf(path),
-    requestBody: { required: true, content: json(inferSchema) },
+    requestBody: { required: true, content: json(schema) },
     responses: {
       200: { description: 'The tensors asked for.', content: json(inferResponseSchema) },
       ...problemsAs(errorSchema, 400, 404, 413, 415, 503),

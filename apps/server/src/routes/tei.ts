@@ -10,27 +10,33 @@ import { base64Bytes } from '../inputs.ts';
 import { json, problemsAs, VERSION } from '../openapi.ts';
 
 const file = v.pipe(v.string(), v.description('A PNG, JPEG, GIF or WebP file as base64, or as a data: URL.'));
+const text = v.pipe(v.string(), v.maxLength(100_000));
+const texts = v.pipe(v.array(text), v.minLength(1), v.maxLength(2));
 const errorSchema = v.object({ error: v.string(), error_type: v.string() });
 const scores = v.array(v.object({ label: v.string(), score: v.number() }));
 
 interface TeiBody {
-  inputs: string | string[];
+  inputs: string | string[] | string[][];
   raw_scores?: false | undefined;
   truncate?: boolean | null | undefined;
   truncation_direction?: string | undefined;
 }
 
 /**
- * `/predict` and `/info` as Text Embeddings Inference has them, for images: where it takes a text, this takes an image file. One input is
- * answered with its labels, a list with a list of them, best first. Errors are `{error, error_type}`.
+ * `/predict` and `/info` as Text Embeddings Inference has them. One input is answered with its labels, a batch with a list of them, best
+ * first. Where a run reads images, an image file stands for a text. Errors are `{error, error_type}`.
  */
 export function teiRoutes(shared: Shared): Hono {
   const { service, options, access, current } = shared;
+  const upTo = <T>(each: v.GenericSchema<T>) =>
+    v.pipe(v.array(each), v.minLength(1), v.maxLength(options.maxBatch));
+  const fileInputs = v.union([file, upTo(file)], 'expected an image file as base64, or a list of them');
+  const textInputs = v.pipe(
+    v.union([text, texts, upTo(texts)], 'expected a text, a list of its fields, or a list of such lists'),
+    v.description('A text or a pair of them; a batch is a list of lists.'),
+  );
   const schema: v.GenericSchema<TeiBody> = v.strictObject({
-    inputs: v.union(
-      [file, v.pipe(v.array(file), v.minLength(1), v.maxLength(options.maxBatch))],
-      'expected an image file as base64, or a list of them',
-    ),
+    inputs: service.reads === 'image' ? fileInputs : textInputs,
     raw_scores: v.optional(
       v.pipe(v.literal(false), v.description('Logits are not given: they help to extract what was erased.')),
     ),
@@ -41,11 +47,11 @@ export function teiRoutes(shared: Shared): Hono {
 
   const predict = describeRoute({
     operationId: 'teiPredict',
-    summary: 'Text Embeddings Inference: labels, here of images',
+    summary: 'Text Embeddings Inference: labels of texts or images',
     requestBody: { required: true, content: json(schema) },
     responses: {
       200: {
-        description: 'All labels, best first; of a list a list of them.',
+        description: 'All labels, best first; of a batch a list of them.',
         content: json(v.union([scores, v.array(scores)])),
       },
       ...problemsAs(errorSchema, 400, 413, 415, 503),
@@ -53,8 +59,9 @@ export function teiRoutes(shared: Shared): Hono {
   });
   routes.post('/predict', access.allow('inference'), predict, async (c) => {
     const { inputs } = await readBody(c, schema, { fields: ['inputs'], items: options.maxBatch });
-    const { answers } = await answer(shared, c, await imagesOf(inputs));
-    return c.json(typeof inputs === 'string' ? answers[0] : answers);
+    const { found, isBatch } = service.reads === 'image' ? await imagesOf(inputs) : textsOf(inputs);
+    const { answers } = await answer(shared, c, found);
+    return c.json(isBatch ? answers : answers[0]);
   });
 
   const info = describeRoute({
@@ -82,10 +89,22 @@ export function teiRoutes(shared: Shared): Hono {
   return routes;
 }
 
-async function imagesOf(inputs: string | string[]): Promise<Input[]> {
-  const pathOf = (index: number): string => (typeof inputs === 'string' ? 'inputs' : `inputs.${index}`);
-  const files = [inputs].flat().map((text, index) => base64Bytes(text, pathOf(index)));
-  return decodeFiles(files, pathOf);
+interface Inputs {
+  found: Input[];
+  isBatch: boolean;
+}
+
+async function imagesOf(inputs: TeiBody['inputs']): Promise<Inputs> {
+  const isBatch = typeof inputs !== 'string';
+  const pathOf = (index: number): string => (isBatch ? `inputs.${index}` : 'inputs');
+  const files = [inputs].flat().map((each, index) => base64Bytes(each, pathOf(index)));
+  return { found: await decodeFiles(files, pathOf), isBatch };
+}
+
+function textsOf(inputs: TeiBody['inputs']): Inputs {
+  const isBatch = Array.isArray(inputs) && Array.isArray(inputs[0]);
+  const batch = (isBatch ? inputs : [inputs]) as (string | string[])[];
+  return { found: batch.map((fields) => ({ text: fields })), isBatch };
 }
 
 const infoSchema = v.object({

@@ -26,6 +26,7 @@ interface Options {
   records?: number;
   /** Milliseconds of a training step. */
   stepMs?: number;
+  reads?: 'image' | 'text';
 }
 
 const STEPS = 20;
@@ -77,7 +78,15 @@ export class StandIn implements Service {
   beforeAcknowledge: () => Promise<void> | void = () => {};
 
   constructor(options: Options = {}) {
-    const all = { shards: 3, slices: 4, budget: 2, records: 1200, stepMs: 0, ...options };
+    const all = {
+      shards: 3,
+      slices: 4,
+      budget: 2,
+      records: 1200,
+      stepMs: 0,
+      reads: 'image' as const,
+      ...options,
+    };
     this.#options = all;
     this.#orders = cyclicOrders(all.slices, all.budget);
     this.#revisions = Array.from({ length: all.shards }, () => new Array<number>(all.slices).fill(0));
@@ -89,6 +98,10 @@ export class StandIn implements Service {
     }
     for (const stage of this.#wanted()) this.#active.add(stage.id);
     this.#version = this.#active.size;
+  }
+
+  get reads(): 'image' | 'text' {
+    return this.#options.reads;
   }
 
   get servedVersion(): number | null {
