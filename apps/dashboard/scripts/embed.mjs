@@ -1,6 +1,7 @@
-// Replaces dist/files.js, which reads the page's files, by a module that holds their texts: what is published needs no files.
+// Replaces dist/files.js, which builds and reads the page's files, by a module that holds their texts: what is published needs no files.
 import { writeFileSync } from 'node:fs';
 
+await import('./build-page.mjs');
 const { files } = await import('../src/files.ts');
 writeFileSync(
   new URL('../dist/files.js', import.meta.url),

@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 
 /** Something the server answers a GET with. */
 export interface PageFile {
@@ -16,22 +18,46 @@ const types: Readonly<Record<string, string>> = {
 
 /**
  * The dashboard: URL path to file. `/` and `/docs` are pages; what they load is below `/assets/`.
- * In a checkout the files are read as they are; `npm run build` replaces this module by one that holds their texts.
+ * In a checkout the page is built when its sources are newer; `npm run build` replaces this module by one that holds the texts.
  */
-export const files: Readonly<Record<string, PageFile>> = readFiles(new URL('../page/', import.meta.url));
+export const files: Readonly<Record<string, PageFile>> = readFiles(builtPage());
 
-function readFiles(folder: URL): Record<string, PageFile> {
+function builtPage(): string {
+  const root = new URL('../', import.meta.url);
+  const built = new URL('dist/page/index.html', root);
+  const changed = Math.max(...['page/', 'vite.config.ts'].map((name) => newest(new URL(name, root))));
+  if (!existsSync(built) || statSync(built).mtimeMs < changed) {
+    // Deno and Bun serve the page, too, but it is Node that builds it.
+    const isNode = !('Deno' in globalThis) && !('Bun' in globalThis);
+    execFileSync(
+      isNode ? process.execPath : 'node',
+      [fileURLToPath(new URL('scripts/build-page.mjs', root))],
+      {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      },
+    );
+  }
+  return fileURLToPath(new URL('./', built));
+}
+
+function newest(place: URL): number {
+  const { mtimeMs } = statSync(place);
+  if (!place.href.endsWith('/')) return mtimeMs;
+  const inside = readdirSync(place, { recursive: true, encoding: 'utf8' });
+  return Math.max(mtimeMs, ...inside.map((name) => statSync(new URL(name, place)).mtimeMs));
+}
+
+function readFiles(folder: string): Record<string, PageFile> {
   const found: Record<string, PageFile> = {};
-  for (const name of readdirSync(folder).sort()) {
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()) {
     const type = types[name.slice(name.lastIndexOf('.') + 1)];
     if (type === undefined) continue;
-    found[pathOf(name)] = { type, body: readFileSync(new URL(name, folder), 'utf8') };
+    found[pathOf(name.replaceAll('\\', '/'))] = { type, body: readFileSync(`${folder}${name}`, 'utf8') };
   }
   return found;
 }
 
 function pathOf(name: string): string {
   if (name === 'index.html') return '/';
-  if (name.endsWith('.html')) return `/${name.slice(0, -'.html'.length)}`;
-  return `/assets/${name}`;
+  return name.endsWith('.html') ? `/${name.slice(0, -'.html'.length)}` : `/${name}`;
 }

@@ -88,7 +88,7 @@ describe('who may do what', () => {
     await keys.create('admin');
     const app = start({ keys });
     const open =
-      /^\/(health\/(live|ready)|v2\/health\/(live|ready)|openapi\.json|docs|discovery|v1\/log\/key|assets\/.*)$/;
+      /^\/(|health\/(live|ready)|v2\/health\/(live|ready)|openapi\.json|docs|discovery|v1\/log\/key|assets\/.*)$/;
     const routes = app.routes.filter(({ method, path }) => method !== 'ALL' && !path.includes('*'));
     expect(routes.length).toBeGreaterThan(20);
     for (const { method, path } of routes) {
@@ -109,9 +109,16 @@ describe('who may do what', () => {
       return statuses.map((status) => status !== 403 && status < 500);
     };
     expect(await allowed((headers) => predict(app, headers))).toEqual([true, true, true]);
-    for (const path of ['/v1/status', '/v1/erasures', '/v1/log/checkpoint', '/metrics', '/v1/repair', '/'])
+    for (const path of [
+      '/v1/status',
+      '/v1/erasures',
+      '/v1/log/checkpoint',
+      '/metrics',
+      '/v1/repair',
+      '/v1/history',
+    ])
       expect(await allowed((headers) => app.request(path, { headers }))).toEqual([false, true, true]);
-    for (const path of ['/v1/erasures', '/v1/repair', '/v1/repair/pause', '/v1/repair/resume'])
+    for (const path of ['/v1/erasures', '/v1/repair', '/v1/repair/pause', '/v1/repair/resume', '/v1/history'])
       expect(await allowed((headers) => app.request(path, { method: 'POST', headers }))).toEqual([
         false,
         false,
@@ -132,14 +139,12 @@ describe('who may do what', () => {
     expect(await Promise.all(ROLES.map(scoreFor))).toEqual([0.988, 0.98765, 0.98765]);
   });
 
-  it('asks browsers for the key as a password, and programs for a bearer', async () => {
+  it('asks for a bearer, and takes the key as a password', async () => {
     const keys = freshFile();
     const { secret } = await keys.create('audit');
     const app = start({ keys });
-    expect((await app.request('/')).headers.get('www-authenticate')).toMatch(/^Basic /);
     expect((await app.request('/v1/status')).headers.get('www-authenticate')).toMatch(/^Bearer /);
     const headers = { Authorization: `Basic ${btoa(`anybody:${secret}`)}` };
-    expect((await app.request('/', { headers })).status).toBe(200);
     expect((await app.request('/v1/status', { headers })).status).toBe(200);
     for (const wrong of ['Bearer nothing', 'Basic !', 'Digest x', secret]) {
       const response = await app.request('/v1/status', { headers: { Authorization: wrong } });

@@ -45,9 +45,9 @@ export class Access {
   }
 
   /** Lets in who has at least this role. 401 without a key, 403 with one that may not, 429 too often. */
-  allow(role: Role, challenge = 'Bearer realm="S3T"'): MiddlewareHandler {
+  allow(role: Role): MiddlewareHandler {
     return async (c, next) => {
-      const caller = await this.#callerOf(c, challenge);
+      const caller = await this.#callerOf(c);
       const wait = this.#callers?.take(caller?.id ?? addressOf(c.env)) ?? 0;
       if (wait > 0) throw tooMany(wait);
       if (caller !== null && ROLES.indexOf(caller.role) < ROLES.indexOf(role)) {
@@ -59,7 +59,7 @@ export class Access {
     };
   }
 
-  async #callerOf(c: Context, challenge: string): Promise<ApiKey | null> {
+  async #callerOf(c: Context): Promise<ApiKey | null> {
     if (this.#keys === undefined) return null;
     if (!(await this.#keys.isRequired())) {
       // A page elsewhere whose name was made to point here (DNS rebinding) comes with that name.
@@ -71,7 +71,7 @@ export class Access {
     if (found !== null) return found;
     const wait = this.#strangers.take(addressOf(c.env));
     if (wait > 0) throw tooMany(wait);
-    c.header('WWW-Authenticate', challenge);
+    c.header('WWW-Authenticate', 'Bearer realm="S3T"');
     throw secret === undefined
       ? new Problem(401, 'no-key', 'this needs an API key, as Authorization: Bearer KEY')
       : new Problem(401, 'wrong-key', 'this API key is not known here');
@@ -89,7 +89,7 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-/** Programs send `Bearer KEY`; browsers ask for a name, which is not looked at, and a password, which is the key. */
+/** `Bearer KEY`; or, from what knows only names and passwords, any name and the key as the password. */
 function secretOf(c: Context): string | undefined {
   const [, bearer] = /^Bearer +(\S+) *$/i.exec(c.req.header('authorization') ?? '') ?? [];
   return bearer ?? basicAuth(c.req.raw)?.password;

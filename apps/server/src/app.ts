@@ -9,6 +9,7 @@ import { Current } from './current.ts';
 import { Egress } from './egress.ts';
 import { EventHub } from './event-hub.ts';
 import { Generations } from './generations.ts';
+import { History } from './history.ts';
 import { Metrics } from './metrics.ts';
 import { observe } from './observe.ts';
 import { openapi } from './openapi.ts';
@@ -18,6 +19,7 @@ import { Repair } from './repair.ts';
 import { erasureRoutes } from './routes/erasures.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
+import { historyRoutes } from './routes/history.ts';
 import { logRoutes } from './routes/log.ts';
 import { metricsRoutes } from './routes/metrics.ts';
 import { openInferenceRoutes } from './routes/open-inference.ts';
@@ -95,13 +97,14 @@ export function createApp(service: Service, options: AppOptions = {}): App {
     opendsrRoutes,
     logRoutes,
     repairRoutes,
+    historyRoutes,
     eventRoutes,
   ]) {
     app.route('/', routes(shared));
   }
   app.route('/', healthRoutes(shared));
   app.route('/', metricsRoutes(shared));
-  app.route('/', pageRoutes(shared));
+  app.route('/', pageRoutes());
   app.get('/openapi.json', openapi(app));
 
   app.notFound((c) => respondProblem(c, new Problem(404, 'not-found', 'no such path')));
@@ -126,6 +129,7 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
   });
   const callbacks = new Callbacks({ delays: options.callbackDelays, counter: metrics.callbacks });
   const repair = new Repair(service, hub, options.onError);
+  const history = new History(service, hub, options.onError);
   const batcher = new Batcher({
     predict: (inputs) => service.predict(inputs),
     maxBatch: options.maxBatch,
@@ -141,6 +145,7 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
     // Streams first: they are what keeps connections open.
     closing.abort();
     await Promise.all([batcher.close(), repair.close(), callbacks.close()]);
+    history.close();
     hub.close();
     current.close();
   };
@@ -153,6 +158,7 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
       current,
       egress,
       hub,
+      history,
       callbacks,
       generations,
       repair,

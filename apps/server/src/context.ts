@@ -6,6 +6,7 @@ import type { Current, Version } from './current.ts';
 import type { Egress } from './egress.ts';
 import type { EventHub } from './event-hub.ts';
 import type { Generations } from './generations.ts';
+import type { History } from './history.ts';
 import type { Metrics } from './metrics.ts';
 import type { Options } from './options.ts';
 import type { Repair } from './repair.ts';
@@ -20,6 +21,7 @@ export interface Shared {
   current: Current;
   egress: Egress;
   hub: EventHub;
+  history: History;
   callbacks: Callbacks;
   generations: Generations;
   repair: Repair;

@@ -2,6 +2,7 @@
 import type { ConsistencyProof, Receipt, Status } from '@s3t/unlearner';
 import * as v from 'valibot';
 import type { Answer } from './batcher.ts';
+import type { Point } from './history.ts';
 import type { Options } from './options.ts';
 import type { RepairState } from './repair.ts';
 
@@ -232,6 +233,17 @@ export const repairSchema: v.GenericSchema<RepairState> = v.object({
     v.description('When the policy wants the next repair if nothing else is erased.'),
   ),
 });
+
+export const pointSchema: v.GenericSchema<Point> = v.object({
+  at: v.pipe(count, v.description('Milliseconds since 1970: from then on.')),
+  version: count,
+  depths: v.pipe(v.array(count), v.description('Served depth of each shard.')),
+  accuracy: v.pipe(
+    v.nullable(v.number()),
+    v.description('On the evaluation data; null where it was not measured.'),
+  ),
+});
+export const historySchema: v.GenericSchema<{ points: Point[] }> = v.object({ points: v.array(pointSchema) });
 
 export const healthSchema: v.GenericSchema<{ status: string }> = v.object({ status: v.string() });
 

@@ -164,6 +164,10 @@ export class StandIn implements Service {
     };
   }
 
+  async evaluate(): Promise<{ accuracy: number; version: number }> {
+    return { accuracy: 0.75, version: this.#version };
+  }
+
   async receipt(erasure: string): Promise<Receipt | null> {
     return this.#receipts.find((receipt) => receipt.erasure === erasure) ?? null;
   }

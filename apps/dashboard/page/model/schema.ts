@@ -1,16 +1,13 @@
 // A JSON Schema as a sketch of the JSON it describes, with types for values and remarks behind them.
 
-/**
- * @param {any} schema
- * @param {string} [indent]
- * @returns {string}
- */
-export function outline(schema, indent = '') {
+// biome-ignore lint/suspicious/noExplicitAny: a JSON Schema
+type Schema = any;
+
+export function outline(schema: Schema, indent = ''): string {
   const inner = `${indent}  `;
   const either = schema.anyOf ?? schema.oneOf;
-  if (either !== undefined) return either.map((/** @type {any} */ one) => outline(one, indent)).join(' | ');
-  if (schema.enum !== undefined)
-    return schema.enum.map((/** @type {any} */ one) => JSON.stringify(one)).join(' | ');
+  if (either !== undefined) return either.map((one: Schema) => outline(one, indent)).join(' | ');
+  if (schema.enum !== undefined) return schema.enum.map((one: unknown) => JSON.stringify(one)).join(' | ');
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.type === 'array') return `[${outline(schema.items ?? {}, indent)}, …]`;
   if (schema.type === 'object' && schema.properties !== undefined) {
@@ -23,20 +20,13 @@ export function outline(schema, indent = '') {
   return Array.isArray(schema.type) ? schema.type.join(' | ') : (schema.type ?? 'any');
 }
 
-/**
- * @param {string} name
- * @param {any} property
- * @param {any} parent
- * @param {string} indent
- */
-function field(name, property, parent, indent) {
+function field(name: string, property: Schema, parent: Schema, indent: string): string {
   const optional = parent.required?.includes(name) ? '' : '?';
   const about = [property.description, limits(property)].filter(Boolean).join(' ');
   return `${indent}${name}${optional}: ${outline(property, indent)}${about === '' ? '' : `  // ${about}`}`;
 }
 
-/** @param {any} schema */
-function limits(schema) {
+function limits(schema: Schema): string {
   const low = schema.minimum ?? schema.minItems;
   const high = schema.maximum ?? schema.maxItems;
   // An upper bound is what callers run into.

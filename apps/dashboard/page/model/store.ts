@@ -1,0 +1,211 @@
+// What the page knows of the run, kept live by the server's events.
+import { type ApiError, api, session } from './api.ts';
+import { follow } from './events.ts';
+import { counted, milliseconds } from './format.ts';
+import { stagesOf } from './run.ts';
+import type { Deactivated, Point, Receipt, RepairState, Status } from './types.ts';
+
+export interface LogLine {
+  id: number;
+  at: Date;
+  kind: 'info' | 'good' | 'gone' | 'bad';
+  text: string;
+}
+
+export interface State {
+  link: 'wait' | 'live' | 'lost';
+  /** Why nothing can be shown without another key. */
+  refused: ApiError | null;
+  status: Status | null;
+  repair: RepairState;
+  /** When the repair that runs was first seen, and how far it was. */
+  started: { at: number; done: number } | null;
+  /** Newest first. */
+  receipts: Receipt[];
+  history: Point[];
+  /** Stages in training, by id, and how far each is, 0 to 1. */
+  training: ReadonlyMap<string, number>;
+  /** What the erasure in preview would deactivate. */
+  doomed: readonly Deactivated[];
+  /** The version of the last answer of the try-it panel. */
+  answered: number | null;
+  /** Newest first. */
+  log: LogLine[];
+}
+
+const MOST_LINES = 200;
+const IDLE: RepairState = {
+  ...{ running: false, paused: false, done: 0, total: 0, failed: null },
+  ...{ policy: { policy: 'manual' }, pending: 0, dueAt: null },
+};
+const EMPTY: State = {
+  ...{ link: 'wait', refused: null, status: null, repair: IDLE, started: null, receipts: [], history: [] },
+  ...{ training: new Map(), doomed: [], answered: null, log: [] },
+};
+
+class Store {
+  state: State = EMPTY;
+  readonly #listeners = new Set<() => void>();
+  #abort = new AbortController();
+  #refreshing = false;
+  #again = false;
+  #lines = 0;
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  set(change: Partial<State>): void {
+    this.state = { ...this.state, ...change };
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Follows the server, from the beginning: with the key that the session has now. */
+  connect(): void {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    this.set(EMPTY);
+    void follow(
+      (name, data) => this.#on[name]?.(data),
+      (live) => this.set({ link: live ? 'live' : 'lost' }),
+      (refused) => this.set({ refused, link: 'lost' }),
+      this.#abort.signal,
+    );
+  }
+
+  signOut(): void {
+    session.signOut();
+    this.connect();
+  }
+
+  say(kind: LogLine['kind'], text: string): void {
+    this.#lines += 1;
+    const line = { id: this.#lines, at: new Date(), kind, text };
+    this.set({ log: [line, ...this.state.log].slice(0, MOST_LINES) });
+  }
+
+  failed(error: unknown): void {
+    this.say('bad', error instanceof Error ? error.message : String(error));
+  }
+
+  /** Adds a receipt; it may come as an answer and as an event. */
+  addReceipt(receipt: Receipt): void {
+    const { receipts } = this.state;
+    if (receipts.some(({ erasure }) => erasure === receipt.erasure)) return;
+    this.set({ receipts: [receipt, ...receipts] });
+    void this.refresh();
+  }
+
+  addPoint(point: Point): void {
+    this.set({ history: [...this.state.history, point] });
+  }
+
+  /** Asks for the status again. However many events ask at once, one request runs and at most one follows. */
+  async refresh(): Promise<void> {
+    this.#again = this.#refreshing;
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    try {
+      do {
+        this.#again = false;
+        this.#show(await api.status());
+      } while (this.#again);
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      this.#refreshing = false;
+    }
+  }
+
+  #show(status: Status): void {
+    const training = new Map(this.state.training);
+    for (const { sequences } of status.shards) {
+      for (const { stages } of sequences) {
+        for (const { stage, active } of stages) if (active) training.delete(stage);
+      }
+    }
+    const { history, status: before } = this.state;
+    this.set({ status, training });
+    if (before === null || before.version === status.version || history.at(-1)?.version === status.version)
+      return;
+    const depths = status.shards.map(({ servedDepth }) => servedDepth);
+    this.addPoint({ at: Date.now(), version: status.version, depths, accuracy: null });
+  }
+
+  #train(stage: string, share: number): void {
+    this.set({ training: new Map(this.state.training).set(stage, share) });
+  }
+
+  #stop(stage: string): void {
+    const training = new Map(this.state.training);
+    training.delete(stage);
+    this.set({ training });
+  }
+
+  #repair(repair: RepairState): void {
+    const { started } = this.state;
+    const begun = started ?? { at: performance.now(), done: repair.done };
+    this.set({ repair, started: repair.running ? begun : null });
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: each event has its own shape, told by its name
+  readonly #on: Record<string, (data: any) => void> = {
+    hello: ({ status, repair }) => {
+      this.set({ training: new Map(), status: null });
+      this.#repair(repair);
+      this.#show(status);
+      this.say('info', `Connected; version ${status.version} is served`);
+      api.receipts().then(
+        (receipts) => this.set({ receipts }),
+        (error) => this.failed(error),
+      );
+      api.history().then(
+        (history) => this.set({ history }),
+        (error) => this.failed(error),
+      );
+    },
+    version: () => void this.refresh(),
+    erased: ({ receipt }: { receipt: Receipt }) => {
+      const stages = counted(stagesOf(receipt.deactivated), 'stage');
+      const took = milliseconds(receipt.acknowledgedMs);
+      this.say(
+        'gone',
+        `Erased ${counted(receipt.records, 'record')}: ${stages} gone, acknowledged in ${took}`,
+      );
+      this.addReceipt(receipt);
+    },
+    measured: (point: Point) => {
+      if (point.accuracy !== null) this.addPoint(point);
+    },
+    repair: (state) => this.#repair(state),
+    'work-started': ({ stages }) => this.say('info', `Training ${counted(stages, 'stage')}`),
+    'stage-started': ({ stage, shard, position, index, stages }) => {
+      this.say('info', `Training shard ${shard}, position ${position} (${index + 1} of ${stages})`);
+      this.#train(stage, 0);
+    },
+    step: ({ stage, step, steps, doneSteps, totalSteps }) => {
+      this.#train(stage, step / steps);
+      // Training need not have been started by this server's repair; a step proves that something trains.
+      this.#repair({ ...this.state.repair, running: true, done: doneSteps, total: totalSteps, failed: null });
+    },
+    'stage-published': ({ shard, position, version }) => {
+      // Still shown as training until the new status says it is active.
+      this.say('good', `Published shard ${shard}, position ${position} as version ${version}`);
+      void this.refresh();
+    },
+    'stage-superseded': ({ stage, shard, position }) => {
+      this.#stop(stage);
+      this.say('gone', `Thrown away shard ${shard}, position ${position}: erased while it trained`);
+      void this.refresh();
+    },
+    'work-finished': ({ trained }) => {
+      this.set({ training: new Map() });
+      this.#repair({ ...this.state.repair, running: false });
+      this.say('good', `Trained ${counted(trained, 'stage')}`);
+      void this.refresh();
+    },
+  };
+}
+
+export const store = new Store();

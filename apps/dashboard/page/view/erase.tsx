@@ -1,0 +1,215 @@
+// Erasing: whom or what, what it would do, then the deed and its receipt.
+import { useRef, useState } from 'preact/hooks';
+import { ApiError, api, randomKey } from '../model/api.ts';
+import { counted, milliseconds } from '../model/format.ts';
+import { depthChanges, listed, stagesOf } from '../model/run.ts';
+import { store } from '../model/store.ts';
+import type { Receipt, Status, Target } from '../model/types.ts';
+import { saveReceipt } from './receipts.tsx';
+
+type By = 'records' | 'subjects';
+
+export function ErasePanel({ status }: { status: Status }) {
+  const [by, setBy] = useState<By>('records');
+  const [text, setText] = useState('');
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState('');
+  const [preview, setPreview] = useState<{ receipt: Receipt; target: Target; key: string } | null>(null);
+  const [done, setDone] = useState<Receipt | null>(null);
+  const dialog = useRef<HTMLDialogElement>(null);
+  const field = useRef<HTMLTextAreaElement>(null);
+
+  const forget = (): void => {
+    setPreview(null);
+    setError('');
+    setDone(null);
+    store.set({ doomed: [] });
+  };
+  const guarded = async (work: () => Promise<void>): Promise<void> => {
+    setBusy(true);
+    try {
+      await work();
+    } catch (fault) {
+      forget();
+      setError(fault instanceof ApiError ? explained(fault) : String(fault));
+    } finally {
+      setBusy(false);
+    }
+  };
+  const show = (event: Event): void => {
+    event.preventDefault();
+    forget();
+    const names = listed(text);
+    if (names.length === 0) {
+      setError(by === 'records' ? 'Name at least one record.' : 'Name somebody.');
+      field.current?.focus();
+      return;
+    }
+    void guarded(async () => {
+      const target = { [by]: names };
+      const receipt = await api.preview(target);
+      setPreview({ receipt, target, key: randomKey() });
+      store.set({ doomed: receipt.deactivated });
+    });
+  };
+  const choose = (next: By): void => {
+    forget();
+    setBy(next);
+  };
+  const erase = (): void => {
+    dialog.current?.close();
+    if (preview === null) return;
+    void guarded(async () => {
+      const receipt = await api.erase(preview.target, preview.key);
+      forget();
+      setText('');
+      setDone(receipt);
+      store.addReceipt(receipt);
+    });
+  };
+  return (
+    <section class="panel erase" aria-labelledby="erase-title">
+      <div class="bar">
+        <h2 id="erase-title">Erase</h2>
+        <Choice by={by} onChange={choose} />
+      </div>
+      <form onSubmit={show} aria-busy={busy}>
+        <label for="ids">
+          {by === 'records' ? 'Record ids, one per line' : 'Whom the records are about, one per line'}
+        </label>
+        <textarea
+          id="ids"
+          ref={field}
+          rows={3}
+          spellcheck={false}
+          autocomplete="off"
+          placeholder={by === 'records' ? 'train/12' : 'customer-17'}
+          value={text}
+          aria-invalid={error !== ''}
+          aria-describedby="erase-error"
+          onInput={(event) => {
+            forget();
+            setText(event.currentTarget.value);
+          }}
+        />
+        <p id="erase-error" class="error" role="alert">
+          {error}
+        </p>
+        <div class="buttons">
+          <button type="submit" class={preview === null ? 'primary' : ''} disabled={busy}>
+            Preview
+          </button>
+          {preview !== null && (
+            <button type="button" class="danger" disabled={busy} onClick={() => dialog.current?.showModal()}>
+              Erase {counted(preview.receipt.records, 'record')} …
+            </button>
+          )}
+        </div>
+      </form>
+      <div role="status">
+        {preview !== null && <Preview receipt={preview.receipt} status={status} />}
+        {done !== null && <Done receipt={done} />}
+      </div>
+      <dialog ref={dialog} aria-labelledby="sure">
+        <h2 id="sure">Erase {counted(preview?.receipt.records ?? 0, 'record')}?</h2>
+        <p>
+          What has learnt from them is switched off at once and its weights are destroyed. This cannot be
+          undone.
+        </p>
+        <div class="buttons">
+          <button type="button" onClick={() => dialog.current?.close()}>
+            Keep them
+          </button>
+          <button type="button" class="danger solid" onClick={erase}>
+            Erase
+          </button>
+        </div>
+      </dialog>
+    </section>
+  );
+}
+
+function Choice({ by, onChange }: { by: By; onChange(by: By): void }) {
+  const option = (value: By, name: string) => (
+    <label>
+      <input type="radio" name="by" checked={by === value} onChange={() => onChange(value)} />
+      <span>{name}</span>
+    </label>
+  );
+  return (
+    <fieldset class="choice">
+      <legend class="sr">Erase by</legend>
+      {option('records', 'Records')}
+      {option('subjects', 'Subject')}
+    </fieldset>
+  );
+}
+
+/** What an erasure would do: the blast radius. */
+function Preview({ receipt, status }: { receipt: Receipt; status: Status }) {
+  const stages = stagesOf(receipt.deactivated);
+  const all = new Set(
+    status.shards
+      .flatMap(({ sequences }) => sequences.flatMap((one) => one.stages))
+      .filter(({ active }) => active)
+      .map(({ stage }) => stage),
+  ).size;
+  const changes = depthChanges(status, receipt.deactivated);
+  const silent = changes.filter(({ to }) => to === 0).length;
+  return (
+    <div class="note">
+      <p>
+        <strong>
+          {stages === 0 ? 'No stage goes.' : `${stages} of ${counted(all, 'active stage')} would go`}
+        </strong>
+        {stages > 0 && ', struck out in the map.'}
+      </p>
+      <ul class="changes">
+        {changes.map(({ shard, from, to, of }) => (
+          <li key={shard}>
+            <span>Shard {shard}</span>
+            <meter
+              min={0}
+              max={of}
+              value={to}
+              aria-label={`Shard ${shard}: served depth after the erasure`}
+            />
+            <span class="num">
+              depth {from} → {to}
+            </span>
+          </li>
+        ))}
+      </ul>
+      <p class="soft">
+        {silent === 0
+          ? 'Every shard keeps serving.'
+          : `${counted(silent, 'shard')} would serve nothing until repaired.`}
+      </p>
+    </div>
+  );
+}
+
+function Done({ receipt }: { receipt: Receipt }) {
+  return (
+    <div class="note good">
+      <p>
+        <strong>Erased</strong>, acknowledged in <strong>{milliseconds(receipt.acknowledgedMs)}</strong>
+      </p>
+      <p class="soft num">
+        {counted(stagesOf(receipt.deactivated), 'stage')} destroyed, version {receipt.before.version} →{' '}
+        {receipt.after.version}
+      </p>
+      <div class="buttons">
+        <button type="button" onClick={() => saveReceipt(receipt.erasure)}>
+          Save the signed receipt
+        </button>
+      </div>
+    </div>
+  );
+}
+
+function explained({ message, path, status }: ApiError): string {
+  const line = path?.match(/^(?:records|subjects)\.(\d+)/)?.[1];
+  const text = line === undefined ? message : `Line ${Number(line) + 1}: ${message}`;
+  return status === 403 ? `${text}. Sign in with an admin key to erase.` : text;
+}
