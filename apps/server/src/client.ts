@@ -4,6 +4,7 @@ import type { Message } from './event-hub.ts';
 import type { RepairState } from './repair.ts';
 import { parseEvents } from './sse.ts';
 
+export { type Api, type RpcOptions, rpc } from './rpc.ts';
 export type { Answer, Message, RepairState };
 
 /** An error answer of the server, or that there was none (`code` is `unreachable`, `status` 0). */

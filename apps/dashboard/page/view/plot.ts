@@ -48,11 +48,12 @@ export class Plot {
   #data(): uPlot.AlignedData {
     const points = this.#points;
     const times = points.map(({ at }) => at / 1000);
-    const rows = this.#kind === 'depth' ? depthRows(points) : [points.map(({ accuracy }) => accuracy)];
-    if (this.#kind === 'depth' && times.length > 0) {
-      // How it stands holds until now.
+    const rows: (number | null)[][] =
+      this.#kind === 'depth' ? depthRows(points) : [points.map(({ accuracy }) => accuracy)];
+    if (times.length > 0) {
+      // How deep they serve holds until now; how right they were was so when it was measured.
       times.push(Math.max(Date.now() / 1000, times.at(-1)! + 1));
-      for (const row of rows) row.push(row.at(-1)!);
+      for (const row of rows) row.push(this.#kind === 'depth' ? row.at(-1)! : null);
     }
     return [times, ...rows] as uPlot.AlignedData;
   }
@@ -82,6 +83,8 @@ export class Plot {
       cursor: { y: false, drag: { x: false, y: false } },
       legend: { live: true },
       scales: {
+        // A single point has no extent.
+        x: { range: (_, from, to) => [Math.min(from, to - 10), to] },
         y: {
           range: accuracy
             ? (_, low) => [Math.max(0, Math.floor(10 * low - 0.5) / 10), 1]
@@ -89,7 +92,7 @@ export class Plot {
         },
       },
       axes: [
-        { ...axis, size: 28, values: (_, splits) => splits.map(clock) },
+        { ...axis, size: 28, space: 90, values: (_, splits) => splits.map(clock) },
         {
           ...axis,
           size: accuracy ? 48 : 28,
@@ -108,7 +111,8 @@ export class Plot {
             ...(n > 0 && !accuracy ? { dash: DASHES[n % DASHES.length]! } : {}),
             ...(accuracy ? { points: { show: true, size: 7 } } : { paths: step, points: { show: false } }),
             // Where nothing is pointed at, how it stands now.
-            value: (plot, value, line, at) => shown(at === null ? plot.data[line]?.at(-1) : value),
+            value: (plot, value, line, at) =>
+              shown(at === null ? Array.from(plot.data[line] ?? []).findLast((one) => one != null) : value),
           };
         }),
       ],
