@@ -64,6 +64,8 @@ export class History {
     if (this.#service.evaluate === undefined)
       throw new Problem(404, 'no-evaluation', 'this server cannot measure accuracy');
     const { accuracy, version } = await this.#service.evaluate();
+    if (accuracy === undefined)
+      throw new Problem(404, 'no-evaluation', "the run's task is not measured by accuracy: use s3t eval");
     const point = await this.#note(accuracy, version);
     this.#hub.add({ event: 'measured', data: point });
     return point;

@@ -45,7 +45,7 @@ export interface Service {
   /** What waits for a repair, and when the run's policy wants one. */
   repairStanding(): Promise<RepairStanding>;
   /** Measures what is served on the run's evaluation data. Left out, the app cannot. */
-  evaluate?(): Promise<{ accuracy: number; version: number }>;
+  evaluate?(): Promise<{ accuracy?: number; version: number }>;
   /** Trains what is missing. */
   repair(options?: WorkOptions): Promise<TrainingSummary>;
   /** Calls `listener` for everything that happens in the run; returns how to stop. */
