@@ -91,10 +91,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   }
 
   for (var first = 0u; first < end; first += LANES) {
+    // No number that a compiler knows: it would write the loops out.
+    let tokens = min(LANES, end - first);
     var scores: array<f32, ROWS>;
-    for (var token = 0u; token < LANES; token++) {
-      let key = min(first + token, end - 1u);
-      let base = ((group.z * params.keys + key) * params.key_heads + key_head) * head_width4;
+    for (var token = 0u; token < tokens; token++) {
+      let base = ((group.z * params.keys + first + token) * params.key_heads + key_head) * head_width4;
       var products = array<vec4f, ROWS>();
       // @unroll
       for (var i = 0u; i < SHARE; i++) {
@@ -131,9 +132,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       }
     }
 
-    for (var token = 0u; token < LANES; token++) {
-      let key = min(first + token, end - 1u);
-      let base = ((group.z * params.keys + key) * params.key_heads + key_head) * head_width4;
+    for (var token = 0u; token < tokens; token++) {
+      let base = ((group.z * params.keys + first + token) * params.key_heads + key_head) * head_width4;
       // @unroll
       for (var i = 0u; i < SHARE; i++) {
         let value = v[base + min(i * LANES + lane, head_width4 - 1u)];
