@@ -290,7 +290,7 @@ describe('data', () => {
     [
       'with too few records for its slices',
       changed((data) => data.splice(3)),
-      ['bad.jsonl', 'slice', 'use fewer'],
+      ['bad.jsonl', 'slice', 'would do'],
     ],
   ];
   test.each(cases)('%s', async (_, make, parts) => {

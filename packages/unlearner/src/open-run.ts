@@ -192,8 +192,9 @@ export async function prepareRun(
     throw new UnlearnerError('config', `${located.file}: ${path}: ${message}`, { cause: error });
   }
   const prepared = await prepareBase(device, located, onDownload);
-  const records = placeRecords(located, await readSplit(located, 'train'));
-  refuseEmptySlices(located, records);
+  const train = await readSplit(located, 'train');
+  const records = placeRecords(located, train);
+  refuseEmptySlices(located, train, records);
   return { ...prepared, sequences, records };
 }
 

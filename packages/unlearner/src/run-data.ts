@@ -1,7 +1,7 @@
 import { type PlacedRecord, type Placement, priorAwarePlacer, recordKey, subjectKey } from '@s3t/algorithm';
 import { DataError, type DataRecord, loadRecords } from '@s3t/data';
 import type { Ledger, StoredRecord } from '@s3t/ledger';
-import type { LocatedConfig } from './config.ts';
+import type { LocatedConfig, RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { labelNumber, TASKS } from './tasks.ts';
 
@@ -59,16 +59,52 @@ export function placeRecords({ config }: LocatedConfig, records: readonly DataRe
   }));
 }
 
-/** A fresh run trains nothing on no records. @throws UnlearnerError `data` when a slice comes out empty */
-export function refuseEmptySlices({ config }: LocatedConfig, placed: readonly StoredRecord[]): void {
-  const { shards, slices, data } = config;
+/**
+ * A fresh run trains nothing on no records.
+ * @param placed where the records lie
+ * @throws UnlearnerError `data` when a slice comes out empty, with the nearest numbers of slices and shards that leave none
+ */
+export function refuseEmptySlices(
+  located: LocatedConfig,
+  records: readonly DataRecord[],
+  placed: readonly StoredRecord[],
+): void {
+  const { config } = located;
+  const empty = emptySlice(config, placed);
+  if (empty === null) return;
+  const fits = (change: Partial<RunConfig>): boolean => {
+    const changed = { ...config, ...change };
+    return emptySlice(changed, placeRecords({ ...located, config: changed }, records)) === null;
+  };
+  // From the nearest on; not more than there are records for, and not for ever.
+  const below = (given: number, others: number) => {
+    const most = Math.min(given - 1, Math.floor(records.length / others));
+    return Array.from({ length: Math.max(0, Math.min(most, 100)) }, (_, i) => most - i);
+  };
+  // Classes name slices: with fewer of those, the partition is another.
+  const slices = config.partition
+    ? undefined
+    : below(config.slices, config.shards).find((some) => fits({ slices: some }));
+  const shards = below(config.shards, config.slices).find((some) => fits({ shards: some }));
+  // One shard of one slice always does.
+  const both = config.partition
+    ? undefined
+    : below(config.slices, 1).find((some) => fits({ shards: 1, slices: some }));
+  const alone = [slices && `slices ${slices}`, shards && `shards ${shards}`].filter(Boolean).join(' or ');
+  const would = alone || (both && `shards 1 and slices ${both}`);
+  const advice = would ? `${would} would do` : 'it takes more records, or fewer shards and slices';
+  throw new UnlearnerError(
+    'data',
+    `${config.data.train}: slice ${empty.slice} of shard ${empty.shard} got none of the ${placed.length} records; ${advice}`,
+  );
+}
+
+function emptySlice({ shards, slices }: RunConfig, placed: readonly StoredRecord[]): Placement | null {
   const filled = new Set(placed.map(({ shard, slice }) => shard * slices + slice));
-  for (let place = 0; place < shards * slices; place++)
-    if (!filled.has(place))
-      throw new UnlearnerError(
-        'data',
-        `${data.train}: slice ${place % slices} of shard ${Math.floor(place / slices)} got none of the ${placed.length} records; use fewer shards or slices`,
-      );
+  for (let shard = 0; shard < shards; shard++)
+    for (let slice = 0; slice < slices; slice++)
+      if (!filled.has(shard * slices + slice)) return { shard, slice };
+  return null;
 }
 
 /** Records by their keys. */
