@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { decodeStage } from '@s3t/model';
 import type { RunConfig } from '@s3t/unlearner';
 import { KeptActivations, type RunRecord, workStage } from '@s3t/unlearner/parts';
-import { type Seconds, timed } from './journal.ts';
+import { Journal, type Seconds, timed } from './journal.ts';
 import type { MeasuredStage } from './prefixes.ts';
 import { type Bench, fullTrainingId } from './stages.ts';
 
 export interface FullTraining {
   stage: MeasuredStage;
-  /** Null where an earlier try had trained it. */
+  /** Null where it is not known: the training was there, and not what it took. */
   seconds: Seconds | null;
 }
 
@@ -31,13 +31,15 @@ export async function trainFully(
   const layers = bench.groups.flat();
   const id = fullTrainingId(bench, records);
   const file = join(out, `full-${id.slice(0, 16)}.safetensors`);
+  const journal = new Journal<{ id: string; records: number; seconds: Seconds }>(join(out, 'full.jsonl'));
   const known = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return null;
     throw error;
   });
   if (known) {
     const values = decodeStage(Uint8Array.from(known), form, layers, file);
-    return { stage: { layers, values }, seconds: null };
+    const line = (await journal.read()).find((one) => one.id === id);
+    return { stage: { layers, values }, seconds: line?.seconds ?? null };
   }
   const { result, seconds } = await timed(async () => {
     const lowest = Math.min(...layers);
@@ -56,6 +58,7 @@ export async function trainFully(
     activations.clear();
     return trained;
   });
+  await journal.add({ id, records: records.length, seconds });
   await writeFile(`${file}.part`, result.bytes);
   await rename(`${file}.part`, file);
   return { stage: { layers, values: result.values }, seconds };
