@@ -1,6 +1,9 @@
-import type { Prediction, Unlearner } from '@s3t/unlearner';
+import type { ContinueOptions, Prediction, Unlearner } from '@s3t/unlearner';
 import type { Command } from 'commander';
-import { integer, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
+import { Interrupted, UsageError } from '../errors.ts';
+import { catchInterrupts } from '../interrupt.ts';
+import { integer, JSON_OUTPUT, number, RUN, type RunOptions } from '../options.ts';
+import { type Continuation, continueAll } from '../predict/continue.ts';
 import { type NamedInput, readInputs } from '../predict/input-files.ts';
 import type { RemotePrediction } from '../remote.ts';
 import { withRunOrServer } from '../run-access.ts';
@@ -8,37 +11,75 @@ import { short } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { table } from '../terminal/table.ts';
 
-interface Options extends RunOptions {
+interface Options extends RunOptions, Sampling {
   image?: string;
   top: number;
 }
 
+/** How texts are continued, in the names of the command line. */
+interface Sampling {
+  maxTokens?: number;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  repetitionPenalty?: number;
+  stop?: string[];
+  seed?: number;
+}
+const SAMPLING: readonly (keyof Sampling)[] = [
+  'maxTokens',
+  'temperature',
+  'topK',
+  'topP',
+  'repetitionPenalty',
+  'stop',
+  'seed',
+];
+
 /** Inputs of one forward pass. */
 const BATCH = 64;
 
-/** `s3t predict`: labels for images, or for texts in the rows of a table or the lines of a file. */
+/** `s3t predict`: labels for images, or for texts in the rows of a table or the lines of a file; of a language model what follows. */
 export function addPredict(program: Command): void {
   program
     .command('predict')
     .description(
-      'labels for image files, the rows of a JSON Lines, CSV or TSV file, the lines of a text file, or either on stdin (-)',
+      'labels for image files, the rows of a JSON Lines, CSV or TSV file, the lines of a text file, or either on stdin (-); a language model continues the texts',
     )
     .argument('<file...>', 'files, or - for stdin')
     .requiredOption(...RUN)
     .option('--image <field>', 'the field that names an image file (default: image, else path)')
     .option('--top <n>', 'labels per answer', integer(1), 5)
+    .option('--max-tokens <n>', 'tokens that continue a text at most (default: as many as fit)', integer(1))
+    .option('--temperature <t>', 'divides the logits; 0 takes the likeliest token (default: 0)', number(0))
+    .option('--top-k <k>', 'draw from the k likeliest tokens', integer(1))
+    .option('--top-p <p>', 'draw from the likeliest tokens of probability p together', number(0, 1))
+    .option('--repetition-penalty <r>', 'above 1: tokens that were there become less likely', number(0))
+    .option('--stop <text...>', 'texts that end an answer')
+    .option('--seed <n>', 'equal seeds draw equal texts (default: 0)', integer(0))
     .option(...JSON_OUTPUT)
     .action(predict);
 }
 
-async function predict(files: string[], { run, image, top, json }: Options): Promise<void> {
+async function predict(files: string[], options: Options): Promise<void> {
+  const { run, image, top, json } = options;
   const named = await readInputs(files, image);
   const inputs = named.map(({ input }) => input);
-  const parts = await withRunOrServer<RemotePrediction[]>(
+  const sampling = SAMPLING.filter((name) => options[name] !== undefined);
+  const parts = await withRunOrServer<RemotePrediction[] | null>(
     run,
-    (unlearner) => predictHere(unlearner, inputs),
+    async (unlearner) => {
+      if (unlearner.config.task === 'causal-lm') {
+        await continueHere(unlearner, named, options);
+        return null;
+      }
+      const [odd] = sampling;
+      if (odd) throw new UsageError(`predict: ${dashed(odd)}: this run continues no texts`);
+      return predictHere(unlearner, inputs);
+    },
     (server) => server.predict(inputs, top),
   );
+  if (parts === null) return;
   const answers = labelled(named, parts, top);
   if (json) {
     const last = parts.at(-1);
@@ -46,6 +87,39 @@ async function predict(files: string[], { run, image, top, json }: Options): Pro
   } else {
     print(render(answers));
   }
+}
+
+/** `maxTokens` as it is typed. */
+function dashed(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** Prints what continues each text as it becomes certain, a blank line between two of them. */
+async function continueHere(
+  unlearner: Unlearner,
+  named: readonly NamedInput[],
+  { json, ...options }: Options,
+): Promise<void> {
+  using interrupts = catchInterrupts('stopping after this token');
+  const sampling: ContinueOptions = { signal: interrupts.signal };
+  Object.assign(sampling, Object.fromEntries(SAMPLING.map((name) => [name, options[name]])));
+  let begun = 0;
+  let isNew = true;
+  const show = (piece: string, isLast: boolean) => {
+    if (isNew && begun++ > 0) process.stdout.write('\n');
+    isNew = isLast;
+    process.stdout.write(isLast ? `${piece}\n` : piece);
+  };
+  const found = await continueAll(unlearner, named, sampling, json ? undefined : show).catch((error) => {
+    if (!interrupts.signal.aborted) throw error;
+    throw new Interrupted(interrupts.received ?? 'SIGINT', 'stopped: what was said so far is not all');
+  });
+  if (json) printJson(continued(found));
+}
+
+function continued(predictions: readonly Continuation[]) {
+  const last = predictions.at(-1);
+  return { version: last?.version ?? null, manifest: last?.manifest ?? null, predictions };
 }
 
 async function predictHere(unlearner: Unlearner, inputs: NamedInput['input'][]): Promise<Prediction[]> {
