@@ -130,7 +130,7 @@ export const predictionSchema: v.GenericSchema<Answer> = v.object({
   answers: v.pipe(
     v.array(v.array(v.object({ label: v.string(), score: v.number() }))),
     v.description(
-      'For each input its labels, best first; a score is the softmax of the mean over shards, rounded. Of a regression "value" alone, with the number as its score.',
+      'For each input its labels, best first; a score is what the shards make of it by the configuration, by default the softmax of the mean of their logits, rounded. Of a regression "value" alone, with the number as its score.',
     ),
   ),
 });

@@ -69,6 +69,8 @@ export interface Manifest {
   base: string;
   /** Digest of the stage setting. */
   setting: string;
+  /** How the answers of the stacks become one, where that is not the mean of their logits. */
+  ensemble?: string;
   stacks: readonly {
     readonly shard: number;
     readonly sequence: number | null;

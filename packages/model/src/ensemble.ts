@@ -5,9 +5,11 @@ import {
   concat,
   crossEntropy,
   keep,
+  log,
   mean,
   reshape,
   slice,
+  softmax,
   type Tensor,
   zeros,
 } from '@s3t/engine';
@@ -56,7 +58,7 @@ interface Plan<Outputs> {
 export interface TokenScores {
   /** How many count. */
   tokens: number;
-  /** Mean over shards of their logits: the mean cross-entropy of those that count, and how many were the likeliest. */
+  /** Of the mean over shards: the mean cross-entropy of those that count, and how many were the likeliest. */
   ensemble: TokenScore;
   /** Each stack by itself, in their order. */
   stacks: TokenScore[];
@@ -82,6 +84,7 @@ export class Ensemble {
   readonly stacks: readonly EnsembleStack[];
   readonly #base: BaseModel;
   readonly #outputs: number;
+  readonly #mean: 'logits' | 'probabilities';
   /** Of each stack, by layer. */
   readonly #adapters: readonly ReadonlyMap<number, LayerAdapter>[];
   readonly #route: readonly LayerRoute[];
@@ -94,8 +97,17 @@ export class Ensemble {
   readonly #sideBySide: Map<number, LayerAdapter> = new Map();
   #disposed = false;
 
-  /** @param stacks those of shards that serve at least one stage */
-  constructor(base: BaseModel, stacks: readonly EnsembleStack[], outputs: number) {
+  /**
+   * @param stacks those of shards that serve at least one stage
+   * @param mean what of a language model's tokens is the mean over stacks
+   */
+  constructor(
+    base: BaseModel,
+    stacks: readonly EnsembleStack[],
+    outputs: number,
+    mean: 'logits' | 'probabilities' = 'logits',
+  ) {
+    this.#mean = mean;
     this.#base = base;
     this.stacks = stacks;
     this.#outputs = outputs;
@@ -177,7 +189,11 @@ export class Ensemble {
     if (this.#disposed) throw new ModelError('decoder: the ensemble is disposed');
     const { language, network } = this.#base;
     const { tokens } = network.architecture;
-    this.#decoder ??= new Decoder(language!, { stacks: this.#adapters, capacity: tokens });
+    this.#decoder ??= new Decoder(language!, {
+      stacks: this.#adapters,
+      mean: this.#mean,
+      capacity: tokens,
+    });
     return this.#decoder;
   }
 
@@ -209,7 +225,9 @@ export class Ensemble {
     const weights = zeros(device, [tokens]);
     const plan = this.#plan(1, tokens, (all) => {
       const each = this.stacks.map((_, stack) => reshape(slice(all, 0, stack, 1), all.shape.slice(1)));
-      const rows = [...each, mean(all, 0)];
+      // The logarithms of probabilities are logits, too: they are their own softmax's.
+      const together = this.#mean === 'logits' ? mean(all, 0) : log(mean(softmax(all), 0));
+      const rows = [...each, together];
       return {
         losses: rows.map((logits) => crossEntropy(logits, labels, weights)),
         likeliest: rows.map((logits) => argmax(logits)),

@@ -56,7 +56,7 @@ export interface StageTask {
   /** How many records there are. */
   records: number;
   /** Awaited before the activations of a batch are copied. */
-  prepare?: (records: readonly number[]) => Promise<void>;
+  prepare?: (records: readonly number[], epoch: number) => Promise<void>;
   /** The layer that activations enter; those from it to the lowest trained one run bare in every step. Default: the lowest trained one. */
   from?: number;
   /** Copies what enters layer `from` for a record: the first tokens of it that fit into `target`. */
@@ -158,7 +158,7 @@ export async function trainStage(
           // Prompts that left no room for their responses: there is no mean over nothing, and no step.
           if (weight === 0) continue;
           if (task.prepare) {
-            await task.prepare(batch.records);
+            await task.prepare(batch.records, epoch);
             signal?.throwIfAborted();
           }
           if (!isBegun) optimiser.begin(learningRateAt(done, { ...training, steps }));

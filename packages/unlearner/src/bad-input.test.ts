@@ -55,6 +55,18 @@ describe('a configuration', () => {
       'must be number',
     ],
     ['a section of the wrong type', { training: 3 }, 'training', 'must be Object, not 3'],
+    [
+      'what is kept of pictures that vary',
+      { training: { augmentation: { flip: 0.5 }, keep: { where: 'disk' } } },
+      'training.keep',
+      'nothing of them can be kept',
+    ],
+    [
+      'a cut-out that falls',
+      { training: { augmentation: { randomResizedCrop: { area: [0.9, 0.5] } } } },
+      'training.augmentation.randomResizedCrop.area',
+      'must rise',
+    ],
     ['a rate of one', { lora: { dropout: 1 } }, 'lora.dropout', 'must be less than 1'],
     [
       'a learning rate of zero',

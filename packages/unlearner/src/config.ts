@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { QUANTIZATIONS, type Quantization } from '@s3t/model';
 import * as v from 'valibot';
+import { ENSEMBLE_MODES, type EnsembleMode } from './combine.ts';
 import { UnlearnerError } from './errors.ts';
 import { METRIC_NAMES, type MetricName, TASK_NAMES, TASKS, type TaskName } from './tasks.ts';
 
@@ -36,7 +37,8 @@ const data = v.strictObject({
   labels: v.optional(
     v.pipe(
       v.array(text, 'must list the labels: they may not be learnt from the data'),
-      v.minLength(2, 'must hold at least two labels'),
+      // None is what a task without labels is stored with; a task that has them says that they are missing.
+      v.check((labels) => labels.length !== 1, 'must hold at least two labels'),
       v.check((labels) => new Set(labels).size === labels.length, 'must not name a label twice'),
     ),
   ),
@@ -58,6 +60,24 @@ const keep = v.strictObject({
   ),
 });
 
+const atLeastOne = v.pipe(v.number(), v.minValue(1, 'must be at least 1'));
+
+const augmentation = v.strictObject({
+  flip: v.optional(fraction, 0),
+  randomResizedCrop: v.optional(
+    v.strictObject({
+      area: v.optional(
+        v.pipe(
+          v.tuple([v.pipe(fraction, v.gtValue(0, 'must be more than 0')), fraction]),
+          v.check(([least, most]) => least <= most, 'must rise'),
+        ),
+        () => [0.08, 1] as [number, number],
+      ),
+      ratio: v.optional(atLeastOne, 4 / 3),
+    }),
+  ),
+});
+
 const training = v.strictObject({
   epochs: v.optional(count, 3),
   batchSize: v.optional(count, 64),
@@ -69,6 +89,7 @@ const training = v.strictObject({
   clipNorm: v.optional(v.nullable(positive), null),
   learn: v.optional(v.picklist(['all', 'response'], 'must be all or response')),
   keep: v.optional(keep),
+  augmentation: v.optional(augmentation),
   seed: v.optional(
     v.pipe(v.number(), v.safeInteger('must be a whole number'), v.minValue(0, 'must be at least 0')),
     1,
@@ -136,6 +157,7 @@ const schema = v.strictObject({
   training: v.optional(training, () => v.parse(training, {})),
   partition: v.optional(partition),
   repair: v.optional(repair, () => ({ policy: 'manual' as const })),
+  ensemble: v.optional(v.picklist(ENSEMBLE_MODES, `must be one of ${ENSEMBLE_MODES.join(', ')}`)),
   evaluation: v.optional(evaluation),
   store: v.optional(
     v.pipe(
@@ -215,6 +237,13 @@ export interface RunConfig {
     clipNorm: number | null;
     /** Which tokens a language model learns. Default: all of a record's. */
     learn?: 'all' | 'response';
+    /** How pictures are varied from epoch to epoch; nothing is kept of the layers below then. Default: not at all. */
+    augmentation?: {
+      /** Probability of a mirror image. */
+      flip: number;
+      /** A random cut-out: the part of the area that it keeps, and its widest form as width over height. */
+      randomResizedCrop?: { area: [least: number, most: number]; ratio: number };
+    };
     /** What is kept of the layers below the one that is trained. */
     keep?: KeepConfig;
     seed: number;
@@ -229,6 +258,8 @@ export interface RunConfig {
    * has waited for `minutes`. No stage depends on it, so it may change in the life of a run. Default: manual.
    */
   repair: RepairConfig;
+  /** How the answers of the shards become one. Default: the mean of their logits. */
+  ensemble?: EnsembleMode;
   evaluation?: {
     /** What answers are measured with. Default: accuracy; of a regression Pearson's correlation. */
     metric?: MetricName;
@@ -298,12 +329,23 @@ function checkTask(config: RunConfig, file: string): RunConfig {
   if (TASKS[task].reads === 'image') {
     refused['data.maxLength'] = fields.maxLength;
     refused['data.buckets'] = fields.buckets;
-  } else refused['data.image'] = fields.image;
+  } else {
+    refused['data.image'] = fields.image;
+    refused['training.augmentation'] = how.augmentation;
+  }
   for (const [field, value] of Object.entries(refused))
     if (value !== undefined) fail(field, `is not for ${task}`);
+  if (how.augmentation && how.keep)
+    fail(
+      'training.keep',
+      'is not for pictures that training.augmentation varies: nothing of them can be kept',
+    );
   if (learns === 'class' && fields.labels.length === 0) fail('data.labels', 'is missing');
   if (learns === 'number' && fields.label === undefined)
     fail('data.label', 'is missing: it names the field with the number');
+  const { ensemble } = config;
+  if (ensemble !== undefined && !TASKS[task].ensembles.includes(ensemble))
+    fail('ensemble', `${ensemble} is not for ${task}; it has ${TASKS[task].ensembles.join(', ')}`);
   const metric = config.evaluation?.metric;
   if (metric !== undefined && !metrics.includes(metric))
     fail('evaluation.metric', `${metric} is not for ${task}; it has ${metrics.join(', ')}`);
@@ -344,6 +386,7 @@ function fieldsAt(path: string): string[] {
     training: training.entries,
     'training.keep': keep.entries,
     partition: partition.entries,
+    'training.augmentation': augmentation.entries,
     repair: { policy: 0, count: 0, minutes: 0 },
     evaluation: evaluation.entries,
     sequences: { strategy: 0, prior: 0, lookahead: 0 },

@@ -1,10 +1,11 @@
 import type { DataRecord } from '@s3t/data';
 import type { BaseModel, Example } from '@s3t/model';
+import { combine, meanRow } from './combine.ts';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { exampleOf } from './examples.ts';
 import { accuracy, f1, matthews, meanSquaredError, pearson, spearman } from './metrics.ts';
-import { encodeAll, forward, meanRow, nothingServed } from './predict.ts';
+import { encodeAll, forward, nothingServed } from './predict.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { Serving } from './serving.ts';
 import { labelNumber, type MetricName, outputNames, TASKS } from './tasks.ts';
@@ -26,8 +27,8 @@ export async function evaluate(
   const { served, logits } = await forward(parts, encodeAll(base, examples), records.length);
   const measuresOf = (stacks: readonly Float32Array[]): Measures => {
     const said = expected.map((_, row) => {
-      const mean = meanRow(stacks, row, outputs);
-      return learns === 'number' ? mean[0]! : mean.indexOf(Math.max(...mean));
+      if (learns === 'number') return meanRow(stacks, row, 1)[0]!;
+      return combine(stacks, row, outputs, config.ensemble)[0]!.label;
     });
     return measures(said, expected, { learns, metric, classes: outputs });
   };

@@ -73,7 +73,7 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
       },
     ],
     [
-      'two layers a group, a wider base, one shard',
+      'two layers a group, a wider base, one shard, pictures that vary, steps of two batches',
       {
         base: { hidden_size: 64, num_hidden_layers: 4, intermediate_size: 128, num_attention_heads: 4 },
         change: {
@@ -81,7 +81,11 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
           slices: 2,
           budget: 2,
           lora: { rank: 8, dropout: 0.1 },
-          training: { batchSize: 16 },
+          training: {
+            batchSize: 8,
+            accumulation: 2,
+            augmentation: { flip: 0.5, randomResizedCrop: { area: [0.5, 1] } },
+          },
         },
       },
     ],

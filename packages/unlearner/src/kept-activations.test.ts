@@ -19,7 +19,7 @@ const LAYERS = [2, 1, 0];
 const COUNT = 12;
 /** 5 tokens of 16 values. */
 const ROW = 80;
-const KEYS = Array.from({ length: COUNT }, (_, i) => `key ${i}`);
+const KEYS = Array.from({ length: COUNT }, (_, i) => `${String(i).padStart(8, '0')} key`);
 let base: BaseModel;
 let folder: string;
 let records: RunRecord[];
@@ -30,10 +30,13 @@ const configOf = (keep?: KeepConfig) =>
 const compute = (keep?: KeepConfig) =>
   KeptActivations.compute({ base, records, layers: LAYERS, config: configOf(keep), folder });
 
+/** No picture varies here. */
+const DRAW = { key: [1, 2], epoch: 0 } as const;
+
 /** What is read of a layer for some records, in a batch. */
 async function rowsOf(kept: KeptActivations, layer: number, numbers: readonly number[]) {
   const keys = numbers.map((number) => KEYS[number]!);
-  await kept.prepare(keys, layer);
+  await kept.prepare(keys, layer, DRAW);
   return keys.map((key) => {
     const row = new Float32Array(ROW);
     kept.read(key, layer, row);
@@ -99,7 +102,7 @@ describe('what enters the layers that are trained', () => {
     const [four] = await rowsOf(kept, 2, [4]);
     expect(four).toEqual(whole.get(2)!.slice(4 * ROW, 5 * ROW));
     // Erased while its batch is being prepared: the batch is, and the record is not in it.
-    const preparing = kept.prepare([KEYS[5]!, KEYS[6]!], 1);
+    const preparing = kept.prepare([KEYS[5]!, KEYS[6]!], 1, DRAW);
     kept.forget(KEYS[6]!);
     await preparing;
     const five = new Float32Array(ROW);
@@ -126,6 +129,24 @@ describe('what enters the layers that are trained', () => {
     rows.close();
     expect(() => new DiskRows(join(folder, 'none'), 8)).toThrow(/none.*kept-activations.*ENOENT/);
   });
+});
+
+test('pictures that vary are others in each epoch and stage, and the same ones again for the same draw', async () => {
+  const config = configOf();
+  config.training.augmentation = { flip: 0.5, randomResizedCrop: { area: [0.3, 0.6], ratio: 1.5 } };
+  const kept = await KeptActivations.compute({ base, records, layers: LAYERS, config, folder });
+  const drawn = async (draw: typeof DRAW | { key: readonly [number, number]; epoch: number }) => {
+    const row = new Float32Array(ROW);
+    await kept.prepare([KEYS[7]!, KEYS[3]!], 1, draw);
+    kept.read(KEYS[3]!, 1, row);
+    return row;
+  };
+  const first = await drawn(DRAW);
+  expect(await drawn({ ...DRAW, epoch: 1 })).not.toEqual(first);
+  expect(await drawn({ ...DRAW, key: [1, 3] })).not.toEqual(first);
+  expect(first).not.toEqual(whole.get(1)!.slice(3 * ROW, 4 * ROW));
+  expect(await drawn(DRAW)).toEqual(first);
+  kept.clear();
 });
 
 test('is part of a stage only where it is rounded', () => {

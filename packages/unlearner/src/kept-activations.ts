@@ -1,4 +1,13 @@
-import { type BaseModel, BasePass, bucketFor, type HostInputs, type NextTokens } from '@s3t/model';
+import {
+  augment,
+  type BaseModel,
+  BasePass,
+  bucketFor,
+  type Draw,
+  type Example,
+  type HostInputs,
+  type NextTokens,
+} from '@s3t/model';
 import type { KeepConfig, RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { exampleOf } from './examples.ts';
@@ -41,7 +50,10 @@ export class KeptActivations {
   private constructor(options: KeptOptions) {
     const { base, records, layers, config, folder } = options;
     this.#options = options;
-    this.#keep = { where: 'memory', dtype: 'f32', bytes: Number.POSITIVE_INFINITY, ...config.training.keep };
+    const { keep, augmentation } = config.training;
+    this.#keep = { where: 'memory', dtype: 'f32', bytes: Number.POSITIVE_INFINITY, ...keep };
+    // A picture is another one in every epoch.
+    if (augmentation) this.#keep.bytes = 0;
     this.#numbers = new Map(records.map(({ key }, number) => [key, number]));
     const { tokens, width } = base.network.architecture;
     const rowBytes = tokens * width * (this.#keep.dtype === 'f16' ? 2 : 4);
@@ -101,8 +113,9 @@ export class KeptActivations {
   /**
    * Makes what enters a layer ready to be read, for the records of a batch; others are no longer. One that is erased meanwhile is
    * left out: whoever asked learns it from their signal.
+   * @param draw which stage and epoch learns from them: pictures are varied by it, where the configuration says so
    */
-  async prepare(keys: readonly string[], layer: number): Promise<void> {
+  async prepare(keys: readonly string[], layer: number, draw: Omit<Draw, 'record'>): Promise<void> {
     this.#forgetReady();
     const missing: string[] = [];
     const { count, first } = this.#kept.get(layer)!;
@@ -120,7 +133,12 @@ export class KeptActivations {
     const pass = missing.length > 0 ? this.#passTo(layer) : null;
     for (let start = 0; pass && start < missing.length; start += pass.batch) {
       const some = missing.slice(start, start + pass.batch).filter((key) => this.#numbers.has(key));
-      const examples = some.map((key) => exampleOf(records[this.#numbers.get(key)!]!.record, config));
+      const examples = some.map(async (key) =>
+        varied(await exampleOf(records[this.#numbers.get(key)!]!.record, config), config, {
+          ...draw,
+          record: Number.parseInt(key.slice(0, 8), 16),
+        }),
+      );
       const inputs = (await Promise.all(examples)).map((example) => base.encode(example));
       const [values] = await pass.run(inputs);
       for (const [i, key] of some.entries()) this.#offer(key, this.#rounded(values!, i, layer));
@@ -218,6 +236,15 @@ export class KeptActivations {
     if (number === undefined) throw new Error(`no activation is kept for record ${key.slice(0, 12)}`);
     return number;
   }
+}
+
+/** What an example shows in an epoch. */
+function varied(example: Example, { training }: RunConfig, draw: Draw): Example {
+  if (!training.augmentation || !('image' in example)) return example;
+  const { flip, randomResizedCrop: crop } = training.augmentation;
+  return {
+    image: augment(example.image, { flip, area: crop?.area ?? null, ratio: crop?.ratio ?? 1 }, draw),
+  };
 }
 
 /** How many of the rows of each layer are kept: those of the upper layers first, which take longest to compute again. */

@@ -20,6 +20,7 @@ const RECORDS = Array.from({ length: 48 }, (_, i) => {
 const CONFIG = {
   base: BASE,
   task: 'causal-lm',
+  ensemble: 'mean-probabilities',
   data: {
     train: 'train.jsonl',
     eval: 'eval.jsonl',

@@ -108,7 +108,7 @@ export async function openRun({
         ? await prepareBase(device, located, onDownload)
         : await prepareRun(device, located, onDownload));
     const run = known ?? (await createRun(ledger, prepared as PreparedRun));
-    ledger.useManifest(manifestFunction(run));
+    ledger.useManifest(manifestFunction({ ...run, ensemble: located.config.ensemble }));
     const { base, form, setting } = prepared;
     const drift = driftOf(run, setting);
     const log = await openLog(ledger, run, folder, signingKey);
@@ -239,7 +239,10 @@ async function createRun(
     sequences,
     base: base.digest,
     records,
-    manifest: manifestFunction({ base: base.digest, settingDigest, sequences, shards }),
+    manifest: manifestFunction({
+      ...{ base: base.digest, settingDigest, sequences, shards },
+      ensemble: config.ensemble,
+    }),
   });
 }
 

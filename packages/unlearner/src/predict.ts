@@ -1,11 +1,12 @@
 import { type BaseModel, copyInputs, type Example, type HostInputs, hostInputs, recordOf } from '@s3t/model';
+import { combine, meanRow } from './combine.ts';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { exampleOfInput } from './examples.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { Served, Serving } from './serving.ts';
 import { outputNames, TASKS } from './tasks.ts';
-import type { Input, LabelScore, Prediction } from './types.ts';
+import type { Input, Prediction } from './types.ts';
 
 /** The logits of every served stack for a batch of records, and what computed them. */
 export interface BatchLogits {
@@ -76,10 +77,7 @@ export function encodeAll(base: BaseModel, examples: readonly Example[]): HostIn
   return all;
 }
 
-/**
- * Answers a batch: the softmax of the mean over shards of their logits, best label first. Of a regression the mean over shards of
- * their numbers.
- */
+/** Answers a batch: the shards' answers combined as the configuration says, best label first. Of a regression the mean of their numbers. */
 export async function predict(
   parts: { serving: Serving; erasures: RightOfWay; base: BaseModel; config: RunConfig },
   inputs: readonly Input[],
@@ -91,23 +89,9 @@ export async function predict(
   const examples = inputs.map((input, i) => exampleOfInput(input, config, `inputs.${i}`));
   const { served, logits } = await forward(parts, encodeAll(base, examples), inputs.length);
   const answers = inputs.map((_, row) => {
-    const mean = meanRow(logits, row, names.length);
-    return learns === 'number' ? [{ label: names[0]!, score: mean[0]! }] : scoresOf(mean, names);
+    if (learns === 'number') return [{ label: names[0]!, score: meanRow(logits, row, 1)[0]! }];
+    const ranked = combine(logits, row, names.length, config.ensemble);
+    return ranked.map(({ label, score }) => ({ label: names[label]!, score }));
   });
   return { version: served.version, manifest: served.manifest, stages: served.stages, answers };
-}
-
-/** The mean over stacks of one row of logits. */
-export function meanRow(logits: readonly Float32Array[], row: number, labels: number): Float64Array {
-  const mean = new Float64Array(labels);
-  for (const stack of logits)
-    for (let i = 0; i < labels; i++) mean[i]! += stack[row * labels + i]! / logits.length;
-  return mean;
-}
-
-function scoresOf(logits: Float64Array, labels: readonly string[]): LabelScore[] {
-  const largest = Math.max(...logits);
-  const weights = logits.map((value) => Math.exp(value - largest));
-  const total = weights.reduce((sum, value) => sum + value, 0);
-  return labels.map((label, i) => ({ label, score: weights[i]! / total })).sort((a, b) => b.score - a.score);
 }

@@ -1,6 +1,7 @@
 import type { Tensor } from '@s3t/engine';
 import type { ActiveStage, AdapterStore } from '@s3t/ledger';
 import { type BaseModel, decodeStage, Ensemble, placeStage, type Stage, type StageForm } from '@s3t/model';
+import type { EnsembleMode } from './combine.ts';
 import { stacksOf } from './setting.ts';
 
 interface PlacedStage {
@@ -29,6 +30,8 @@ export class Serving {
   readonly #groups: readonly (readonly number[])[];
   readonly #run: { sequences: readonly number[][]; shards: number };
   readonly #store: AdapterStore;
+  /** Of a language model's tokens. */
+  readonly #mean: 'logits' | 'probabilities';
   readonly #placed: Map<string, PlacedStage> = new Map();
   #served: Served | null = null;
 
@@ -38,12 +41,14 @@ export class Serving {
     run: { sequences: readonly number[][]; shards: number };
     store: AdapterStore;
     groups: readonly (readonly number[])[];
+    ensemble: EnsembleMode | undefined;
   }) {
     this.#base = parts.base;
     this.#form = parts.form;
     this.#run = parts.run;
     this.#store = parts.store;
     this.#groups = parts.groups;
+    this.#mean = parts.ensemble === 'mean-probabilities' ? 'probabilities' : 'logits';
   }
 
   /** What answers now; null when no shard has a stage. */
@@ -104,6 +109,7 @@ export class Serving {
       this.#base,
       stacks.map(({ shard, stages }) => ({ shard, stages: stages.map((id) => this.#placed.get(id)!) })),
       this.#form.outputs,
+      this.#mean,
     );
   }
 

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
+import type { EnsembleMode } from './combine.ts';
 import { parseConfig } from './config.ts';
-import { stageSetting } from './setting.ts';
-import { CONFIG } from './testing/project.ts';
+import { manifestFunction, stageSetting } from './setting.ts';
+import { CONFIG, TEXT_CONFIG } from './testing/project.ts';
 
 const BASE = { digest: 'base', buckets: [5], network: { architecture: { tokens: 5 } } };
 const settingOf = (change: object) => stageSetting(parseConfig({ ...CONFIG, ...change }, 'c.json'), BASE);
@@ -9,6 +10,34 @@ const settingOf = (change: object) => stageSetting(parseConfig({ ...CONFIG, ...c
 test('the setting of a stage says how the base is quantised, and nothing of it where it is not', () => {
   expect(settingOf({ quantization: 'int8' })).toEqual({ ...settingOf({}), quantization: 'int8' });
   expect(settingOf({})).not.toHaveProperty('quantization');
+});
+
+test('a manifest says how answers become one, where it is not the mean of logits, and a stage does not', () => {
+  const run = { base: 'b', settingDigest: 's', sequences: [[0]], shards: 1 };
+  const manifestOf = (ensemble: EnsembleMode | undefined) => manifestFunction({ ...run, ensemble })([]);
+  expect(manifestOf('vote').manifest).toEqual({
+    ...(manifestOf(undefined).manifest as object),
+    ensemble: 'vote',
+  });
+  expect(manifestOf('mean-logits')).toEqual(manifestOf(undefined));
+  expect(manifestOf('vote').digest).not.toBe(manifestOf(undefined).digest);
+  expect(settingOf({ ensemble: 'vote' })).toEqual(settingOf({}));
+});
+
+test('a run opens with the configuration that it has stored, whatever its task', () => {
+  const texts = { ...TEXT_CONFIG, ensemble: undefined };
+  const data = { train: 'train.jsonl', text: ['premise'] };
+  const configs = [
+    CONFIG,
+    TEXT_CONFIG,
+    { ...texts, task: 'text-regression', data: { ...data, label: 'label' } },
+    { ...texts, task: 'causal-lm', data },
+    { ...CONFIG, training: { augmentation: { randomResizedCrop: {} } }, evaluation: { metric: 'f1' } },
+  ];
+  for (const config of configs) {
+    const stored = JSON.parse(JSON.stringify(parseConfig(config, 'c.json')));
+    expect(JSON.parse(JSON.stringify(parseConfig(stored, 'run')))).toEqual(stored);
+  }
 });
 
 test('a quantisation that is not known is refused by name', () => {

@@ -10,6 +10,7 @@ import {
 import { kernelIdentity } from '@s3t/engine';
 import type { ActiveStage, ManifestOf } from '@s3t/ledger';
 import { type Architecture, adapterGroups, type StageForm } from '@s3t/model';
+import type { EnsembleMode } from './combine.ts';
 import type { RunConfig } from './config.ts';
 import { TASKS } from './tasks.ts';
 
@@ -79,6 +80,7 @@ export function manifestFunction(run: {
   settingDigest: string;
   sequences: readonly number[][];
   shards: number;
+  ensemble: EnsembleMode | undefined;
 }): ManifestOf {
   return (active) => {
     const weights = new Map(active.map((stage) => [stage.id, stage.weights]));
@@ -87,7 +89,14 @@ export function manifestFunction(run: {
       sequence,
       stages: stages.map((id) => ({ id, weights: weights.get(id)! })),
     }));
-    const manifest: Manifest = { base: run.base, setting: run.settingDigest, stacks };
+    // No stage depends on it, every answer does: it is part of what the served ensemble is.
+    const { ensemble = 'mean-logits' } = run;
+    const manifest: Manifest = {
+      base: run.base,
+      setting: run.settingDigest,
+      ...(ensemble !== 'mean-logits' && { ensemble }),
+      stacks,
+    };
     return { digest: manifestDigest(manifest), manifest };
   };
 }

@@ -58,10 +58,11 @@ export async function workStage(
       prefix,
       records: ordered.length,
       from,
-      prepare: (batch) =>
+      prepare: (batch, epoch) =>
         activations.prepare(
           batch.map((record) => ordered[record]!.key),
           from,
+          { key: keyOf(plan.id), epoch },
         ),
       activation: (record, target) => activations.read(ordered[record]!.key, from, target),
       inputs: (record) => activations.inputs(ordered[record]!.key),

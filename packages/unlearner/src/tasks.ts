@@ -1,4 +1,5 @@
 import type { DataRecord } from '@s3t/data';
+import { ENSEMBLE_MODES, type EnsembleMode } from './combine.ts';
 import type { RunConfig } from './config.ts';
 
 /** What answers are measured with. */
@@ -28,19 +29,37 @@ interface Task {
   learns: 'class' | 'number' | 'tokens';
   /** What its answers can be measured with; the first unless `evaluation.metric` says otherwise. */
   metrics: readonly [MetricName, ...MetricName[]];
+  /** How the answers of shards can become one. Numbers have no probabilities, and shards do not vote for each token. */
+  ensembles: readonly EnsembleMode[];
 }
 
 const CLASS_METRICS: Task['metrics'] = ['accuracy', 'matthews', 'f1'];
 
 export const TASKS: Readonly<Record<TaskName, Task>> = {
-  'image-classification': { reads: 'image', learns: 'class', metrics: CLASS_METRICS },
-  'text-classification': { reads: 'text', learns: 'class', metrics: CLASS_METRICS },
+  'image-classification': {
+    reads: 'image',
+    learns: 'class',
+    metrics: CLASS_METRICS,
+    ensembles: ENSEMBLE_MODES,
+  },
+  'text-classification': {
+    reads: 'text',
+    learns: 'class',
+    metrics: CLASS_METRICS,
+    ensembles: ENSEMBLE_MODES,
+  },
   'text-regression': {
     reads: 'text',
     learns: 'number',
     metrics: ['pearson', 'spearman', 'meanSquaredError'],
+    ensembles: ['mean-logits'],
   },
-  'causal-lm': { reads: 'text', learns: 'tokens', metrics: ['accuracy', 'perplexity'] },
+  'causal-lm': {
+    reads: 'text',
+    learns: 'tokens',
+    metrics: ['accuracy', 'perplexity'],
+    ensembles: ['mean-logits', 'mean-probabilities'],
+  },
 };
 
 type Asked = Pick<RunConfig, 'task' | 'data'>;

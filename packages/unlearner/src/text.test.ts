@@ -146,6 +146,7 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
 describe('one text a record, and a number to learn of it', () => {
   const change = {
     task: 'text-regression',
+    ensemble: undefined,
     data: { text: ['premise'], labels: undefined },
     shards: 1,
     budget: 1,
@@ -254,13 +255,31 @@ describe('before anything is written, one line refuses', () => {
       '13 is more than the 12 tokens',
     ],
     ['no room for a pair', { data: { maxLength: 5, buckets: undefined } }, 'data.maxLength', 'it takes 6'],
-    ['labels of a regression', { task: 'text-regression' }, 'data.labels', 'is not for text-regression'],
+    [
+      'labels of a regression',
+      { task: 'text-regression', ensemble: undefined },
+      'data.labels',
+      'is not for text-regression',
+    ],
     [
       'a regression without a label',
-      { task: 'text-regression', data: { labels: undefined, label: undefined } },
+      { task: 'text-regression', ensemble: undefined, data: { labels: undefined, label: undefined } },
       'data.label',
       'is missing: it names the field with the number',
     ],
+    [
+      'a mode of labels for numbers',
+      { task: 'text-regression', ensemble: 'vote', data: { labels: undefined } },
+      'ensemble',
+      'vote is not for text-regression; it has mean-logits',
+    ],
+    [
+      'pictures that vary',
+      { training: { augmentation: { flip: 1 } } },
+      'training.augmentation',
+      'is not for text',
+    ],
+    ['a mode that is none', { ensemble: 'median' }, 'ensemble', 'must be one of mean-logits'],
     [
       'a metric of another task',
       { evaluation: { metric: 'pearson' } },
@@ -318,7 +337,11 @@ describe('before anything is written, one line refuses', () => {
     await refused({ data: { train: 'pictures' } }, 'data', 'pictures', 'has no text');
     const words = project.records.map((record, i) => (i === 8 ? { ...record, label: 'many' } : record));
     await writeFile(project.path('words.jsonl'), words.map((row) => `${JSON.stringify(row)}\n`).join(''));
-    const regression = { task: 'text-regression', data: { train: 'words.jsonl', labels: undefined } };
+    const regression = {
+      task: 'text-regression',
+      ensemble: undefined,
+      data: { train: 'words.jsonl', labels: undefined },
+    };
     await refused(regression, 'data', 'words.jsonl', 'record pair-8', 'field label', '"many" is no number');
   });
 });

@@ -12,7 +12,7 @@ export type Prompt = string | Input | { messages: readonly { role: string; conte
 
 export interface LabelScore {
   label: string;
-  /** Softmax of the mean of the shards' logits, 0 to 1. Of a regression the mean of the shards' numbers. */
+  /** What the shards make of it by the configuration's `ensemble`, 0 to 1: by default the softmax of the mean of their logits. Of a regression the mean of their numbers. */
   score: number;
 }
 

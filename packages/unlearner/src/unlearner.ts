@@ -87,7 +87,8 @@ export class Unlearner {
     this.#opened = opened;
     const { base, form, run, ledger, located, setting, folder } = opened;
     const groups = groupsOf(form, located.config);
-    this.#serving = new Serving({ base, form, run, store: ledger.adapters, groups });
+    const { ensemble } = located.config;
+    this.#serving = new Serving({ base, form, run, store: ledger.adapters, groups, ensemble });
     this.#worker = new Worker({
       ledger,
       base,

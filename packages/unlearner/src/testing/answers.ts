@@ -39,7 +39,8 @@ export async function plainAnswers(
     logits.push(await shardLogits(base, config, project.path(name), shard, inputs));
   }
   const names = outputNames(config);
-  const answer = config.task === 'text-regression' ? meanNumber : softmaxOfMean;
+  const ofLabels = config.ensemble === 'mean-probabilities' ? meanOfSoftmaxes : softmaxOfMean;
+  const answer = config.task === 'text-regression' ? meanNumber : ofLabels;
   return inputs.map((_, i) =>
     answer(
       logits.map((ofShard) => ofShard[i]!),
@@ -95,11 +96,25 @@ function meanNumber(numbers: readonly Float32Array[], names: readonly string[]):
 }
 
 function softmaxOfMean(logits: readonly Float32Array[], labels: readonly string[]): LabelScore[] {
-  const mean = labels.map((_, label) => logits.reduce((sum, row) => sum + row[label]! / logits.length, 0));
-  const largest = Math.max(...mean);
-  const powers = mean.map((value) => Math.exp(value - largest));
+  return best(softmax(meanOf(logits)), labels);
+}
+
+function meanOfSoftmaxes(logits: readonly Float32Array[], labels: readonly string[]): LabelScore[] {
+  return best(meanOf(logits.map((row) => softmax([...row]))), labels);
+}
+
+function meanOf(rows: readonly ArrayLike<number>[]): number[] {
+  return Array.from(rows[0]!, (_, i) => rows.reduce((sum, row) => sum + row[i]! / rows.length, 0));
+}
+
+function softmax(logits: readonly number[]): number[] {
+  const powers = logits.map((value) => Math.exp(value - Math.max(...logits)));
   const total = powers.reduce((sum, value) => sum + value, 0);
-  return labels.map((label, i) => ({ label, score: powers[i]! / total })).sort((a, b) => b.score - a.score);
+  return powers.map((power) => power / total);
+}
+
+function best(scores: readonly number[], labels: readonly string[]): LabelScore[] {
+  return labels.map((label, i) => ({ label, score: scores[i]! })).sort((a, b) => b.score - a.score);
 }
 
 /** What the ledger of a closed run says each manifest was made of: the stages of all its stacks, by the manifest's digest. */

@@ -32,6 +32,7 @@ export const CONFIG: ConfigChange = {
 export const TEXT_CONFIG: ConfigChange = {
   base: 'base',
   task: 'text-classification',
+  ensemble: 'mean-probabilities',
   data: {
     train: 'train.jsonl',
     eval: 'eval.jsonl',
