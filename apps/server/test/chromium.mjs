@@ -61,6 +61,9 @@ try {
   await page.getByLabel('API key').fill(KEY);
   await page.keyboard.press('Enter');
   await page.locator('.shards .cell').first().waitFor();
+  // The first load found a browser that had just been started; the second is what a user sees.
+  await page.reload();
+  await page.locator('.shards .cell').first().waitFor();
   const paint = await page.evaluate(
     () => performance.getEntriesByName('first-contentful-paint')[0].startTime,
   );
