@@ -40,7 +40,7 @@ export function DrawingPad({ onImage, onError, busy }: Props) {
       ((event.clientX - box.left) * SIDE) / box.width,
       ((event.clientY - box.top) * SIDE) / box.height,
     ];
-    Object.assign(context, { strokeStyle: '#fff', lineWidth: 15, lineCap: 'round', lineJoin: 'round' });
+    Object.assign(context, { strokeStyle: '#fff', lineWidth: 17, lineCap: 'round', lineJoin: 'round' });
     context.beginPath();
     context.moveTo(...last.current);
     context.lineTo(...to);
@@ -60,7 +60,7 @@ export function DrawingPad({ onImage, onError, busy }: Props) {
   const end = (): void => {
     if (last.current === null) return;
     last.current = null;
-    onImage(pixelsOf(canvas.current!, SENT, SENT, 1));
+    onImage(digitOf(canvas.current!));
   };
   const take = async (file: File | undefined): Promise<void> => {
     if (file === undefined) return;
@@ -130,6 +130,22 @@ export function DrawingPad({ onImage, onError, busy }: Props) {
   );
 }
 
+/** What was drawn, scaled into the middle 20 x 20 of 28 x 28: as the digits of MNIST, which the demo learns, were. */
+function digitOf(canvas: HTMLCanvasElement): Image {
+  const { data } = open(canvas).context.getImageData(0, 0, SIDE, SIDE);
+  let [left, top, right, bottom] = [SIDE, SIDE, 0, 0];
+  for (let at = 0; at < SIDE * SIDE; at++) {
+    if (data[4 * at]! < 64) continue;
+    const [x, y] = [at % SIDE, Math.floor(at / SIDE)];
+    [left, right] = [Math.min(left, x), Math.max(right, x + 1)];
+    [top, bottom] = [Math.min(top, y), Math.max(bottom, y + 1)];
+  }
+  const longest = Math.max(right - left, bottom - top);
+  const size = (longest * SENT) / 20;
+  const [x, y] = [(left + right - size) / 2, (top + bottom - size) / 2];
+  return pixelsOf(canvas, SENT, SENT, 1, [x, y, size, size]);
+}
+
 function open(canvas: HTMLCanvasElement): { context: CanvasRenderingContext2D } {
   return { context: canvas.getContext('2d', { willReadFrequently: true })! };
 }
@@ -139,10 +155,11 @@ function pixelsOf(
   width: number,
   height: number,
   channels: 1 | 3,
+  from: [number, number, number, number] = [0, 0, source.width, source.height],
 ): Image {
   const scaled = new OffscreenCanvas(width, height).getContext('2d')!;
   scaled.imageSmoothingQuality = 'high';
-  scaled.drawImage(source, 0, 0, width, height);
+  scaled.drawImage(source, ...from, 0, 0, width, height);
   const { data } = scaled.getImageData(0, 0, width, height);
   const bytes = new Uint8Array(width * height * channels);
   for (let pixel = 0; pixel < width * height; pixel++) {
