@@ -17,6 +17,7 @@ export interface ScheduleOptions {
   /** Compare this many shards: all do the same work. Default: all. */
   shards?: number;
   signal?: AbortSignal;
+  /** Told of every stage that was measured, and how many there are. */
   onStage?: (line: ScheduleLine, done: number, total: number) => void;
 }
 
@@ -68,28 +69,42 @@ export async function compareSchedules(o: ScheduleOptions): Promise<ScheduleComp
   const total = shards * prepared.sequences.length * config.slices;
   const ids = new Set(bench.plan.map(({ id }) => id));
   const lines: Line[] = [];
+  let done = 0;
   const note = async (line: Line, isNew: boolean): Promise<void> => {
     lines.push(line);
     if (isNew) await journal.add(line);
-    if (!('kept' in line)) o.onStage?.(line, lines.filter((one) => !('kept' in one)).length, total);
   };
   for (let shard = 0; shard < shards; shard++) {
     const earlier = known.filter((line) => line.shard === shard);
     // A shard's stages stand on one another: one that was stopped half-way is measured again, and so is one of other kernels.
     const isSame = earlier.every((line) => 'kept' in line || ids.has(line.stage));
     if (isSame && earlier.length === prepared.sequences.length * config.slices + 1)
-      for (const line of earlier) await note(line, false);
-    else await compareShard(o, bench, located.config, shard, (line) => note(line, true));
+      for (const line of earlier) {
+        await note(line, false);
+        if (!('kept' in line)) o.onStage?.(line, ++done, total);
+      }
+    else
+      await compareShard(
+        o,
+        bench,
+        located.config,
+        shard,
+        (line) => note(line, true),
+        (line) => {
+          o.onStage?.(line, ++done, total);
+        },
+      );
   }
   return conclude(lines, bench, shards);
 }
 
 async function compareShard(
-  { signal, out }: ScheduleOptions,
+  { signal, out }: Pick<ScheduleOptions, 'signal' | 'out'>,
   bench: Bench,
   config: StageContext['config'],
   shard: number,
   note: (line: Line) => Promise<void>,
+  onStage: (line: ScheduleLine) => void,
 ): Promise<void> {
   const { prepared, groups, plan, records } = bench;
   const { base, form, sequences } = prepared;
@@ -127,12 +142,14 @@ async function compareShard(
         trained.set(stage.id, s3t.result.values);
         isOursFirst = !isOursFirst;
       }
-      lines.push({
+      const line: ScheduleLine = {
         ...{ shard, sequence, position, stage: stage.id, records: context.records.length },
         s3t: s3t?.seconds ?? null,
         published: published.seconds,
         identical: s3t ? Buffer.from(s3t.result.bytes).equals(published.result.bytes) : null,
-      });
+      };
+      lines.push(line);
+      onStage(line);
     }
   for (const line of lines) await note(line);
   kept.clear();
