@@ -2,7 +2,7 @@ import type { ContinueOptions, GenerationPiece, Input } from '@s3t/unlearner';
 import { expect, test } from 'vitest';
 import { continueAll } from './continue.ts';
 
-const made = { version: 3, manifest: 'm', stages: ['s'] };
+const made = { version: 3, manifest: 'm', stages: ['s'], promptTokens: 1 };
 
 /** Says what it was asked, in two pieces and an end without text. */
 async function* generate(
