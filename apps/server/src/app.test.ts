@@ -144,6 +144,8 @@ describe('the app', () => {
       '/predict',
       '/requests',
       '/requests/{id}',
+      '/v1/chat/completions',
+      '/v1/completions',
       '/v1/erasures',
       '/v1/erasures/{id}',
       '/v1/erasures/{id}/receipt',
