@@ -4,7 +4,9 @@ import type { AdapterStore } from './adapter-store.ts';
 import { append, asStored, head } from './chain.ts';
 import type { Db } from './database.ts';
 import { LedgerError } from './errors.ts';
+import type { Journal } from './journal.ts';
 import { erasures, stages } from './schema.ts';
+import type { Erased } from './types.ts';
 import { lockRun } from './versions.ts';
 
 export interface Acknowledge {
@@ -20,13 +22,13 @@ export interface Acknowledge {
 /** Completes an erasure. Refuses while a file it spoiled still exists: a receipt must not say what is not so. */
 export async function acknowledge(
   tx: Db,
-  adapters: AdapterStore,
+  { adapters, journal }: { adapters: AdapterStore; journal: Journal | null },
   id: string,
   input: Acknowledge,
 ): Promise<void> {
   const { acknowledgedAt, destroyedAt, statement } = input;
   const receipt = asStored(input.receipt);
-  await lockRun(tx);
+  const run = await lockRun(tx);
   const [row] = await tx.select().from(erasures).where(eq(erasures.id, id));
   if (row === undefined) throw new LedgerError('no-erasure', `there is no erasure ${id}`);
   if (row.state === 'completed') {
@@ -42,6 +44,15 @@ export async function acknowledge(
       );
     }
   }
+  // First: what was acknowledged is carried out again even where the database is replaced by an older one.
+  const { commitments } = row.result as Erased;
+  const journaled = {
+    run: run.id,
+    erasure: id,
+    requestDigest: row.requestDigest,
+    receivedAt: row.receivedAt,
+  };
+  await journal?.append({ ...journaled, commitments }, acknowledgedAt);
   await tx
     .update(stages)
     .set({ state: 'destroyed', destroyedAt })

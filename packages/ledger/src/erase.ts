@@ -21,7 +21,7 @@ export async function erase(tx: Db, input: Erase, manifestOf: ManifestOf, at: nu
   if (answered !== null) return { ...answered, gone: [] };
   const gone = await removeRecords(tx, run, input);
   const last = await head(tx);
-  const id = sha256Hex(`s3t erasure ${run.salt} ${last.seq + 1} ${last.hash}`).slice(0, 32);
+  const id = input.id ?? sha256Hex(`s3t erasure ${run.salt} ${last.seq + 1} ${last.hash}`).slice(0, 32);
   const commitments = gone.map(({ key }) => commitmentOf(run.salt, key)).sort();
   await insertCommitments(tx, commitments, id);
   const deactivated: DeactivatedStage[] = [];

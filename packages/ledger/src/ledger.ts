@@ -1,9 +1,11 @@
 import { type Acknowledge, acknowledge } from './acknowledge.ts';
 import type { AdapterStore } from './adapter-store.ts';
+import { catchUp } from './catch-up.ts';
 import { createRun } from './create-run.ts';
 import { type Database, guarded, transaction } from './database.ts';
 import { erase } from './erase.ts';
 import { LedgerError } from './errors.ts';
+import { Journal } from './journal.ts';
 import type { Lock } from './lock.ts';
 import { publishStage } from './publish.ts';
 import { LedgerReader } from './reader.ts';
@@ -21,6 +23,8 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
   /** The lock of the run folder; null when the ledger was opened shared. */
   readonly lock: Lock | null;
   readonly #locks: readonly Lock[];
+  /** Null until `catchUp`, and for good in a shared ledger. */
+  #journal: Journal | null = null;
   #manifest: types.ManifestOf | undefined;
   #closed: Promise<void> | undefined;
 
@@ -92,7 +96,22 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
 
   /** Completes an erasure once its weights are destroyed (`not-destroyed` while a file remains). Repeating it changes nothing. */
   async acknowledge(erasure: string, input: Acknowledge): Promise<void> {
-    await transaction(this.database, (tx) => acknowledge(tx, this.adapters, erasure, input));
+    const parts = { adapters: this.adapters, journal: this.#journal };
+    await transaction(this.database, (tx) => acknowledge(tx, parts, erasure, input));
+  }
+
+  /**
+   * Carries out erasures that the journal beside the database holds and the ledger does not: it was restored from a backup. Like
+   * those that a crash interrupted they are `in_progress` then. Does nothing in a ledger that is shared.
+   * @param file the journal @returns how many erasures there were
+   * @throws LedgerCorruptError when the journal was changed, LedgerError `journal` when it is of another run
+   */
+  async catchUp(file: string): Promise<number> {
+    if (this.lock === null) return 0;
+    const { journal, erasures } = await Journal.open(file);
+    const missed = await catchUp(this, journal, erasures);
+    this.#journal = journal;
+    return missed;
   }
 
   /** Says of completed erasures that at this moment no stage was missing any more. Repeating it changes nothing. */

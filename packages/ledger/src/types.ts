@@ -124,6 +124,8 @@ export interface Erase {
   dryRun?: boolean;
   manifest?: ManifestOf;
   at?: number;
+  /** The erasure's id where it is carried out again, as the journal tells it. */
+  id?: string;
 }
 
 export interface DeactivatedStage {

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { philox } from '@s3t/engine';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Work, WorkChild } from './testing/child.ts';
@@ -56,8 +56,9 @@ async function killed(work: Work, lines: number, milliseconds: number): Promise<
 }
 
 /** What a finished and closed run folder holds: no lock, nothing temporary. */
-async function expectTidy(name: string): Promise<void> {
-  expect((await readdir(project.path(name))).sort()).toEqual(['adapters', 'ledger', 'run.json']);
+async function expectTidy(name: string, ...more: string[]): Promise<void> {
+  const expected = ['adapters', ...more, 'ledger', 'run.json'];
+  expect((await readdir(project.path(name))).sort()).toEqual(expected);
 }
 
 test(
@@ -118,13 +119,39 @@ test(
       await run.close();
     }
     expect(found.size).toBeGreaterThan(1);
+    await cp(project.path('killed', 'ledger'), project.path('yesterday'), { recursive: true });
     const run = await project.open('killed', { device: device() });
     await run.repair();
     expectSame(await snapshotOf(run), erased);
     expect((await run.verify()).identical).toBe(true);
     await expectOnlyActiveFiles(project.path('killed'), run);
+    // Erased after the backup was made, on both sides of a repair.
+    const [one, other] = project.idsIn(0, 0).slice(-2) as [string, string];
+    const receipts = [await run.erase([one]), await run.repair(), await run.erase([other])];
+    const before = await run.status();
     await run.close();
-    await expectTidy('killed');
+    await expectTidy('killed', 'erasures.journal');
+    const journal = project.path('killed', 'erasures.journal');
+    expect((await readFile(journal, 'utf8')).trim().split('\n')).toHaveLength(victims.length + 2);
+    await restore('yesterday');
+    await writeFile(project.path('killed', `signing-key.pem.${crypto.randomUUID()}.tmp`), 'half a key');
+    const restored = await project.open('killed', { device: device() });
+    const { erased: count, records } = await restored.status();
+    expect([count, records]).toEqual([before.erased, before.records]);
+    for (const receipt of [receipts[0], receipts[2]] as Receipt[]) {
+      const again = await restored.receipt(receipt.erasure);
+      expect(again).toMatchObject({ erasure: receipt.erasure, records: 1, receivedAt: receipt.receivedAt });
+    }
+    await expectOnlyActiveFiles(project.path('killed'), restored);
+    await expect(restored.erase([one])).rejects.toThrow('are erased before');
+    await restored.close();
+    await expectTidy('killed', 'erasures.journal');
   },
   PATIENCE,
 );
+
+/** Puts a copy of the ledger back: what was erased since is in the journal alone. */
+async function restore(backup: string): Promise<void> {
+  await rm(project.path('killed', 'ledger'), { recursive: true });
+  await cp(project.path(backup), project.path('killed', 'ledger'), { recursive: true });
+}

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   AlgorithmError,
@@ -38,6 +38,7 @@ import { outputNames, TASKS } from './tasks.ts';
 
 const RUN_FILE = 'run.json';
 const KEY_FILE = 'signing-key.pem';
+const JOURNAL_FILE = 'erasures.journal';
 
 export interface OpenOptions {
   /** The run folder. */
@@ -109,6 +110,8 @@ export async function openRun({
         : await prepareRun(device, located, onDownload));
     const run = known ?? (await createRun(ledger, prepared as PreparedRun));
     ledger.useManifest(manifestFunction({ ...run, ensemble: located.config.ensemble }));
+    // A ledger that was restored from a backup learns here of the erasures after it, before anything is answered from it.
+    await ledger.catchUp(join(folder, JOURNAL_FILE));
     const { base, form, setting } = prepared;
     const drift = driftOf(run, setting);
     const log = await openLog(ledger, run, folder, signingKey);
@@ -254,9 +257,16 @@ async function openLog(
   given: string | undefined,
 ): Promise<SignedLog> {
   const named = given ?? process.env.S3T_SIGNING_KEY;
+  if (ledger.lock !== null) await sweepKeys(folder);
   const log = new SignedLog(ledger, logOrigin(run), named ?? join(folder, KEY_FILE), named === undefined);
   if (named !== undefined) await log.publicKey();
   return log;
+}
+
+/** Removes what a crash left of a key that was being made: only whoever holds the run's lock makes one. */
+async function sweepKeys(folder: string): Promise<void> {
+  for (const name of await readdir(folder))
+    if (name.startsWith(`${KEY_FILE}.`) && name.endsWith('.tmp')) await unlink(join(folder, name));
 }
 
 function storedConfig(run: RunRow, folder: string): LocatedConfig {
