@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
 const TASKS = '/proc/self/task';
+/** Linux counts the time of threads in hundredths of a second. */
+const TICK_MS = 10;
 
 /**
  * Milliseconds that the threads of a software adapter (Mesa's llvmpipe) have computed in this process so far; null where there are
@@ -8,15 +10,17 @@ const TASKS = '/proc/self/task';
  */
 export function deviceMilliseconds(): number | null {
   let found = false;
-  let nanoseconds = 0;
+  let ticks = 0;
   try {
     for (const task of readdirSync(TASKS)) {
       if (!readFileSync(`${TASKS}/${task}/comm`, 'utf8').startsWith('llvmpipe')) continue;
       found = true;
-      nanoseconds += Number(readFileSync(`${TASKS}/${task}/schedstat`, 'utf8').split(' ')[0]);
+      // Of what follows the name, fields 12 and 13: time as a user and in the system.
+      const fields = readFileSync(`${TASKS}/${task}/stat`, 'utf8').split(') ')[1]!.split(' ');
+      ticks += Number(fields[11]) + Number(fields[12]);
     }
   } catch {
     return null;
   }
-  return found ? nanoseconds / 1e6 : null;
+  return found ? ticks * TICK_MS : null;
 }

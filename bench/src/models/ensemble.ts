@@ -30,8 +30,7 @@ export async function measureEnsemble(device: Device, rounds: number): Promise<M
     }),
   });
   const one = new Ensemble(base, [stackOf(0, GROUPS)], form.outputs);
-  // A few hundred rows fill the cores of a software adapter, and short rounds find the moments in which nobody else needs them.
-  const batch = device.adapterClass === 'gpu' ? one.largestBatch : one.batchSizes[1]!;
+  const batch = one.largestBatch;
   const side = SIZE.image_size;
   const pixels = uniformValues(batch * 3 * side * side, 1, [2, 0], 0);
   const answer = (ensemble: Ensemble) => () => ensemble.forward({ pixels }, batch);
