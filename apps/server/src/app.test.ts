@@ -150,6 +150,7 @@ describe('the app', () => {
       '/v1/erasures/{id}',
       '/v1/erasures/{id}/receipt',
       '/v1/events',
+      '/v1/history',
       '/v1/log/checkpoint',
       '/v1/log/consistency',
       '/v1/log/key',

@@ -1,5 +1,5 @@
 import type { EventHub } from './event-hub.ts';
-import { Problem } from './problem.ts';
+import { codeOf, Problem } from './problem.ts';
 import type { Service } from './service.ts';
 
 /** How the run stood from `at` on. */
@@ -63,7 +63,11 @@ export class History {
   async #measure(): Promise<Point> {
     if (this.#service.evaluate === undefined)
       throw new Problem(404, 'no-evaluation', 'this server cannot measure accuracy');
-    const { accuracy, version } = await this.#service.evaluate();
+    const { accuracy, version } = await this.#service.evaluate().catch((error: unknown) => {
+      // A run whose configuration names no evaluation data.
+      if (codeOf(error) === 'config') throw new Problem(404, 'no-evaluation', (error as Error).message);
+      throw error;
+    });
     if (accuracy === undefined)
       throw new Problem(404, 'no-evaluation', "the run's task is not measured by accuracy: use s3t eval");
     const point = await this.#note(accuracy, version);
