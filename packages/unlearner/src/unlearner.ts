@@ -1,27 +1,24 @@
-import { affectedBy, digestOf } from '@s3t/algorithm';
-import type { DataRecord } from '@s3t/data';
-import type { ErasureRow, GoneRecord } from '@s3t/ledger';
-import { statementText } from '@s3t/ledger/log';
-import { hostInputs } from '@s3t/model';
+import { affectedBy } from '@s3t/algorithm';
+import type { GoneRecord } from '@s3t/ledger';
+import { Answering } from './answering.ts';
 import type { RunConfig } from './config.ts';
 import { costsOf } from './costs.ts';
-import { erasureRequest, namedError } from './erasure-request.ts';
+import { Erasing } from './erasing.ts';
 import { UnlearnerError } from './errors.ts';
-import { evaluate } from './evaluate.ts';
 import { exportStack } from './export.ts';
-import { type ContinueOptions, continueText } from './generation.ts';
+import type { ContinueOptions } from './generation.ts';
+import { confidencesOf, placementsOf } from './inspection.ts';
+import { type Listener, Listeners } from './listeners.ts';
 import { Mutex } from './mutex.ts';
 import { type OpenedRun, type OpenOptions, openRun, translate } from './open-run.ts';
-import { forward, predict } from './predict.ts';
-import { receiptOf, storedReceipt } from './receipts.ts';
+import { storedReceipt } from './receipts.ts';
 import { noteRepair, repairStandingOf } from './repairs.ts';
 import { RightOfWay } from './right-of-way.ts';
-import { matchRecords, placeRecords, type RunRecord, readSplit } from './run-data.ts';
+import { RunRecords } from './run-records.ts';
 import { Serving } from './serving.ts';
 import { groupsOf } from './setting.ts';
 import type { SignedLog } from './signed-log.ts';
-import { type StackConfidences, stackConfidences } from './stack-confidences.ts';
-import { statementOf } from './statement.ts';
+import type { StackConfidences } from './stack-confidences.ts';
 import { statusOf } from './status.ts';
 import { outputNames, TASKS } from './tasks.ts';
 import type {
@@ -40,14 +37,11 @@ import type {
   RunCosts,
   Status,
   TrainingSummary,
-  UnlearnerEvent,
   Verification,
   WorkOptions,
 } from './types.ts';
 import { type VerifyOptions, verifyRun } from './verify.ts';
 import { Worker } from './work.ts';
-
-type Listener = (event: UnlearnerEvent) => void;
 
 /**
  * A run: training, answering, erasing, repairing, verifying. One process holds a run at a time.
@@ -61,10 +55,12 @@ type Listener = (event: UnlearnerEvent) => void;
  */
 export class Unlearner {
   readonly #opened: OpenedRun;
+  readonly #records: RunRecords;
   readonly #serving: Serving;
-  readonly #decoding: Mutex = new Mutex();
+  readonly #answering: Answering;
+  readonly #erasing: Erasing;
   readonly #worker: Worker;
-  readonly #listeners: Set<Listener> = new Set();
+  readonly #listeners: Listeners = new Listeners();
   /** Erasures and publications, one after the other: each ends with the ensemble that its version names. */
   readonly #changes = new Mutex();
   readonly #erasures = new RightOfWay();
@@ -72,23 +68,25 @@ export class Unlearner {
   readonly #closing = new AbortController();
   readonly #pending: Set<Promise<unknown>> = new Set();
   #closed: Promise<void> | null = null;
-  /** The training data once it was read, less what was erased since. */
-  #records: Promise<Map<string, RunRecord>> | null = null;
-  #loaded: Map<string, RunRecord> | null = null;
-  /** Keys of what is erased while the data is read; null when it is not. */
-  #erasedMeanwhile: Set<string> | null = null;
-  #evaluation: Promise<DataRecord[]> | null = null;
   /** Aborted at the next erasure: for work that compares with the run as it was. */
   #erasure = new AbortController();
-  /** Whether an erasure that the ledger holds has failed to take effect in full. */
-  #isUnfinished = false;
 
   private constructor(opened: OpenedRun) {
     this.#opened = opened;
     const { base, form, run, ledger, located, setting, folder } = opened;
     const groups = groupsOf(form, located.config);
     const { ensemble } = located.config;
+    this.#records = new RunRecords(opened);
     this.#serving = new Serving({ base, form, run, store: ledger.adapters, groups, ensemble });
+    this.#answering = new Answering(opened, this.#serving, this.#erasures);
+    this.#erasing = new Erasing({
+      opened,
+      erasures: this.#erasures,
+      changes: this.#changes,
+      refresh: () => this.#refresh(),
+      forget: (gone) => this.#forget(gone),
+      emit: (event) => this.#listeners.emit(event),
+    });
     this.#worker = new Worker({
       ledger,
       base,
@@ -96,9 +94,9 @@ export class Unlearner {
       config: located.config,
       setting,
       sequences: run.sequences,
-      records: () => this.#trainingRecords(),
+      records: () => this.#records.training(),
       erasures: this.#erasures,
-      emit: (event) => this.#emit(event),
+      emit: (event) => this.#listeners.emit(event),
       exclusively: (section) => this.#changes.run(section),
       refresh: () => this.#refresh(),
       folder,
@@ -111,7 +109,7 @@ export class Unlearner {
     const opened = await openRun(options);
     const unlearner = new Unlearner(opened);
     try {
-      await unlearner.#recover();
+      await unlearner.#erasing.recover();
       await unlearner.#refresh();
       return unlearner;
     } catch (error) {
@@ -146,8 +144,7 @@ export class Unlearner {
 
   /** Listens to what happens; returns how to stop. A listener that throws stops nothing. */
   on(listener: Listener): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#listeners.add(listener);
   }
 
   /** Trains the stages that are missing. Stopped at any moment, by a signal or a crash, the same call goes on. */
@@ -175,7 +172,11 @@ export class Unlearner {
   async #noteRepair(isComplete: () => Promise<boolean>): Promise<boolean> {
     const noted = await noteRepair(this.#opened, (section) => this.#changes.run(section), isComplete);
     if (noted !== null && noted.erasures.length > 0)
-      this.#emit({ type: 'repaired', erasures: noted.erasures, at: new Date(noted.at).toISOString() });
+      this.#listeners.emit({
+        type: 'repaired',
+        erasures: noted.erasures,
+        at: new Date(noted.at).toISOString(),
+      });
     return noted !== null;
   }
 
@@ -183,7 +184,7 @@ export class Unlearner {
   async predict(inputs: readonly Input[]): Promise<Prediction> {
     if (inputs.length === 0) throw new UnlearnerError('usage', 'inputs: there are none');
     this.#assertOwnBase();
-    return this.#guard(() => predict(this.#answering(), inputs));
+    return this.#guard(() => this.#answering.predict(inputs));
   }
 
   /**
@@ -197,7 +198,7 @@ export class Unlearner {
   ): AsyncGenerator<GenerationPiece, void, undefined> {
     this.#assertOwnBase();
     const signals = [this.#closing.signal, ...(options.signal ? [options.signal] : [])];
-    const pieces = continueText({ ...this.#answering(), decoding: this.#decoding }, input, {
+    const pieces = this.#answering.continueText(input, {
       ...options,
       signal: AbortSignal.any(signals),
     });
@@ -215,18 +216,7 @@ export class Unlearner {
   /** Measures what is served on the configuration's evaluation data. */
   async evaluate(): Promise<Evaluation> {
     this.#assertOwnBase();
-    return this.#guard(async () => evaluate(this.#answering(), await this.#evaluationRecords()));
-  }
-
-  #evaluationRecords(): Promise<DataRecord[]> {
-    if (this.#evaluation) return this.#evaluation;
-    const reading = readSplit(this.#opened.located, 'eval');
-    this.#evaluation = reading;
-    // Read again next time: the file may be put right.
-    reading.catch(() => {
-      this.#evaluation = null;
-    });
-    return reading;
+    return this.#guard(async () => this.#answering.evaluate(await this.#records.evaluation()));
   }
 
   /** The slice orders that every shard is trained in. */
@@ -241,15 +231,7 @@ export class Unlearner {
 
   /** Where the records that remain lie. */
   async placements(): Promise<RecordPlace[]> {
-    return this.#guard(async () => {
-      const known = await this.#trainingRecords();
-      const places: RecordPlace[] = [];
-      for await (const { key, shard, slice } of this.#opened.ledger.records()) {
-        const id = known.get(key)?.record.id;
-        if (id !== undefined) places.push({ id, shard, slice });
-      }
-      return places;
-    });
+    return this.#guard(() => placementsOf(this.#opened, this.#records));
   }
 
   /**
@@ -263,26 +245,13 @@ export class Unlearner {
     which: 'served' | 'all',
   ): Promise<{ places: RecordPlace[]; stacks: StackConfidences[] }> {
     this.#assertOwnBase();
-    return this.#guard(async () => {
-      const { located } = this.#opened;
-      const known = new Map((await readSplit(located, 'train')).map((record) => [record.id, record]));
-      const records = ids.map((id) => {
-        const record = known.get(id);
-        if (record) return record;
-        throw new UnlearnerError(
-          'unknown-record',
-          `${JSON.stringify(id)} is not in ${located.config.data.train}`,
-        );
-      });
-      const places = placeRecords(located, records).map(({ shard, slice }, i) => ({
-        id: ids[i]!,
-        shard,
-        slice,
-      }));
-      const all = [...records, ...(await this.#evaluationRecords())];
-      const parts = { opened: this.#opened, serving: this.#serving, erasures: this.#erasures };
-      return { places, stacks: await stackConfidences(parts, all, which, this.#erasure.signal) };
-    });
+    const parts = {
+      opened: this.#opened,
+      serving: this.#serving,
+      erasures: this.#erasures,
+      data: this.#records,
+    };
+    return this.#guard(() => confidencesOf(parts, ids, which, () => this.#erasure.signal));
   }
 
   /**
@@ -294,38 +263,7 @@ export class Unlearner {
   async erase(target: readonly string[] | ErasureTarget, options: EraseOptions = {}): Promise<Receipt> {
     const { receivedAt = Date.now() } = options;
     const what = 'length' in target ? { records: target } : target;
-    return this.#guard(() =>
-      this.#erasures.hold(() => this.#changes.run(() => this.#erase(what, { ...options, receivedAt }))),
-    );
-  }
-
-  async #erase(
-    target: ErasureTarget,
-    { dryRun = false, idempotencyKey, receivedAt, drain }: EraseOptions & { receivedAt: number },
-  ): Promise<Receipt> {
-    const { ledger } = this.#opened;
-    if (this.#isUnfinished) await this.#finishAll();
-    const request = await erasureRequest(target, { ledger, field: this.config.data.subject });
-    const { requestDigest } = request;
-    const { gone, ...erased } = await ledger
-      .erase({ ...request, receivedAt, idempotencyKey, dryRun })
-      .catch((error) => {
-        throw namedError(error, target);
-      });
-    if (erased.dryRun) return receiptOf(erased, receivedAt, Date.now());
-    if (erased.repeated) {
-      const receipt = storedReceipt(await ledger.erasure(erased.erasure));
-      return { ...receipt!, repeated: true };
-    }
-    this.#isUnfinished = true;
-    this.#forget(gone);
-    // The ensemble first: from the next line on no answer comes from what was erased.
-    await this.#refresh();
-    const drained = drain?.(erased.after.version);
-    const receipt = await this.#finish({ result: erased, requestDigest, receivedAt }, drained);
-    this.#isUnfinished = false;
-    this.#emit({ type: 'erased', receipt });
-    return receipt;
+    return this.#guard(() => this.#erasing.erase(what, { ...options, receivedAt }));
   }
 
   /**
@@ -333,22 +271,9 @@ export class Unlearner {
    * real ones find their code compiled and take no longer than those after them.
    */
   async rehearse(): Promise<void> {
-    const { ledger, base } = this.#opened;
-    const { inputs } = base.network.architecture;
     await this.#guard(async () => {
-      if (base.language) await this.#serving.served?.ensemble.decoder().append([0]);
-      else
-        for (const count of this.#serving.served?.ensemble.batchSizes ?? [])
-          for (const tokens of base.buckets)
-            await forward(this.#answering(), hostInputs(inputs, count), count, tokens);
-      await base.device.idle();
-      await this.#changes.run(async () => {
-        for await (const { key } of ledger.records()) {
-          const request = { keys: [key], requestDigest: digestOf([key]), receivedAt: Date.now() };
-          await ledger.erase({ ...request, dryRun: true });
-          return;
-        }
-      });
+      await this.#answering.rehearse();
+      await this.#erasing.rehearse();
     });
   }
 
@@ -377,14 +302,16 @@ export class Unlearner {
    */
   async verify(options: VerifyOptions = {}): Promise<Verification> {
     return this.#guard(async () => {
-      const records = await this.#trainingRecords();
+      const records = await this.#records.training();
       const { erasure, ...moment } = await this.#changes.run(async () => ({
         erasure: this.#erasure.signal,
         records: new Map(records),
         active: await this.#opened.ledger.activeStages(),
       }));
       const stops = [erasure, this.#closing.signal, ...(options.signal ? [options.signal] : [])];
-      return verifyRun(this.#opened, moment, options, AbortSignal.any(stops), (event) => this.#emit(event));
+      return verifyRun(this.#opened, moment, options, AbortSignal.any(stops), (event) =>
+        this.#listeners.emit(event),
+      );
     });
   }
 
@@ -432,98 +359,21 @@ export class Unlearner {
       const version = await ledger.version();
       await this.#serving.place(active);
       this.#serving.switchTo(active, version);
-      this.#emit({ type: 'version', ...version });
+      this.#listeners.emit({ type: 'version', ...version });
     } catch (error) {
       this.#serving.stop();
       throw error;
     }
   }
 
-  /** Destroys what erasures before a crash left, and completes them. */
-  async #recover(): Promise<void> {
-    const { ledger } = this.#opened;
-    await ledger.adapters.destroyAll(await ledger.pendingDestruction());
-    for (const row of await ledger.erasures('in_progress')) await this.#finish(row);
-    // Adapters that were stored but never published, and temporary files.
-    await ledger.adapters.sweep(new Set((await ledger.activeStages()).map(({ weights }) => weights)));
-  }
-
-  /** Destroys the adapters that an erasure deactivated, in the store and on the device, and acknowledges it. */
-  async #finish(
-    {
-      result: erased,
-      requestDigest,
-      receivedAt,
-    }: Pick<ErasureRow, 'result' | 'requestDigest' | 'receivedAt'>,
-    drained?: Promise<void>,
-  ): Promise<Receipt> {
-    const { ledger, device } = this.#opened;
-    const files = erased.deactivated.map(({ weights }) => weights);
-    // On the device they are zeroed in the order of its queue: after what is still computed with them.
-    await Promise.all([ledger.adapters.destroyAll(files), device.idle(), drained]);
-    const destroyedAt = Date.now();
-    const receipt = receiptOf(erased, receivedAt, destroyedAt);
-    const times = { receivedAt, acknowledgedAt: destroyedAt, destroyedAt };
-    const statement = statementText(statementOf(this.#opened, erased, requestDigest, times));
-    await ledger.acknowledge(erased.erasure, {
-      acknowledgedAt: destroyedAt,
-      destroyedAt,
-      receipt,
-      statement,
-    });
-    return receipt;
-  }
-
-  /** Brings erasures that failed half-way to their end. */
-  async #finishAll(): Promise<void> {
-    await this.#refresh();
-    for (const row of await this.#opened.ledger.erasures('in_progress'))
-      this.#emit({ type: 'erased', receipt: await this.#finish(row) });
-    this.#isUnfinished = false;
-  }
-
-  #trainingRecords(): Promise<Map<string, RunRecord>> {
-    if (this.#records) return this.#records;
-    const reading = this.#readRecords();
-    this.#records = reading;
-    // Read again next time: the file may be put right.
-    reading.catch(() => {
-      this.#records = null;
-    });
-    return reading;
-  }
-
-  async #readRecords(): Promise<Map<string, RunRecord>> {
-    const { located, ledger } = this.#opened;
-    const erased = new Set<string>();
-    this.#erasedMeanwhile = erased;
-    try {
-      const records = await matchRecords(located, ledger, await readSplit(located, 'train'));
-      for (const key of erased) records.delete(key);
-      this.#loaded = records;
-      return records;
-    } finally {
-      this.#erasedMeanwhile = null;
-    }
-  }
-
   /** Takes erased records out of memory, and stops what is learning from them. */
   #forget(gone: readonly GoneRecord[]): void {
     const keys = gone.map(({ key }) => key);
-    for (const key of keys) {
-      this.#loaded?.delete(key);
-      this.#erasedMeanwhile?.add(key);
-    }
+    this.#records.forget(keys);
     this.#worker.erased(keys, (plan) => affectedBy(plan, gone));
     const changed = 'records were erased during the verification; verify again';
     this.#erasure.abort(new UnlearnerError('unavailable', changed));
     this.#erasure = new AbortController();
-  }
-
-  /** What answering takes. */
-  #answering() {
-    const { base } = this.#opened;
-    return { serving: this.#serving, erasures: this.#erasures, base, config: this.config };
   }
 
   /** With another base the stages mean something else, and no manifest says so. */
@@ -534,16 +384,6 @@ export class Unlearner {
         'base',
         `${located.config.base}: changed since the run was created; put the old base back, or start a new run`,
       );
-  }
-
-  #emit(event: UnlearnerEvent): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(event);
-      } catch {
-        // Somebody's progress bar must not stop an erasure.
-      }
-    }
   }
 
   async #guard<T>(body: () => Promise<T>): Promise<T> {

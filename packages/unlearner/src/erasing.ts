@@ -1,0 +1,136 @@
+import { digestOf } from '@s3t/algorithm';
+import type { ErasureRow, GoneRecord } from '@s3t/ledger';
+import { statementText } from '@s3t/ledger/log';
+import { erasureRequest, namedError } from './erasure-request.ts';
+import type { Mutex } from './mutex.ts';
+import type { OpenedRun } from './open-run.ts';
+import { receiptOf, storedReceipt } from './receipts.ts';
+import type { RightOfWay } from './right-of-way.ts';
+import { statementOf } from './statement.ts';
+import type { EraseOptions, ErasureTarget, Receipt, UnlearnerEvent } from './types.ts';
+
+export interface ErasingParts {
+  opened: OpenedRun;
+  /** Erasures go before answers and training steps. */
+  erasures: RightOfWay;
+  /** Erasures and publications, one after the other. */
+  changes: Mutex;
+  /** Serves what is active now. Called within `changes`. */
+  refresh: () => Promise<void>;
+  /** Takes erased records out of memory, and stops what is learning from them. Synchronous. */
+  forget: (gone: readonly GoneRecord[]) => void;
+  emit: (event: UnlearnerEvent) => void;
+}
+
+/** Erasures from the request to the receipt, and bringing to their end those that a crash or a failure left half-way. */
+export class Erasing {
+  readonly #parts: ErasingParts;
+  /** Whether an erasure that the ledger holds has failed to take effect in full. */
+  #isUnfinished = false;
+
+  constructor(parts: ErasingParts) {
+    this.#parts = parts;
+  }
+
+  /** Erases records; see `Unlearner.erase`. */
+  erase(
+    target: ErasureTarget,
+    options: EraseOptions & Required<Pick<EraseOptions, 'receivedAt'>>,
+  ): Promise<Receipt> {
+    const { erasures, changes } = this.#parts;
+    return erasures.hold(() => changes.run(() => this.#erase(target, options)));
+  }
+
+  async #erase(
+    target: ErasureTarget,
+    {
+      dryRun = false,
+      idempotencyKey,
+      receivedAt,
+      drain,
+    }: EraseOptions & Required<Pick<EraseOptions, 'receivedAt'>>,
+  ): Promise<Receipt> {
+    const { opened, refresh, forget, emit } = this.#parts;
+    const { ledger, located } = opened;
+    if (this.#isUnfinished) await this.#finishAll();
+    const request = await erasureRequest(target, { ledger, field: located.config.data.subject });
+    const { requestDigest } = request;
+    const { gone, ...erased } = await ledger
+      .erase({ ...request, receivedAt, idempotencyKey, dryRun })
+      .catch((error) => {
+        throw namedError(error, target);
+      });
+    if (erased.dryRun) return receiptOf(erased, receivedAt, Date.now());
+    if (erased.repeated) {
+      const receipt = storedReceipt(await ledger.erasure(erased.erasure));
+      return { ...receipt!, repeated: true };
+    }
+    this.#isUnfinished = true;
+    forget(gone);
+    // The ensemble first: from the next line on no answer comes from what was erased.
+    await refresh();
+    const drained = drain?.(erased.after.version);
+    const receipt = await this.#finish({ result: erased, requestDigest, receivedAt }, drained);
+    this.#isUnfinished = false;
+    emit({ type: 'erased', receipt });
+    return receipt;
+  }
+
+  /** Goes through the erasure of one record, and rolls it back. */
+  async rehearse(): Promise<void> {
+    const { opened, changes } = this.#parts;
+    const { ledger } = opened;
+    await changes.run(async () => {
+      for await (const { key } of ledger.records()) {
+        const request = { keys: [key], requestDigest: digestOf([key]), receivedAt: Date.now() };
+        await ledger.erase({ ...request, dryRun: true });
+        return;
+      }
+    });
+  }
+
+  /** Destroys what erasures before a crash left, and completes them. */
+  async recover(): Promise<void> {
+    const { ledger } = this.#parts.opened;
+    await ledger.adapters.destroyAll(await ledger.pendingDestruction());
+    for (const row of await ledger.erasures('in_progress')) await this.#finish(row);
+    // Adapters that were stored but never published, and temporary files.
+    await ledger.adapters.sweep(new Set((await ledger.activeStages()).map(({ weights }) => weights)));
+  }
+
+  /** Destroys the adapters that an erasure deactivated, in the store and on the device, and acknowledges it. */
+  async #finish(
+    {
+      result: erased,
+      requestDigest,
+      receivedAt,
+    }: Pick<ErasureRow, 'result' | 'requestDigest' | 'receivedAt'>,
+    drained?: Promise<void>,
+  ): Promise<Receipt> {
+    const { opened } = this.#parts;
+    const { ledger, device } = opened;
+    const files = erased.deactivated.map(({ weights }) => weights);
+    // On the device they are zeroed in the order of its queue: after what is still computed with them.
+    await Promise.all([ledger.adapters.destroyAll(files), device.idle(), drained]);
+    const destroyedAt = Date.now();
+    const receipt = receiptOf(erased, receivedAt, destroyedAt);
+    const times = { receivedAt, acknowledgedAt: destroyedAt, destroyedAt };
+    const statement = statementText(statementOf(opened, erased, requestDigest, times));
+    await ledger.acknowledge(erased.erasure, {
+      acknowledgedAt: destroyedAt,
+      destroyedAt,
+      receipt,
+      statement,
+    });
+    return receipt;
+  }
+
+  /** Brings erasures that failed half-way to their end. */
+  async #finishAll(): Promise<void> {
+    const { opened, refresh, emit } = this.#parts;
+    await refresh();
+    for (const row of await opened.ledger.erasures('in_progress'))
+      emit({ type: 'erased', receipt: await this.#finish(row) });
+    this.#isUnfinished = false;
+  }
+}
