@@ -29,7 +29,7 @@ export interface StageContext {
   records: readonly RunRecord[];
   /** The layers to train. Default: the adapter group of the stage's position. */
   layers?: readonly number[];
-  /** The layer whose kept activations it starts from in every step. Default: the lowest that is trained; the same bits either way. */
+  /** The layer whose kept activations it starts from in every step. Default: the lowest that is trained; the same bits either way, where they are kept in f32. */
   from?: number;
   /** Awaited before each step: what is more urgent goes first. */
   turn?: () => Promise<void>;
