@@ -48,7 +48,8 @@ export async function trainFully(
       // A folder of its own for rows on disk: the run's is the run's.
       folder: out,
     });
-    const context = { base, form, config, activations, prefix: [], records, layers };
+    const { meter } = bench;
+    const context = { base, form, config, activations, meter, prefix: [], records, layers };
     const trained = await workStage(
       context,
       { id, position: 0 },

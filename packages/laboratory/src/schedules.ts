@@ -128,6 +128,7 @@ async function compareShard(
         base,
         form,
         config,
+        meter: bench.meter,
         prefix: parent ? chainOf(bench, parent, trained) : [],
         records: recordsOf(bench, stage),
       };
@@ -171,7 +172,7 @@ async function warmUp(
       layers,
       values: startStage(form, layers, [0, 0], null),
     }));
-    const context = { base, form, config: short, prefix, records };
+    const context = { base, form, config: short, meter: bench.meter, prefix, records };
     await workStage({ ...context, activations: kept }, stage, () => {});
     await workStage({ ...context, activations: embedded, from: 0 }, stage, () => {});
   }

@@ -1,7 +1,14 @@
 import { digestOf, planStages, type StagePlan, sliceDigest } from '@s3t/algorithm';
 import type { StageValues } from '@s3t/model';
 import type { LocatedConfig } from '@s3t/unlearner';
-import { groupsOf, type PreparedRun, type RunRecord, readSplit, recordsByKey } from '@s3t/unlearner/parts';
+import {
+  groupsOf,
+  type PreparedRun,
+  type RunRecord,
+  readSplit,
+  recordsByKey,
+  StageMeter,
+} from '@s3t/unlearner/parts';
 import type { MeasuredStage } from './prefixes.ts';
 
 /** A run that was prepared and whose records are at hand, without a ledger: what baselines are trained on. */
@@ -13,6 +20,8 @@ export interface Bench {
   records: readonly (readonly (readonly RunRecord[])[])[];
   /** Every stage of every shard, parents first. */
   plan: readonly StagePlan[];
+  /** What measures the epochs of a training; null where none is stopped early. */
+  meter: StageMeter | null;
 }
 
 /** Places the records of a prepared run and plans its stages. */
@@ -32,7 +41,11 @@ export async function layOut(located: LocatedConfig, prepared: PreparedRun): Pro
     sequences: prepared.sequences,
     sliceDigests: digests.map((shard) => shard.map(sliceDigest)),
   });
-  return { prepared, groups: groupsOf(prepared.form, located.config), records, plan };
+  const { config } = located;
+  const meter = config.training.earlyStopping
+    ? new StageMeter({ ...prepared, config }, await readSplit(located, 'eval'))
+    : null;
+  return { prepared, groups: groupsOf(prepared.form, config), records, plan, meter };
 }
 
 /** What a stage learns from. */

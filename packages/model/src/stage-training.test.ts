@@ -2,7 +2,7 @@ import { philox } from '@s3t/engine';
 import { describe, expect, it } from 'vitest';
 import { baseActivations } from './activations.ts';
 import { ModelError } from './errors.ts';
-import { startStage } from './stage.ts';
+import { type StageValues, startStage } from './stage.ts';
 import { type StageProgress, type StageTask, stageSteps, trainStage } from './stage-training.ts';
 import {
   base,
@@ -45,6 +45,27 @@ describe('training', () => {
       Array.from({ length: 12 }, (_, i) => [i + 1, 12]),
     );
     expect(seen.filter(({ loss }) => loss !== null).map(({ step }) => step)).toEqual([10, 12]);
+  });
+
+  it('ends once patience does, with the values of the best epoch, and leaves none of another', async () => {
+    const seen: StageValues[] = [];
+    const copies: StageValues[] = [];
+    const steps: number[] = [];
+    const measure = async (values: StageValues) => {
+      copies.push(new Map([...values].map(([name, value]) => [name, value.slice()])));
+      seen.push(values);
+      return [1, 3, 2, 3, 9][seen.length - 1]!;
+    };
+    const training = { ...taskOf().training, epochs: 6 };
+    const task = taskOf({ training, stopping: { patience: 2, measure } });
+    const values = await trainStage(base, task, ({ step, steps: all }) => steps.push(step / all));
+    expect(steps).toHaveLength(12);
+    // The learning rate is that of a training of all epochs.
+    expect(steps.at(-1)).toBe(12 / 18);
+    expect(values).toEqual(copies[1]);
+    expect(copies[1]).not.toEqual(copies[3]);
+    for (const [epoch, held] of seen.entries())
+      for (const value of held.values()) expect(value.some((x) => x !== 0)).toBe(epoch === 1);
   });
 
   it('waits for its turn before every step', async () => {
@@ -264,7 +285,7 @@ describe('what goes wrong', () => {
     const failed = trainStage(base, taskOf({ training }));
     await expect(failed).rejects.toThrow(ModelError);
     await expect(failed).rejects.toThrow(
-      /^training: \S+ is not finite after the last step; lower training\.learningRate$/,
+      /^training: \S+ is not finite after step \d+; lower training\.learningRate$/,
     );
   });
 

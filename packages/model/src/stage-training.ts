@@ -14,6 +14,7 @@ import {
 import type { LayerAdapter } from './adapter.ts';
 import type { HostInputs } from './architecture.ts';
 import { type Batch, batchesOf } from './batches.ts';
+import { EarlyStopping, type StoppingRule } from './early-stopping.ts';
 import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
 import { type ObjectiveName, objectiveOf } from './objective.ts';
@@ -75,6 +76,11 @@ export interface StageTask {
   lossEvery?: number;
   /** Awaited before each step: what is more urgent goes first. */
   turn?: () => Promise<void>;
+  /**
+   * Ends the training early, and makes the best epoch's values the stage's. `measure` says after each epoch how good the values are, more is
+   * better; it must depend on nothing but them and what the stage's key stands for. The values are to be read only.
+   */
+  stopping?: StoppingRule & { measure: (values: StageValues) => Promise<number> };
 }
 
 export interface StageProgress {
@@ -138,7 +144,11 @@ export async function trainStage(
   };
   const weightOf = ({ records }: Batch) =>
     records.reduce((sum, record) => sum + recordWeight(task, record, objective.labels), 0);
+  const stopping = task.stopping && new EarlyStopping(task.stopping);
+  let best: StageValues | null = null;
+  let isKept = false;
   try {
+    // Those of all epochs, also where it ends early: the learning rate follows them.
     const steps = stageSteps(task.records, training);
     let done = 0;
     for (let epoch = 0; epoch < training.epochs; epoch++) {
@@ -178,9 +188,23 @@ export async function trainStage(
           );
         onProgress({ step: done, steps, loss });
       }
+      if (!stopping) continue;
+      const values = await readValues(parameters, done);
+      let isBest = false;
+      try {
+        isBest = stopping.note(await task.stopping!.measure(values));
+      } finally {
+        forgetValues(isBest ? best : values);
+      }
+      if (isBest) best = values;
+      signal?.throwIfAborted();
+      if (stopping.isOver) break;
     }
-    return await readValues(parameters);
+    const values = best ?? (await readValues(parameters, done));
+    isKept = true;
+    return values;
   } finally {
+    if (!isKept) forgetValues(best);
     for (const step of byLength.values()) step.dispose();
     update?.dispose();
     sums?.dispose();
@@ -242,15 +266,18 @@ function placePrefix({ device, network }: BaseModel, { form, prefix }: StageTask
   return placed;
 }
 
-async function readValues(parameters: ReadonlyMap<string, Tensor>): Promise<StageValues> {
+/** Zeroes values that are no stage's: they have learnt from the records, too. */
+function forgetValues(values: StageValues | null): void {
+  for (const value of values?.values() ?? []) value.fill(0);
+}
+
+async function readValues(parameters: ReadonlyMap<string, Tensor>, step: number): Promise<StageValues> {
   const values: StageValues = new Map();
   for (const [name, parameter] of parameters) {
     const read = await parameter.read();
-    // The last step is the one that no later loss tells about.
+    // Of the last step no later loss tells.
     if (!read.every(Number.isFinite))
-      throw new ModelError(
-        `training: ${name} is not finite after the last step; lower training.learningRate`,
-      );
+      throw new ModelError(`training: ${name} is not finite after step ${step}; lower training.learningRate`);
     values.set(name, read);
   }
   return values;

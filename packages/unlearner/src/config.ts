@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { QUANTIZATIONS, type Quantization } from '@s3t/model';
 import * as v from 'valibot';
 import { ENSEMBLE_MODES, type EnsembleMode } from './combine.ts';
+import { explain } from './config-problems.ts';
 import { UnlearnerError } from './errors.ts';
 import { METRIC_NAMES, type MetricName, TASK_NAMES, TASKS, type TaskName } from './tasks.ts';
 
@@ -78,6 +79,11 @@ const augmentation = v.strictObject({
   ),
 });
 
+const earlyStopping = v.strictObject({
+  patience: count,
+  metric: v.optional(v.picklist(METRIC_NAMES, `must be one of ${METRIC_NAMES.join(', ')}`)),
+});
+
 const training = v.strictObject({
   epochs: v.optional(count, 3),
   batchSize: v.optional(count, 64),
@@ -90,6 +96,7 @@ const training = v.strictObject({
   learn: v.optional(v.picklist(['all', 'response'], 'must be all or response')),
   keep: v.optional(keep),
   augmentation: v.optional(augmentation),
+  earlyStopping: v.optional(earlyStopping),
   seed: v.optional(
     v.pipe(v.number(), v.safeInteger('must be a whole number'), v.minValue(0, 'must be at least 0')),
     1,
@@ -246,6 +253,15 @@ export interface RunConfig {
     };
     /** What is kept of the layers below the one that is trained. */
     keep?: KeepConfig;
+    /**
+     * Ends a stage's training after `patience` epochs that were no better on `data.eval`, and keeps the best epoch's values. The evaluation data
+     * is part of what the stages depend on then.
+     */
+    earlyStopping?: {
+      patience: number;
+      /** What is measured. Default: what answers are measured with. */
+      metric?: MetricName;
+    };
     seed: number;
   };
   /**
@@ -304,7 +320,7 @@ export function parseConfig(value: unknown, file: string): RunConfig {
   }
   const issue = result.issues[0];
   const path = v.getDotPath(issue) ?? '(whole file)';
-  throw new UnlearnerError('config', `${file}: ${path}: ${explain(issue, path)}`);
+  throw new UnlearnerError('config', `${file}: ${path}: ${explain(issue, path, fieldsAt)}`);
 }
 
 /** Fields that only some tasks have. */
@@ -349,6 +365,14 @@ function checkTask(config: RunConfig, file: string): RunConfig {
   const metric = config.evaluation?.metric;
   if (metric !== undefined && !metrics.includes(metric))
     fail('evaluation.metric', `${metric} is not for ${task}; it has ${metrics.join(', ')}`);
+  const { earlyStopping: stopping } = how;
+  if (stopping && fields.eval === undefined)
+    fail('training.earlyStopping', 'needs data.eval: it is the data that epochs are measured on');
+  if (stopping?.metric !== undefined && !metrics.includes(stopping.metric))
+    fail(
+      'training.earlyStopping.metric',
+      `${stopping.metric} is not for ${task}; it has ${metrics.join(', ')}`,
+    );
   if (TASKS[task].reads === 'image') return config;
   const count =
     fields.text?.length ?? fail('data.text', `is missing: it names the fields that ${task} reads`);
@@ -362,21 +386,6 @@ function checkTask(config: RunConfig, file: string): RunConfig {
   return config;
 }
 
-function explain(issue: v.BaseIssue<unknown>, path: string): string {
-  if (issue.type === 'strict_object' && issue.expected === 'never') {
-    const known = fieldsAt(path);
-    const guess = known.find((name) => distance(name, path.split('.').at(-1)!) <= 2);
-    return guess
-      ? `there is no such field; did you mean ${guess}?`
-      : `there is no such field; there are ${known.join(', ')}`;
-  }
-  if (issue.received === 'undefined') return 'is missing';
-  // valibot's own messages say "Invalid type: Expected number but received ..."; ours say what is wanted.
-  return issue.message.startsWith('Invalid')
-    ? `must be ${issue.expected}, not ${issue.received}`
-    : issue.message;
-}
-
 /** The fields that may stand beside the one at `path`. */
 function fieldsAt(path: string): string[] {
   const parents: Record<string, Record<string, unknown>> = {
@@ -387,22 +396,11 @@ function fieldsAt(path: string): string[] {
     'training.keep': keep.entries,
     partition: partition.entries,
     'training.augmentation': augmentation.entries,
+    'training.earlyStopping': earlyStopping.entries,
     repair: { policy: 0, count: 0, minutes: 0 },
     evaluation: evaluation.entries,
     sequences: { strategy: 0, prior: 0, lookahead: 0 },
   };
   const parent = path.split('.').slice(0, -1).join('.');
   return Object.keys(parents[parent] ?? {});
-}
-
-/** Edit distance (Levenshtein 1966). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    row = next;
-  }
-  return row[b.length]!;
 }

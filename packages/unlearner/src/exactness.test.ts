@@ -47,13 +47,14 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
   const cases: [string, Parameters<typeof Project.make>[0], clean?: ConfigChange][] = [
     ['two sequences', {}],
     [
-      'dropout, clipping, several epochs, a cosine, an int8 base, rounded activations partly on disk',
+      'dropout, clipping, epochs until none is better, a cosine, an int8 base, rounded activations partly on disk',
       {
         change: {
           quantization: 'int8',
           lora: { dropout: 0.2, targets: ['query', 'key', 'value'], rslora: false },
           training: {
-            epochs: 2,
+            epochs: 4,
+            earlyStopping: { patience: 1 },
             batchSize: 5,
             schedule: 'cosine',
             warmup: 0.2,

@@ -1,9 +1,14 @@
 // A run whose base continues texts: a small random Llama that learns to say a colour after an animal.
 
-import { cp, rm, writeFile } from 'node:fs/promises';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { decodeStage } from '@s3t/model';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { prepareBase } from './open-run.ts';
+import { readSplit } from './run-data.ts';
+import { groupsOf } from './setting.ts';
+import { StageMeter } from './stage-meter.ts';
 import { sharedDevice } from './testing/device.ts';
 import { expectSame, snapshotOf, weightsOf } from './testing/snapshot.ts';
 import { temporaryFolder } from './testing/temporary.ts';
@@ -38,7 +43,12 @@ const CONFIG = {
     dropout: 0,
     targets: ['q_proj', 'v_proj', 'gate_proj', 'up_proj', 'down_proj'],
   },
-  training: { epochs: 6, batchSize: 4, learningRate: 0.02, learn: 'response' },
+  training: {
+    epochs: 6,
+    batchSize: 4,
+    learningRate: 0.02,
+    learn: 'response',
+  },
 };
 
 const device = sharedDevice();
@@ -62,6 +72,23 @@ async function said(pieces: AsyncIterable<GenerationPiece>): Promise<string> {
   return text;
 }
 
+/** Of the stack that a shard serves, as the epochs of its last stage would be measured. */
+async function stackPerplexity(shard: number): Promise<number> {
+  const { config } = run;
+  const stopping = { patience: 1, metric: 'perplexity' } as const;
+  const asked = { ...config, training: { ...config.training, earlyStopping: stopping } };
+  const { base, form } = await prepareBase(device(), { config, folder, file: folder }, undefined, null);
+  const records = await readSplit({ config, folder, file: folder }, 'eval');
+  const { servedSequence, servedDepth, sequences } = (await run.status()).shards[shard]!;
+  const stages = sequences[servedSequence!]!.stages.slice(0, servedDepth).map(async (stage) => {
+    const layers = groupsOf(form, config)[stage.position]!;
+    const file = join(folder, 'run/adapters', `${stage.weights}.safetensors`);
+    return { layers, values: decodeStage(new Uint8Array(await readFile(file)), form, layers, file) };
+  });
+  const meter = new StageMeter({ base, form, config: asked }, records);
+  return -(await meter.score(await Promise.all(stages), async () => {}, undefined));
+}
+
 beforeAll(async () => {
   folder = await temporaryFolder();
   await write('train.jsonl', RECORDS);
@@ -83,6 +110,10 @@ describe('a language model', () => {
     // Three letters and the end of a text: without what was learnt, one in a hundred would be right.
     expect(accuracy).toBeGreaterThan(0.6);
     expect(perplexity).toBeLessThan(4);
+    // What epochs would be measured with, of the stack by itself.
+    const measured = await stackPerplexity(0);
+    expect(measured / shards[0]!.perplexity!).toBeCloseTo(1, 5);
+    expect(Math.abs(measured / perplexity! - 1)).toBeGreaterThan(1e-4);
     expect(await said(run.generate('owl 1'))).toBe('sky');
     expect(await said(run.generate({ text: { question: 'dog 0' } }, { maxTokens: 1 }))).toBe('t');
   });

@@ -33,6 +33,7 @@ import { UnlearnerError } from './errors.ts';
 import { placeRecords, readSplit, refuseEmptySlices } from './run-data.ts';
 import { groupsOf, manifestFunction, stageSetting } from './setting.ts';
 import { SignedLog } from './signed-log.ts';
+import { evaluationDigest } from './stage-meter.ts';
 import { logOrigin } from './statement.ts';
 import { outputNames, TASKS } from './tasks.ts';
 
@@ -106,7 +107,7 @@ export async function openRun({
     const prepared =
       fresh ??
       (known
-        ? await prepareBase(device, located, onDownload)
+        ? await prepareBase(device, located, onDownload, storedEvaluation(known))
         : await prepareRun(device, located, onDownload));
     const run = known ?? (await createRun(ledger, prepared as PreparedRun));
     ledger.useManifest(manifestFunction({ ...run, ensemble: located.config.ensemble }));
@@ -141,11 +142,16 @@ export interface PreparedRun extends PreparedBase {
   records: StoredRecord[];
 }
 
-/** Puts the base of a configuration on a device. @throws UnlearnerError naming file and field */
+/**
+ * Puts the base of a configuration on a device.
+ * @param evaluation the digest of the evaluation data where that decides how long stages are trained
+ * @throws UnlearnerError naming file and field
+ */
 export async function prepareBase(
   device: Device,
   located: LocatedConfig,
-  onDownload?: OpenOptions['onDownload'],
+  onDownload: OpenOptions['onDownload'],
+  evaluation: string | null,
 ): Promise<PreparedBase> {
   const { config, folder, file } = located;
   const { task, data, lora } = config;
@@ -164,7 +170,7 @@ export async function prepareBase(
     const form = { architecture: base.network.architecture, lora, outputs: outputNames(config).length };
     targetsOf(form.architecture, form.lora);
     groupsOf(form, config);
-    return { located, base, form, setting: stageSetting(config, base) };
+    return { located, base, form, setting: stageSetting(config, base, evaluation) };
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
     throw new UnlearnerError('config', `${file}: ${error.message}`, { cause: error });
@@ -194,7 +200,8 @@ export async function prepareRun(
     const path = field ?? `sequences.${option}`;
     throw new UnlearnerError('config', `${located.file}: ${path}: ${message}`, { cause: error });
   }
-  const prepared = await prepareBase(device, located, onDownload);
+  const evaluation = training.earlyStopping ? evaluationDigest(await readSplit(located, 'eval')) : null;
+  const prepared = await prepareBase(device, located, onDownload, evaluation);
   const train = await readSplit(located, 'train');
   const records = placeRecords(located, train);
   refuseEmptySlices(located, train, records);
@@ -272,6 +279,12 @@ async function sweepKeys(folder: string): Promise<void> {
 function storedConfig(run: RunRow, folder: string): LocatedConfig {
   const stored = run.config as StoredConfig;
   return { config: parseConfig(stored.config, folder), folder: stored.folder, file: folder };
+}
+
+/** The digest of the evaluation data that a run's stages were trained by: whether it is still so matters when one is trained. */
+function storedEvaluation({ setting }: RunRow): string | null {
+  const { data } = JSON.parse(setting) as { data?: { eval: string } };
+  return data?.eval ?? null;
 }
 
 /** Names the first field in which a configuration file differs from the run's own. */

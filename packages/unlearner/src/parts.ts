@@ -6,5 +6,6 @@ export { type PreparedBase, type PreparedRun, prepareBase, prepareRun } from './
 export { encodeAll } from './predict.ts';
 export { type RunRecord, readSplit, recordsByKey } from './run-data.ts';
 export { groupsOf } from './setting.ts';
+export { StageMeter } from './stage-meter.ts';
 export { type StageContext, workStage } from './stage-work.ts';
 export { labelNumber, outputNames, TASKS } from './tasks.ts';

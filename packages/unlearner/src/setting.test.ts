@@ -40,6 +40,22 @@ test('a run opens with the configuration that it has stored, whatever its task',
   }
 });
 
+test('where epochs are measured, the evaluation data and the measure are part of a stage', () => {
+  const training = { earlyStopping: { patience: 2 } };
+  const stopped = (evaluation: string, metric?: string) =>
+    stageSetting(parseConfig({ ...CONFIG, training, evaluation: { metric } }, 'c.json'), BASE, evaluation);
+  expect(stopped('e')).toMatchObject({
+    data: { eval: 'e' },
+    training: { earlyStopping: { patience: 2, metric: 'accuracy' } },
+  });
+  expect(stopped('f')).toEqual({ ...stopped('e'), data: { eval: 'f' } });
+  expect(stopped('e', 'f1')).not.toEqual(stopped('e'));
+  // Elsewhere nothing of it: ids stay what they were.
+  expect(settingOf({ evaluation: { metric: 'f1' } })).toEqual(settingOf({}));
+  expect(settingOf({})).not.toHaveProperty('data');
+  expect(settingOf({}).training).not.toHaveProperty('earlyStopping');
+});
+
 test('a quantisation that is not known is refused by name', () => {
   expect(() => settingOf({ quantization: 'int2' })).toThrow(
     'c.json: quantization: must be one of f16, int8, int4',

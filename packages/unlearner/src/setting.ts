@@ -12,9 +12,13 @@ import type { ActiveStage, ManifestOf } from '@s3t/ledger';
 import { type Architecture, adapterGroups, type StageForm } from '@s3t/model';
 import type { EnsembleMode } from './combine.ts';
 import type { RunConfig } from './config.ts';
+import { stoppingMetricOf } from './stage-meter.ts';
 import { TASKS } from './tasks.ts';
 
-/** Everything but the lineage that the bytes of a stage depend on. Paths, shards and the store are no part of it. */
+/**
+ * Everything but the lineage that the bytes of a stage depend on. Paths, shards and the store are no part of it.
+ * @param evaluation the digest of the evaluation data where that decides how long stages are trained
+ */
 export function stageSetting(
   config: RunConfig,
   {
@@ -26,10 +30,11 @@ export function stageSetting(
     buckets: readonly number[];
     network: { architecture: Pick<Architecture, 'tokens'> };
   },
+  evaluation: string | null = null,
 ): StageSetting {
   const { lora, task, data, slices, layersPerSlice, quantization } = config;
   // Where and how much is kept changes no bit; that it is rounded does.
-  const { keep, ...training } = config.training;
+  const { keep, earlyStopping, ...training } = config.training;
   return {
     base: digest,
     kernels: sha256Hex(kernelIdentity()),
@@ -45,7 +50,11 @@ export function stageSetting(
     adapterGroups: slices,
     ...(layersPerSlice && { layersPerSlice }),
     lora: { ...lora, targets: [...lora.targets].sort() },
-    training,
+    training: {
+      ...training,
+      ...(earlyStopping && { earlyStopping: { ...earlyStopping, metric: stoppingMetricOf(config) } }),
+    },
+    ...(earlyStopping && { data: { eval: evaluation } }),
   };
 }
 

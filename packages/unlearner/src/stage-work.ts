@@ -8,6 +8,7 @@ import {
   type StageForm,
   type StageProgress,
   type StageTask,
+  type StageValues,
   trainStage,
 } from '@s3t/model';
 import type { RunConfig } from './config.ts';
@@ -15,6 +16,7 @@ import { UnlearnerError } from './errors.ts';
 import type { KeptActivations } from './kept-activations.ts';
 import type { RunRecord } from './run-data.ts';
 import { groupsOf } from './setting.ts';
+import type { StageMeter } from './stage-meter.ts';
 import { TASKS } from './tasks.ts';
 
 /** What training a stage needs besides the stage itself. */
@@ -23,6 +25,8 @@ export interface StageContext {
   form: StageForm;
   config: RunConfig;
   activations: KeptActivations;
+  /** What measures its epochs where the configuration stops early; null otherwise. */
+  meter: StageMeter | null;
   /** The stages of its prefix, top-down. */
   prefix: readonly FrozenStage[];
   /** The records of its slices. */
@@ -40,13 +44,19 @@ export interface StageContext {
  * of their keys, each epoch's order is a keyed hash, and all randomness is keyed by the id.
  */
 export async function workStage(
-  { base, form, config, activations, prefix, records, layers: own, from: start, turn }: StageContext,
+  { base, form, config, activations, meter, prefix, records, layers: own, from: start, turn }: StageContext,
   plan: Pick<StagePlan, 'id' | 'position'>,
   onProgress: (progress: StageProgress) => void,
   signal?: AbortSignal,
 ): Promise<{ values: Map<string, Float32Array<ArrayBuffer>>; bytes: Uint8Array<ArrayBuffer> }> {
   const layers = own ?? groupsOf(form, config)[plan.position]!;
   const from = start ?? Math.min(...layers);
+  const { earlyStopping } = config.training;
+  const stopping = earlyStopping && {
+    patience: earlyStopping.patience,
+    measure: (values: StageValues) =>
+      meter!.score([...prefix, { layers, values }], async () => turn?.(), signal),
+  };
   const ordered = [...records].sort((a, b) => (a.key < b.key ? -1 : 1));
   const values = await trainStage(
     base,
@@ -70,6 +80,7 @@ export async function workStage(
       ...learntFrom(ordered, activations, config),
       order: (epoch) => epochOrder(plan.id, epoch, ordered),
       turn,
+      stopping,
     },
     onProgress,
     signal,

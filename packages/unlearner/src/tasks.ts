@@ -13,6 +13,8 @@ export const METRIC_NAMES = [
   'perplexity',
 ] as const;
 export type MetricName = (typeof METRIC_NAMES)[number];
+/** Those that are better the smaller they are. */
+export const LESS_IS_BETTER: ReadonlySet<MetricName> = new Set(['meanSquaredError', 'perplexity']);
 
 export const TASK_NAMES = [
   'image-classification',

@@ -150,7 +150,7 @@ describe('one text a record, and a number to learn of it', () => {
     data: { text: ['premise'], labels: undefined },
     shards: 1,
     budget: 1,
-    training: { epochs: 2, batchSize: 16 },
+    training: { epochs: 2, batchSize: 16, earlyStopping: { patience: 1 } },
   };
   let run: Unlearner;
   beforeAll(async () => {
@@ -278,6 +278,18 @@ describe('before anything is written, one line refuses', () => {
       { training: { augmentation: { flip: 1 } } },
       'training.augmentation',
       'is not for text',
+    ],
+    [
+      'a metric of another task to stop by',
+      { training: { earlyStopping: { patience: 1, metric: 'perplexity' } } },
+      'training.earlyStopping.metric',
+      'perplexity is not for text-classification; it has accuracy, matthews, f1',
+    ],
+    [
+      'nothing to stop by',
+      { data: { eval: undefined }, training: { earlyStopping: { patience: 1 } } },
+      'training.earlyStopping',
+      'needs data.eval',
     ],
     ['a mode that is none', { ensemble: 'median' }, 'ensemble', 'must be one of mean-logits'],
     [

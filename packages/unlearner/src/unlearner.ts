@@ -95,6 +95,7 @@ export class Unlearner {
       setting,
       sequences: run.sequences,
       records: () => this.#records.training(),
+      meter: () => this.#records.meter(),
       erasures: this.#erasures,
       emit: (event) => this.#listeners.emit(event),
       exclusively: (section) => this.#changes.run(section),
@@ -156,7 +157,11 @@ export class Unlearner {
         `${located.file}: ${drift} changed since the run was created, so its stages cannot be trained again; start a new run`,
       );
     const signal = AbortSignal.any([this.#closing.signal, ...(options.signal ? [options.signal] : [])]);
-    return this.#guard(() => this.#work.run(() => this.#worker.run({ ...options, signal })));
+    return this.#guard(async () => {
+      // Said before anything is trained, and where nothing is missing, too.
+      await this.#records.meter();
+      return this.#work.run(() => this.#worker.run({ ...options, signal }));
+    });
   }
 
   /** Retrains on the records that remain what erasures deactivated: the same loop as training. */
@@ -303,9 +308,11 @@ export class Unlearner {
   async verify(options: VerifyOptions = {}): Promise<Verification> {
     return this.#guard(async () => {
       const records = await this.#records.training();
+      const meter = await this.#records.meter();
       const { erasure, ...moment } = await this.#changes.run(async () => ({
         erasure: this.#erasure.signal,
         records: new Map(records),
+        meter,
         active: await this.#opened.ledger.activeStages(),
       }));
       const stops = [erasure, this.#closing.signal, ...(options.signal ? [options.signal] : [])];

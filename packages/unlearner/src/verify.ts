@@ -7,6 +7,7 @@ import { KeptActivations } from './kept-activations.ts';
 import type { OpenedRun } from './open-run.ts';
 import { placeRecords, type RunRecord } from './run-data.ts';
 import { groupsOf } from './setting.ts';
+import type { StageMeter } from './stage-meter.ts';
 import { workStage } from './stage-work.ts';
 import type { UnlearnerEvent, Verification } from './types.ts';
 
@@ -24,6 +25,8 @@ export interface VerifyOptions {
 export interface RunMoment {
   records: ReadonlyMap<string, RunRecord>;
   active: readonly ActiveStage[];
+  /** What measures the epochs of a stage; null where none is stopped early. */
+  meter: StageMeter | null;
 }
 
 /**
@@ -33,7 +36,7 @@ export interface RunMoment {
  */
 export async function verifyRun(
   opened: OpenedRun,
-  { records, active: stages }: RunMoment,
+  { records, active: stages, meter }: RunMoment,
   { fromScratch = false, shards, stage }: VerifyOptions,
   signal: AbortSignal,
   emit: (event: UnlearnerEvent) => void,
@@ -58,7 +61,7 @@ export async function verifyRun(
   }
   if (fromScratch || stage !== undefined) {
     const stored = stage === undefined ? null : stages;
-    const retrained = await retrain(opened, records, chosen, stored, emit, signal);
+    const retrained = await retrain(opened, { records, meter }, chosen, stored, emit, signal);
     for (const { shard, id } of chosen)
       if (active.get(`${shard}/${id}`)?.weights !== retrained.get(id)) differing.add(id);
   }
@@ -102,7 +105,7 @@ async function isIntact({ ledger }: OpenedRun, weights: string): Promise<boolean
  */
 async function retrain(
   opened: OpenedRun,
-  records: ReadonlyMap<string, RunRecord>,
+  { records, meter }: Pick<RunMoment, 'records' | 'meter'>,
   plan: readonly StagePlan[],
   stored: readonly ActiveStage[] | null,
   emit: (event: UnlearnerEvent) => void,
@@ -135,7 +138,7 @@ async function retrain(
       const prefix = stored ? await storedPrefix(opened, stored, stage) : prefixOf(trained, parent);
       const own = ofShard.filter(({ slice }) => slices.includes(slice)).map(({ key }) => records.get(key)!);
       const { values, bytes } = await workStage(
-        { base, form, config, activations, prefix, records: own },
+        { base, form, config, activations, meter, prefix, records: own },
         stage,
         ({ step, steps, loss }) =>
           emit({ type: 'step', stage: id, step, steps, doneSteps: index, totalSteps: plan.length, loss }),

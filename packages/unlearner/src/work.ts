@@ -6,6 +6,7 @@ import { KeptActivations } from './kept-activations.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { RunRecord } from './run-data.ts';
 import { groupsOf } from './setting.ts';
+import type { StageMeter } from './stage-meter.ts';
 import { workStage } from './stage-work.ts';
 import type { TrainingSummary, UnlearnerEvent, WorkOptions } from './types.ts';
 
@@ -27,6 +28,8 @@ export interface WorkerParts {
   sequences: readonly number[][];
   /** The data, read when it is first needed. */
   records: () => Promise<ReadonlyMap<string, RunRecord>>;
+  /** What measures the epochs of a stage; null where none is stopped early. */
+  meter: () => Promise<StageMeter | null>;
   emit: (event: UnlearnerEvent) => void;
   /** Erasures go before the next step. */
   erasures: RightOfWay;
@@ -144,7 +147,7 @@ export class Worker {
     place: { index: number; stages: number; steps: { done: number; total: number } },
     { signal, turn }: Pick<WorkOptions, 'signal' | 'turn'>,
   ): Promise<boolean> {
-    const { ledger, base, form, config, erasures, emit, exclusively, refresh } = this.#parts;
+    const { ledger, base, form, config, meter, erasures, emit, exclusively, refresh } = this.#parts;
     const { id, shard, position, slices } = plan;
     emit({
       type: 'stage-started',
@@ -166,6 +169,7 @@ export class Worker {
       const { bytes } = await workStage(
         {
           ...{ base, form, config, activations, prefix, records },
+          meter: await meter(),
           turn: async () => {
             await turnOf(turn, either);
             await erasures.clear();
