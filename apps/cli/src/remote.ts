@@ -1,6 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Client, connect, type RepairState, ServerError } from '@s3t/server/client';
-import type { EraseOptions, ErasureTarget, Input, Prediction, Receipt, Status } from '@s3t/unlearner';
+import { type Client, connect, type RepairState, ServerError, type TextPiece } from '@s3t/server/client';
+import type {
+  ContinueOptions,
+  EraseOptions,
+  ErasureTarget,
+  Input,
+  Prediction,
+  Receipt,
+  Status,
+} from '@s3t/unlearner';
+import { UsageError } from './errors.ts';
 
 /** A prediction as it travels: the server keeps the names of its stages to itself. */
 export type RemotePrediction = Omit<Prediction, 'stages'>;
@@ -46,6 +55,18 @@ export class RunServer {
     return parts;
   }
 
+  /** Whether its run continues texts instead of predicting. */
+  async continuesTexts(): Promise<boolean> {
+    return (await this.#client.model()).task === 'causal-lm';
+  }
+
+  /** Continues a text, piece by piece. */
+  async *generate(input: Input, options: ContinueOptions): AsyncGenerator<TextPiece, void, undefined> {
+    const { id } = await this.#client.model();
+    const prompt = promptOf(input);
+    yield* await patiently(() => this.#client.complete(id, prompt, options));
+  }
+
   /** Holds the server's repairs, or lets them go on. */
   holdRepair(isHeld: boolean): Promise<RepairState> {
     return isHeld ? this.#client.pauseRepair() : this.#client.resumeRepair();
@@ -61,6 +82,16 @@ export class RunServer {
     }
     return state;
   }
+}
+
+/** A prompt as it travels: a text, or texts by field. */
+function promptOf(input: Input): string | Record<string, string> {
+  if (!('text' in input)) throw new UsageError('predict: this run continues texts, not images');
+  const { text } = input;
+  if (typeof text === 'string') return text;
+  if (!Array.isArray(text)) return text as Record<string, string>;
+  if (text.length === 1) return text[0]!;
+  throw new UsageError('predict: a server takes several texts of a prompt by their fields, not as a list');
 }
 
 /** Tries again for as long as the server says its queue is full. */

@@ -1,11 +1,29 @@
-import type { EraseOptions, ErasureTarget, Input, Receipt, Status } from '@s3t/unlearner';
+import type {
+  ContinueOptions,
+  EraseOptions,
+  ErasureTarget,
+  GenerationPiece,
+  Input,
+  Receipt,
+  Status,
+} from '@s3t/unlearner';
 import type { Answer } from './batcher.ts';
 import type { Message } from './event-hub.ts';
 import type { RepairState } from './repair.ts';
-import { parseEvents } from './sse.ts';
+import { parseChunks, parseEvents } from './sse.ts';
 
 export { type Api, type RpcOptions, rpc } from './rpc.ts';
 export type { Answer, Message, RepairState };
+
+/** What is served, as `/v1/models` has it. */
+export interface Model {
+  id: string;
+  /** What the run does: a `causal-lm` continues texts, the others predict. */
+  task: string;
+}
+
+/** A piece of a text, and what computed it. */
+export type TextPiece = Pick<GenerationPiece, 'text' | 'finish' | 'version' | 'manifest'>;
 
 /** An error answer of the server, or that there was none (`code` is `unreachable`, `status` 0). */
 export class ServerError extends Error {
@@ -32,6 +50,17 @@ export class ServerError extends Error {
 /** A server's API. Every method may throw ServerError. */
 export interface Client {
   predict(inputs: readonly Input[], options?: { top?: number }): Promise<Answer>;
+  model(): Promise<Model>;
+  /**
+   * Continues a text, piece by piece, of a run whose task is causal-lm; by default greedily, and as far as it fits.
+   * @param prompt a text, or a record's texts by field
+   * @returns once the first piece is there; later a ServerError where an erasure changes what is served
+   */
+  complete(
+    model: string,
+    prompt: string | Readonly<Record<string, string>>,
+    options?: ContinueOptions,
+  ): Promise<AsyncGenerator<TextPiece, void, undefined>>;
   status(): Promise<Status>;
   /** @param target ids of records, or records and subjects */
   erase(
@@ -84,6 +113,16 @@ export function connect(url: string, { key }: { key?: string | undefined } = {})
   };
   return {
     predict: (inputs, { top } = {}) => post('/v1/predict', { inputs: inputs.map(encoded), top }),
+    model: async () => (await get<{ data: [Model] }>('/v1/models')).data[0],
+    complete: async (model, prompt, { signal, ...options } = {}) => {
+      const response = await answered('/v1/completions', {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ model, prompt, stream: true, ...completionOptions(options) }),
+        ...(signal && { signal }),
+      });
+      return textPieces(response);
+    },
     status: () => get('/v1/status'),
     erase: (target, { dryRun, idempotencyKey } = {}) =>
       post(
@@ -121,11 +160,41 @@ async function fetched(url: string, init: RequestInit): Promise<Response> {
   }
   if (response.ok) return response;
   const body = (await response.json().catch(() => ({}))) as {
-    error?: { message?: string; code?: string; path?: string };
+    error?: { message?: string; code?: string; path?: string; param?: string | null };
   };
-  const { message = `the server answered ${response.status}`, code = 'http', path } = body.error ?? {};
+  const { message = `the server answered ${response.status}`, code = 'http' } = body.error ?? {};
+  // OpenAI's paths call the field so.
+  const path = body.error?.path ?? body.error?.param ?? undefined;
   const retryAfter = Number(response.headers.get('retry-after')) || undefined;
   throw new ServerError(message, { code, status: response.status, path, retryAfter });
+}
+
+/** Where it is to end when that is not said: beyond what any text has. */
+const NO_END = 1_000_000;
+
+function completionOptions(options: Omit<ContinueOptions, 'signal'>): object {
+  return {
+    max_tokens: options.maxTokens ?? NO_END,
+    temperature: options.temperature ?? 0,
+    top_p: options.topP,
+    top_k: options.topK,
+    repetition_penalty: options.repetitionPenalty,
+    stop: options.stop,
+    seed: options.seed ?? 0,
+  };
+}
+
+async function* textPieces(response: Response): AsyncGenerator<TextPiece, void, undefined> {
+  const version = Number(response.headers.get('x-s3t-version'));
+  const manifest = response.headers.get('x-s3t-manifest')!;
+  for await (const chunk of parseChunks(response.body!)) {
+    const { choices, error } = chunk as {
+      choices?: { text: string; finish_reason: TextPiece['finish'] }[];
+      error?: { message: string; code: string };
+    };
+    if (error) throw new ServerError(error.message, { code: error.code, status: 503 });
+    for (const { text, finish_reason: finish } of choices ?? []) yield { text, finish, version, manifest };
+  }
 }
 
 function encoded(input: Input): unknown {

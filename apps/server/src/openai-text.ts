@@ -29,6 +29,18 @@ const common = {
   stop: v.nullish(v.union([stop, v.pipe(v.array(stop), v.maxLength(4))], 'expected a text, or up to four')),
   stream: v.nullish(v.boolean()),
   stream_options: v.nullish(v.strictObject({ include_usage: v.optional(v.boolean()) })),
+  top_k: v.nullish(
+    v.pipe(
+      v.number(),
+      v.integer(),
+      v.minValue(1),
+      v.maxValue(1_000_000),
+      v.description('Not of OpenAI, but as other servers have it.'),
+    ),
+  ),
+  repetition_penalty: v.nullish(
+    v.pipe(v.number(), v.minValue(0.01), v.maxValue(100), v.description('As top_k.')),
+  ),
   n: v.nullish(v.literal(1)),
   user: v.nullish(v.pipe(v.string(), v.description('Not looked at.'))),
   frequency_penalty: v.nullish(v.literal(0)),
@@ -40,13 +52,15 @@ interface Common {
   max_tokens?: number | null | undefined;
   temperature?: number | null | undefined;
   top_p?: number | null | undefined;
+  top_k?: number | null | undefined;
+  repetition_penalty?: number | null | undefined;
   seed?: number | null | undefined;
   stop?: string | string[] | null | undefined;
   stream?: boolean | null | undefined;
   stream_options?: { include_usage?: boolean | undefined } | null | undefined;
 }
 export interface CompletionBody extends Common {
-  prompt: string | string[];
+  prompt: string | string[] | Record<string, string>;
 }
 interface MessageBody {
   role: string;
@@ -59,7 +73,10 @@ export interface ChatBody extends Common {
 
 export const completionSchema: v.GenericSchema<CompletionBody> = v.strictObject({
   ...common,
-  prompt: v.union([text, v.pipe(v.array(text), v.length(1))], 'expected a text'),
+  prompt: v.pipe(
+    v.union([text, v.pipe(v.array(text), v.length(1)), v.record(v.string(), text)], 'expected a text'),
+    v.description("A text; or, which OpenAI has not, a record's texts by field, without the response."),
+  ),
   best_of: v.nullish(v.literal(1)),
   echo: v.nullish(v.literal(false)),
   suffix: v.nullish(v.literal('')),
@@ -84,6 +101,12 @@ export const chatSchema: v.GenericSchema<ChatBody> = v.strictObject({
   response_format: v.nullish(v.strictObject({ type: v.literal('text') })),
 });
 
+/** What a completion goes on from. */
+export function promptOf({ prompt }: CompletionBody): Prompt {
+  if (typeof prompt === 'string') return prompt;
+  return Array.isArray(prompt) ? prompt[0]! : { text: prompt };
+}
+
 /** What a chat shows the model. Parts of a message are one text. */
 export function conversationOf({ messages }: ChatBody): Prompt {
   return {
@@ -96,11 +119,13 @@ export function conversationOf({ messages }: ChatBody): Prompt {
 
 /** How a text is continued. Clients expect to be given another one each time, unless they say a seed. */
 export function optionsOf(body: Common, maxTokens: number | undefined): ContinueOptions {
-  const { temperature, top_p, seed, stop } = body;
+  const { temperature, top_p, top_k, repetition_penalty, seed, stop } = body;
   return {
     ...(maxTokens !== undefined && { maxTokens }),
     temperature: temperature ?? 1,
     topP: top_p ?? 1,
+    ...(typeof top_k === 'number' && { topK: top_k }),
+    ...(typeof repetition_penalty === 'number' && { repetitionPenalty: repetition_penalty }),
     seed: seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
     stop: [stop ?? []].flat(),
   };

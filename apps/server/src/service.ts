@@ -9,6 +9,7 @@ import type {
   Prompt,
   Receipt,
   RepairStanding,
+  RunConfig,
   Status,
   TrainingSummary,
   UnlearnerEvent,
@@ -22,6 +23,8 @@ import type {
 export interface Service {
   /** In the order of the model's outputs. */
   readonly labels: readonly string[];
+  /** What the run does: a `causal-lm` continues texts, the others predict. */
+  readonly task: RunConfig['task'];
   /** What an input is. */
   readonly reads: 'image' | 'text';
   /** When the run was created, milliseconds since 1970. */

@@ -128,6 +128,11 @@ export class Unlearner {
     return outputNames(this.config);
   }
 
+  /** What the run does. */
+  get task(): RunConfig['task'] {
+    return this.config.task;
+  }
+
   /** What an input is. */
   get reads(): 'image' | 'text' {
     return TASKS[this.config.task].reads;

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { Interrupted, UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integer, JSON_OUTPUT, number, RUN, type RunOptions } from '../options.ts';
-import { type Continuation, continueAll } from '../predict/continue.ts';
+import { type Continuation, continueAll, type TextSource } from '../predict/continue.ts';
 import { type NamedInput, readInputs } from '../predict/input-files.ts';
 import type { RemotePrediction } from '../remote.ts';
 import { withRunOrServer } from '../run-access.ts';
@@ -69,15 +69,21 @@ async function predict(files: string[], options: Options): Promise<void> {
   const parts = await withRunOrServer<RemotePrediction[] | null>(
     run,
     async (unlearner) => {
-      if (unlearner.config.task === 'causal-lm') {
-        await continueHere(unlearner, named, options);
+      if (unlearner.task === 'causal-lm') {
+        await continueTexts(unlearner, named, options);
         return null;
       }
-      const [odd] = sampling;
-      if (odd) throw new UsageError(`predict: ${dashed(odd)}: this run continues no texts`);
+      refuse(sampling);
       return predictHere(unlearner, inputs);
     },
-    (server) => server.predict(inputs, top),
+    async (server) => {
+      if (await server.continuesTexts()) {
+        await continueTexts(server, named, options);
+        return null;
+      }
+      refuse(sampling);
+      return server.predict(inputs, top);
+    },
   );
   if (parts === null) return;
   const answers = labelled(named, parts, top);
@@ -89,14 +95,19 @@ async function predict(files: string[], options: Options): Promise<void> {
   }
 }
 
+/** @throws UsageError naming an option that only a run that continues texts has */
+function refuse([odd]: readonly (keyof Sampling)[]): void {
+  if (odd) throw new UsageError(`predict: ${dashed(odd)}: this run continues no texts`);
+}
+
 /** `maxTokens` as it is typed. */
 function dashed(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 /** Prints what continues each text as it becomes certain, a blank line between two of them. */
-async function continueHere(
-  unlearner: Unlearner,
+async function continueTexts(
+  source: TextSource,
   named: readonly NamedInput[],
   { json, ...options }: Options,
 ): Promise<void> {
@@ -110,7 +121,7 @@ async function continueHere(
     isNew = isLast;
     process.stdout.write(isLast ? `${piece}\n` : piece);
   };
-  const found = await continueAll(unlearner, named, sampling, json ? undefined : show).catch((error) => {
+  const found = await continueAll(source, named, sampling, json ? undefined : show).catch((error) => {
     if (!interrupts.signal.aborted) throw error;
     throw new Interrupted(interrupts.received ?? 'SIGINT', 'stopped: what was said so far is not all');
   });

@@ -1,4 +1,4 @@
-import type { ContinueOptions, Unlearner } from '@s3t/unlearner';
+import type { ContinueOptions, GenerationPiece, Input } from '@s3t/unlearner';
 import type { NamedInput } from './input-files.ts';
 
 /** What a prompt was continued with, and exactly what computed it. */
@@ -10,12 +10,20 @@ export interface Continuation {
   manifest: string;
 }
 
+/** What continues texts: a run, or the server that holds it. */
+export interface TextSource {
+  generate(
+    input: Input,
+    options: ContinueOptions,
+  ): AsyncIterable<Pick<GenerationPiece, 'text' | 'finish' | 'version' | 'manifest'>>;
+}
+
 /**
  * Continues prompts, one after the other.
  * @param onText told each piece of text as it becomes certain, and of an empty last one where a prompt's text ends
  */
 export async function continueAll(
-  unlearner: Pick<Unlearner, 'generate'>,
+  source: TextSource,
   prompts: readonly NamedInput[],
   options: ContinueOptions,
   onText: (piece: string, isLast: boolean) => void = () => {},
@@ -23,7 +31,7 @@ export async function continueAll(
   const found: Continuation[] = [];
   for (const { id, input } of prompts) {
     let text = '';
-    for await (const { text: piece, finish, version, manifest } of unlearner.generate(input, options)) {
+    for await (const { text: piece, finish, version, manifest } of source.generate(input, options)) {
       text += piece;
       onText(piece, finish !== null);
       if (finish !== null) found.push({ id, text, finish, version, manifest });

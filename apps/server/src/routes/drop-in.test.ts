@@ -222,7 +222,10 @@ describe('what the model is', () => {
   });
 
   it('OpenAI: /v1/models', async () => {
-    const model = { id: 'digits', object: 'model', created: run.createdAt / 1000, owned_by: 's3t' };
+    const model = {
+      ...{ id: 'digits', object: 'model', created: run.createdAt / 1000, owned_by: 's3t' },
+      task: 'image-classification',
+    };
     expect(await json('/v1/models')).toEqual({ object: 'list', data: [model] });
     expect(await json('/v1/models/digits')).toEqual(model);
     const response = await app.request('/v1/models/gpt-4');

@@ -7,6 +7,7 @@ import { Unlearner } from '@s3t/unlearner';
 import OpenAI, { APIError, BadRequestError, NotFoundError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type App, createApp } from '../app.ts';
+import { connect } from '../client.ts';
 import { listenNode } from '../listen-node.ts';
 import type { Listener } from '../listener.ts';
 import { gate, post, settle } from '../testing/request.ts';
@@ -79,6 +80,25 @@ describe('a run that continues texts', () => {
     expect(chunks.map(({ choices }) => choices[0]?.text ?? '').join('')).toBe(said);
     expect(chunks.at(-1)).toMatchObject({ choices: [], usage });
     expect(chunks.at(-2)!.choices[0]!.finish_reason).toBe('length');
+  });
+
+  it('is continued by our own client, greedily, as far as it fits, or to the token asked for', async () => {
+    const own = connect(listener.url);
+    const { version, manifest } = await run.status();
+    expect(await own.model()).toMatchObject({ id: 'cats', task: 'causal-lm' });
+    for (const options of [{}, { maxTokens: 5, temperature: 1, topK: 3, repetitionPenalty: 1.5, seed: 4 }]) {
+      let expected = '';
+      for await (const { text } of run.generate('cat 1', options)) expected += text;
+      for (const prompt of ['cat 1', { text: 'cat 1' }]) {
+        let said = '';
+        for await (const piece of await own.complete('cats', prompt, options)) {
+          said += piece.text;
+          expect(piece).toMatchObject({ version, manifest });
+        }
+        expect(said).toBe(expected);
+      }
+    }
+    await expect(own.complete('cats', { other: 'cat 1' })).rejects.toMatchObject({ status: 400 });
   });
 
   it('chats by the template of the base, draws equal texts from equal seeds, and stops where it is told', async () => {

@@ -15,6 +15,7 @@ import {
   completionSchema,
   conversationOf,
   optionsOf,
+  promptOf,
   type Style,
   usageOf,
 } from '../openai-text.ts';
@@ -46,7 +47,7 @@ export function openaiTextRoutes(shared: Shared): Hono {
     return answerWith(shared, c, {
       ...streamOf(body),
       style: COMPLETION,
-      prompt: [body.prompt].flat()[0]!,
+      prompt: promptOf(body),
       options: optionsOf(body, body.max_tokens ?? COMPLETION_TOKENS),
     });
   });

@@ -12,6 +12,7 @@ export function openaiRoutes({ service, options, access }: Shared): Hono {
     object: 'model' as const,
     created: Math.floor(service.createdAt / 1000),
     owned_by: 's3t',
+    task: service.task,
   });
   const routes = new Hono();
   routes.get('/v1/models', access.allow('inference'), describeList, (c) =>
@@ -33,6 +34,7 @@ const modelSchema = v.object({
   object: v.literal('model'),
   created: v.pipe(v.number(), v.description('Seconds since 1970.')),
   owned_by: v.string(),
+  task: v.pipe(v.string(), v.description('Not of OpenAI: what the run does. A `causal-lm` continues texts.')),
 });
 
 const describeList = describeRoute({

@@ -121,8 +121,8 @@ function valuesOf(schema: Schema): fc.Arbitrary<unknown> {
     case 'integer':
     case 'number':
       return fc.oneof(
-        fc.integer({ min: minimum, max: minimum + 3 }),
-        fc.integer({ min: minimum, max: maximum }),
+        fc.integer({ min: Math.ceil(minimum), max: Math.ceil(minimum) + 3 }),
+        fc.integer({ min: Math.ceil(minimum), max: maximum }),
       );
     case 'array':
       return fc.array(valuesOf(schema.items ?? {}), {

@@ -10,6 +10,7 @@ import type {
   Prompt,
   Receipt,
   RepairStanding,
+  RunConfig,
   ShardStatus,
   Status,
   TrainingSummary,
@@ -98,6 +99,10 @@ export class StandIn implements Service {
     }
     for (const stage of this.#wanted()) this.#active.add(stage.id);
     this.#version = this.#active.size;
+  }
+
+  get task(): RunConfig['task'] {
+    return this.reads === 'image' ? 'image-classification' : 'text-classification';
   }
 
   get reads(): 'image' | 'text' {
