@@ -5,7 +5,7 @@ export { KeptActivations } from './kept-activations.ts';
 export { type PreparedBase, type PreparedRun, prepareBase, prepareRun } from './open-run.ts';
 export { encodeAll } from './predict.ts';
 export { type RunRecord, readSplit, recordsByKey } from './run-data.ts';
-export { groupsOf } from './setting.ts';
+export { groupsOf, manifestFunction } from './setting.ts';
 export { StageMeter } from './stage-meter.ts';
 export { type StageContext, workStage } from './stage-work.ts';
 export { labelNumber, outputNames, TASKS } from './tasks.ts';
