@@ -131,7 +131,7 @@ describe('a served run', () => {
     expect(preview).toMatchObject({ dryRun: true, records: 2 });
     expect(await client.status()).toEqual(before);
 
-    const receipt = await client.erase(['train/3', 'train/4'], { idempotencyKey: 'ticket-1' });
+    const receipt = await eraseAtOnce(100, ['train/3', 'train/4'], 'ticket-1');
     expect(receipt.deactivated).toEqual(preview.deactivated);
     expect(receipt.after.version).toBeGreaterThan(before.version);
     await expectRepeat(receipt);
@@ -234,6 +234,27 @@ describe('a served run', () => {
     expect(existsSync(join(files.run, 'lock'))).toBe(false);
   }, 120_000);
 });
+
+/** Sends the same request so often at once: it is one erasure with one receipt, and who is told that it is at work (409) asks again. */
+async function eraseAtOnce(times: number, records: string[], idempotencyKey: string): Promise<Receipt> {
+  const ask = async (): Promise<Receipt> => {
+    for (;;) {
+      try {
+        return await client.erase(records, { idempotencyKey });
+      } catch (error) {
+        expect(error).toMatchObject({ status: 409, code: 'in-flight' });
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
+  };
+  const receipts = await Promise.all(Array.from({ length: times }, ask));
+  const [first, ...more] = receipts.filter(({ repeated }) => repeated !== true);
+  expect(more).toEqual([]);
+  for (const receipt of receipts)
+    expect(receipt).toEqual(receipt.repeated ? { ...first, repeated: true } : first);
+  expect(await client.receipts()).toEqual([first]);
+  return first!;
+}
 
 async function expectRepeat(receipt: Receipt): Promise<void> {
   const again = await client.erase(['train/3', 'train/4'], { idempotencyKey: 'ticket-1' });
