@@ -129,7 +129,7 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
   });
   const callbacks = new Callbacks({ delays: options.callbackDelays, counter: metrics.callbacks });
   const repair = new Repair(service, hub, options.onError);
-  const history = new History(service, hub, options.onError);
+  const history = new History({ service, hub, current });
   const batcher = new Batcher({
     predict: (inputs) => service.predict(inputs),
     maxBatch: options.maxBatch,

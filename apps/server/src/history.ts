@@ -1,3 +1,4 @@
+import type { Current } from './current.ts';
 import type { EventHub } from './event-hub.ts';
 import { codeOf, Problem } from './problem.ts';
 import type { Service } from './service.ts';
@@ -15,35 +16,38 @@ export interface Point {
 
 /** Points that are kept; the oldest go. */
 const MOST = 2000;
-/** Versions that follow each other faster are one point: a status reads the database. */
+/** Versions that follow each other faster are one point. */
 const SETTLE_MS = 200;
 
 /** What was served since the app started, and how well, as often as somebody measured it. */
 export class History {
   readonly #service: Service;
   readonly #hub: EventHub;
+  readonly #current: Current;
   readonly #stop: () => void;
   #points: Point[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #measuring: Promise<Point> | undefined;
-  readonly #onError: (error: unknown) => void;
 
-  constructor(service: Service, hub: EventHub, onError: (error: unknown) => void) {
+  constructor({ service, hub, current }: { service: Service; hub: EventHub; current: Current }) {
     this.#service = service;
     this.#hub = hub;
-    this.#onError = onError;
-    this.#stop = service.on(({ type }) => {
-      if (type !== 'version') return;
+    this.#current = current;
+    let latest = 0;
+    this.#stop = service.on((event) => {
+      if (event.type !== 'version') return;
+      latest = event.version;
       this.#timer ??= setTimeout(() => {
         this.#timer = undefined;
-        this.#note(null).catch(this.#onError);
+        this.#note(latest, null);
       }, SETTLE_MS);
     });
   }
 
   /** Oldest first. The first of all is how it stood when this was first asked for, or changed. */
   async points(): Promise<readonly Point[]> {
-    if (this.#points.length === 0) await this.#note(null);
+    const { version } = await this.#current.get();
+    if (this.#points.length === 0) this.#note(version, null);
     return this.#points;
   }
 
@@ -70,20 +74,17 @@ export class History {
     });
     if (accuracy === undefined)
       throw new Problem(404, 'no-evaluation', "the run's task is not measured by accuracy: use s3t eval");
-    const point = await this.#note(accuracy, version);
+    const point = this.#note(version, accuracy);
     this.#hub.add({ event: 'measured', data: point });
     return point;
   }
 
-  async #note(accuracy: number | null, measured?: number): Promise<Point> {
-    const status = await this.#service.status();
-    // What was measured may have been replaced meanwhile: then the accuracy is its own, and the depths are not known any more.
-    const version = measured ?? status.version;
-    const known = this.#points.findLast((point) => point.version === version);
-    const depths =
-      version === status.version || known === undefined
-        ? status.shards.map(({ servedDepth }) => servedDepth)
-        : known.depths;
+  #note(version: number, accuracy: number | null): Point {
+    const { servedVersion, servedDepths } = this.#service;
+    // What was measured may have been replaced meanwhile: then its depths are those that were noted, if any were.
+    const known =
+      version === servedVersion ? undefined : this.#points.findLast((point) => point.version === version);
+    const depths = known?.depths ?? [...servedDepths];
     const point = { at: Date.now(), version, depths, accuracy };
     this.#points = [...this.#points, point].slice(-MOST);
     return point;

@@ -31,6 +31,8 @@ export interface Service {
   readonly createdAt: number;
   /** The version that answers now, null when nothing is served. Changes in the tick in which an erasure's swap takes effect. */
   readonly servedVersion: number | null;
+  /** How deep each shard's stack is that answers now; 0 where a shard does not. Costs nothing, unlike a status. */
+  readonly servedDepths: readonly number[];
   /** Throws an error with code `unavailable` when no shard serves anything. */
   predict(inputs: readonly Input[]): Promise<Prediction>;
   /** Continues a text, a token a piece. Throws an error with code `unavailable` when what is served changes meanwhile. */

@@ -148,6 +148,13 @@ export class Unlearner {
     return this.#serving.served?.version ?? null;
   }
 
+  /** How deep each shard's stack is that answers now; 0 where a shard does not. */
+  get servedDepths(): readonly number[] {
+    const depths = new Array<number>(this.config.shards).fill(0);
+    for (const { shard, depth } of this.#serving.served?.depths ?? []) depths[shard] = depth;
+    return depths;
+  }
+
   /** Listens to what happens; returns how to stop. A listener that throws stops nothing. */
   on(listener: Listener): () => void {
     return this.#listeners.add(listener);

@@ -113,6 +113,10 @@ export class StandIn implements Service {
     return this.#active.size === 0 ? null : this.#version;
   }
 
+  get servedDepths(): readonly number[] {
+    return Array.from({ length: this.#options.shards }, (_, shard) => this.#shard(shard).servedDepth);
+  }
+
   #stamp(): { version: number; manifest: string } {
     return { version: this.#version, manifest: digest(`manifest ${this.#version}`) };
   }
