@@ -54,7 +54,19 @@ try {
   });
   const button = (name) => page.getByRole('button', { name });
 
-  await page.goto(server.url);
+  // A browser that was just unpacked, on a busy machine, may hang at its first page; what it complained of is told if it stays so.
+  for (let tries = 1; ; tries++) {
+    await page.goto(server.url);
+    const isThere = await page
+      .getByLabel('API key')
+      .waitFor({ timeout: 20_000 })
+      .then(
+        () => true,
+        () => false,
+      );
+    if (isThere) break;
+    if (tries === 3) throw new Error(`the page does not come up: ${faults.join('; ') || 'no complaint'}`);
+  }
   await page.getByLabel('API key').fill('not-the-key');
   await button('Sign in').click();
   await page.getByText('this API key is not known here').waitFor();
