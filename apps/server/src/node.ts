@@ -1,5 +1,6 @@
 import { listenNode } from './listen-node.ts';
 import { type ServeOptions, type Serving, serveRun } from './serve.ts';
+import { closeOnSignals } from './stop-signals.ts';
 
 export { listenNode } from './listen-node.ts';
 export { jsonLog } from './request-log.ts';
@@ -19,14 +20,6 @@ export type { ServeOptions, Serving } from './serve.ts';
 export async function serve(options: ServeOptions & { signals?: boolean }): Promise<Serving> {
   const { signals = true, ...rest } = options;
   const serving = await serveRun(rest, listenNode);
-  if (signals) {
-    const stop = (): void => {
-      // Without our handlers a second signal does what it does by default.
-      process.off('SIGTERM', stop).off('SIGINT', stop);
-      serving.close().catch((error) => console.error(error));
-    };
-    process.on('SIGTERM', stop).on('SIGINT', stop);
-    serving.closed.finally(() => process.off('SIGTERM', stop).off('SIGINT', stop)).catch(() => {});
-  }
+  if (signals) closeOnSignals(serving);
   return serving;
 }

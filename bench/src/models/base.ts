@@ -17,6 +17,18 @@ export interface VitSize {
   patch_size: number;
 }
 
+/** 12 layers as in a ViT-base, narrower, so that a round is short. */
+export const SIZE: VitSize = {
+  hidden_size: 256,
+  num_hidden_layers: 12,
+  num_attention_heads: 4,
+  intermediate_size: 1024,
+  image_size: 56,
+  patch_size: 7,
+};
+/** Adapter groups of them. */
+export const GROUPS = 6;
+
 /** A ViT of random weights on a device. */
 export async function randomVit(device: Device, size: VitSize): Promise<BaseModel> {
   const config = {

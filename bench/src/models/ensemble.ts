@@ -1,17 +1,8 @@
 import { type Device, uniformValues } from '@s3t/engine';
 import { adapterGroups, Ensemble, type EnsembleStack, placeStage } from '@s3t/model';
-import { formOf, randomStage, randomVit, type VitSize } from './base.ts';
+import { formOf, GROUPS, randomStage, randomVit, SIZE } from './base.ts';
 import { type Cost, interleaved, type ModelRow, ratioOf } from './report.ts';
 
-const SIZE: VitSize = {
-  hidden_size: 256,
-  num_hidden_layers: 12,
-  num_attention_heads: 4,
-  intermediate_size: 1024,
-  image_size: 56,
-  patch_size: 7,
-};
-const GROUPS = 6;
 const SHARDS = 5;
 
 /**

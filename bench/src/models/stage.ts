@@ -1,18 +1,8 @@
 import type { Device } from '@s3t/engine';
 import { adapterGroups, type BaseModel, BasePass, type HostInputs, trainStage } from '@s3t/model';
-import { formOf, randomVit, type VitSize } from './base.ts';
+import { formOf, GROUPS, randomVit, SIZE } from './base.ts';
 import { type Cost, interleaved, type ModelRow, ratioOf } from './report.ts';
 
-/** 12 layers as in a ViT-base, narrower, so that a round is short. */
-const SIZE: VitSize = {
-  hidden_size: 256,
-  num_hidden_layers: 12,
-  num_attention_heads: 4,
-  intermediate_size: 1024,
-  image_size: 56,
-  patch_size: 7,
-};
-const GROUPS = 6;
 const RECORDS = 32;
 const BATCH = 16;
 

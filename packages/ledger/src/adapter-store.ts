@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AdapterCorruptError, AdapterMissingError, LedgerError, StoreWriteError } from './errors.ts';
+import { syncFolder } from './sync-folder.ts';
 
 const FILE = /^([0-9a-f]{64})\.safetensors$/;
 const TEMPORARY = /^\.[0-9a-f]{64}\.[0-9a-f-]{36}\.tmp$/;
@@ -40,7 +41,7 @@ export class AdapterStore {
         await handle.close();
       }
       await rename(temporary, file);
-      await this.#syncFolder();
+      await syncFolder(this.folder);
     } catch (error) {
       await unlink(temporary).catch(() => {});
       throw new StoreWriteError(file, error);
@@ -93,7 +94,7 @@ export class AdapterStore {
           },
         );
       }
-      if (removed > 0) await this.#syncFolder();
+      if (removed > 0) await syncFolder(this.folder);
       return removed;
     } catch (error) {
       throw error instanceof LedgerError ? error : new StoreWriteError(file, error);
@@ -124,17 +125,6 @@ export class AdapterStore {
       if (isMissing(error)) return [];
       throw error;
     });
-  }
-
-  /** A rename or removal is only durable once its folder is. Windows has no such call. */
-  async #syncFolder(): Promise<void> {
-    if (process.platform === 'win32') return;
-    const handle = await open(this.folder, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
   }
 }
 

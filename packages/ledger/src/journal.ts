@@ -5,6 +5,7 @@ import { open, readFile, truncate } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { entryHash, follow, start } from './chain.ts';
 import { LedgerCorruptError, LedgerError, StoreWriteError } from './errors.ts';
+import { syncFolder } from './sync-folder.ts';
 import type { Entry } from './types.ts';
 
 /** An erasure as the journal keeps it: enough to carry it out again. */
@@ -102,15 +103,4 @@ export class Journal {
 export function assertSameRun(file: string, erasures: readonly JournaledErasure[], run: string): void {
   if (erasures.some((erasure) => erasure.run !== run))
     throw new LedgerError('journal', `${file}: is the journal of another run`);
-}
-
-/** A new file is only durable once its folder is. Windows has no such call. */
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

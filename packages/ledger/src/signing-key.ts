@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { LedgerError, StoreWriteError } from './errors.ts';
 import { fromBase64, toBase64 } from './log/bytes.ts';
 import { generateKey, type SigningKey, signingKeyOf } from './log/keys.ts';
+import { syncFolder } from './sync-folder.ts';
 
 /**
  * Reads the key in `file`, for the log called `name`.
@@ -51,21 +52,11 @@ async function createKey(file: string): Promise<void> {
     await link(temporary, file).catch((error) => {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     });
+    // What it signed must not outlive it.
     await syncFolder(dirname(file));
   } catch (error) {
     throw new StoreWriteError(file, error);
   } finally {
     await unlink(temporary).catch(() => {});
-  }
-}
-
-/** What it signed must not outlive it. Windows has no such call. */
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

@@ -51,6 +51,7 @@ export async function workStage(
 ): Promise<{ values: Map<string, Float32Array<ArrayBuffer>>; bytes: Uint8Array<ArrayBuffer> }> {
   const layers = own ?? groupsOf(form, config)[plan.position]!;
   const from = start ?? Math.min(...layers);
+  const key = keyOf(plan.id);
   const { earlyStopping } = config.training;
   const stopping = earlyStopping && {
     patience: earlyStopping.patience,
@@ -63,7 +64,7 @@ export async function workStage(
     {
       form,
       training: config.training,
-      key: keyOf(plan.id),
+      key,
       layers,
       prefix,
       records: ordered.length,
@@ -72,7 +73,7 @@ export async function workStage(
         activations.prepare(
           batch.map((record) => ordered[record]!.key),
           from,
-          { key: keyOf(plan.id), epoch },
+          { key, epoch },
         ),
       activation: (record, target) => activations.read(ordered[record]!.key, from, target),
       inputs: (record) => activations.inputs(ordered[record]!.key),

@@ -106,7 +106,7 @@ async function whole(shared: Shared, c: Context, wanted: Wanted): Promise<Respon
     } catch (error) {
       const { code } = problemOf(error);
       const isSuperseded = code === 'superseded' || code === 'unavailable';
-      if (!isSuperseded || service.servedVersion === null || tries === MAX_TRIES) throw error;
+      if (!isSuperseded || service.servedVersion === null || tries >= MAX_TRIES) throw error;
       metrics.recomputed.add();
       continue;
     }
