@@ -1,148 +1,122 @@
 // Replays the log and holds the tables against it. The log alone could be cut short, or a table edited beside it; together
 // they have to tell the same story.
-import { asc, desc, eq, sql, sum } from 'drizzle-orm';
-import { follow, readEntries, start } from './chain.ts';
+import { type CanonicalValue, canonicalJson, digestOf, sha256Hex } from '@s3t/algorithm';
+import { asc, getTableColumns, gt, sql } from 'drizzle-orm';
+import { asStored, follow, readEntries, start } from './chain.ts';
 import type { Db } from './database.ts';
 import { LedgerCorruptError } from './errors.ts';
-import { erased, erasures, records, slices, stages, versions } from './schema.ts';
-import type { Entry } from './types.ts';
+import { erased, erasures, records, run, slices, stages, versions } from './schema.ts';
+import { Story, type Told } from './story.ts';
 
-/** What the entries say, as far as the tables repeat it. */
-interface Story {
-  erasures: Map<string, Told>;
-  commitments: Map<string, string>;
-  /** `<shard> <stage>` -> weights. */
-  active: Map<string, string>;
-  version: { version: number; manifest: string } | null;
-  /** Records that should remain; null before there is a run. */
-  records: number | null;
-}
+/** Receipts hold every stage that an erasure cost: rows are read so many at a time. */
+const PAGE = 500;
 
-interface Told {
-  state: 'in_progress' | 'completed';
-  acknowledgedSeq: number | null;
-  /** Digest of the statement. */
-  statement: string | null;
-  repairedSeq: number | null;
-}
-
-type Payload = Record<string, unknown>;
-
-/** Checks the chain and the tables against it; returns the number of entries. Throws LedgerCorruptError. */
+/**
+ * Checks the chain and the tables against it; returns the number of entries. Throws LedgerCorruptError.
+ *
+ * The log does not tell, so that nothing here sees a change of: the run's configuration as it was written (what stages depend on, its
+ * `setting`, is told), its salt, idempotency keys, the revisions of slices, and a record's digest, which its data is checked against.
+ */
 export async function audit(db: Db): Promise<number> {
-  const story: Story = {
-    erasures: new Map(),
-    commitments: new Map(),
-    active: new Map(),
-    version: null,
-    records: null,
-  };
+  const story = new Story();
   let last = start;
   for await (const entry of readEntries(db)) {
     last = follow(last, entry);
-    tell(story, entry);
+    story.tell(entry);
   }
+  await compareRun(db, story);
   await compareErasures(db, story);
   await compareStages(db, story);
+  await compareVersions(db, story);
   await compareRecords(db, story);
-  const [latest] = await db.select().from(versions).orderBy(desc(versions.version)).limit(1);
-  if (latest?.version !== story.version?.version || latest?.digest !== story.version?.manifest) {
-    throw new LedgerCorruptError(
-      `the log ends at version ${story.version?.version ?? 'none'}, the ledger at ${latest?.version ?? 'none'}`,
-    );
-  }
   return last.seq + 1;
 }
 
-function tell(story: Story, { seq, kind, payload: told }: Entry): void {
-  const payload = told as Payload;
-  if ('version' in payload) {
-    story.version = { version: payload.version as number, manifest: payload.manifest as string };
-  }
-  if (kind === 'create') {
-    story.records = payload.records as number;
-  } else if (kind === 'publish') {
-    story.active.set(`${payload.shard} ${payload.stage}`, payload.weights as string);
-  } else if (kind === 'erase') {
-    const erasure = payload.erasure as string;
-    story.erasures.set(erasure, {
-      ...{ state: 'in_progress', acknowledgedSeq: null, statement: null, repairedSeq: null },
-    });
-    for (const commitment of payload.commitments as string[]) story.commitments.set(commitment, erasure);
-    if (story.records !== null) story.records -= (payload.commitments as string[]).length;
-    for (const { shard, stage } of payload.deactivated as { shard: number; stage: string }[]) {
-      story.active.delete(`${shard} ${stage}`);
-    }
-  } else if (kind === 'acknowledge') {
-    const statement = (payload.statement as string | undefined) ?? null;
-    story.erasures.set(payload.erasure as string, {
-      ...{ state: 'completed', acknowledgedSeq: seq, statement, repairedSeq: null },
-    });
-  } else if (kind === 'repair') {
-    const repaired = story.erasures.get(payload.erasure as string);
-    if (repaired?.state !== 'completed' || repaired.repairedSeq !== null)
-      throw new LedgerCorruptError(`ledger entry ${seq} repairs what the log did not complete`, seq);
-    repaired.repairedSeq = seq;
-  }
+async function compareRun(db: Db, story: Story): Promise<void> {
+  const rows = await db.select().from(run);
+  if (rows.length !== (story.run === null ? 0 : 1))
+    throw new LedgerCorruptError(`the ledger holds ${rows.length} runs, which the log does not say`);
+  const [row] = rows;
+  if (row === undefined || story.run === null) return;
+  compare('the run', row, story.run);
+  if (sha256Hex(row.setting) !== row.settingDigest)
+    throw new LedgerCorruptError('the setting of the run is not the one in the log');
 }
 
 async function compareErasures(db: Db, story: Story): Promise<void> {
   // The database hashes the statements: there may be many, and only their digests are wanted.
   const statement = sql<string | null>`encode(sha256(convert_to(${erasures.statement}, 'UTF8')), 'hex')`;
-  const rows = await db
-    .select({
-      ...{ id: erasures.id, state: erasures.state, repairedSeq: erasures.repairedSeq, statement },
-      acknowledgedSeq: erasures.acknowledgedSeq,
-    })
-    .from(erasures)
-    .orderBy(asc(erasures.seq));
-  for (const { id, state, ...row } of rows) {
-    const told = story.erasures.get(id);
-    if (told?.state !== state)
-      throw new LedgerCorruptError(`erasure ${id} is ${state}, which the log does not say`);
-    if (told.repairedSeq !== row.repairedSeq)
-      throw new LedgerCorruptError(`the log does not say when erasure ${id} was repaired`);
-    if (told.statement !== row.statement)
-      throw new LedgerCorruptError(`the statement of erasure ${id} is not the one in the log`);
-    // Erasures from before there were statements do not know their entry.
-    if (row.statement !== null && told.acknowledgedSeq !== row.acknowledgedSeq)
-      throw new LedgerCorruptError(`erasure ${id} names another entry of the log than its own`);
-    story.erasures.delete(id);
-  }
-  for (const id of story.erasures.keys())
+  const columns = { ...getTableColumns(erasures), statement };
+  const left = new Map(story.erasures);
+  let page: { seq: number }[] = [];
+  do {
+    const after = page.at(-1)?.seq ?? -1;
+    const rows = await db
+      .select(columns)
+      .from(erasures)
+      .where(gt(erasures.seq, after))
+      .orderBy(asc(erasures.seq))
+      .limit(PAGE);
+    for (const { receipt, ...row } of rows) {
+      const digest = receipt === null ? null : digestOf(receipt as CanonicalValue);
+      compare(`erasure ${row.id}`, { ...row, receipt: digest }, left.get(row.id));
+      left.delete(row.id);
+    }
+    page = rows;
+  } while (page.length === PAGE);
+  for (const id of left.keys())
     throw new LedgerCorruptError(`erasure ${id} is in the log, but its row is gone`);
   const gone = await db.select().from(erased);
-  const wrong = gone.some(({ commitment, erasure }) => story.commitments.get(commitment) !== erasure);
-  if (wrong || gone.length !== story.commitments.size) {
+  const wrong = gone.some(({ commitment, erasure }) => story.erased.get(commitment) !== erasure);
+  if (wrong || gone.length !== story.erased.size)
     throw new LedgerCorruptError(
-      `the ledger holds ${gone.length} erased records, the log ${story.commitments.size}`,
+      `the ledger holds ${gone.length} erased records, the log ${story.erased.size}`,
     );
-  }
 }
 
 async function compareStages(db: Db, story: Story): Promise<void> {
-  const rows = await db
-    .select({ id: stages.id, shard: stages.shard, weights: stages.weights })
-    .from(stages)
-    .where(eq(stages.state, 'active'));
-  for (const { id, shard, weights } of rows) {
-    const logged = story.active.get(`${shard} ${id}`);
-    if (logged !== weights)
-      throw new LedgerCorruptError(`stage ${id} of shard ${shard} is active, which the log does not say`);
-  }
-  if (rows.length !== story.active.size) {
-    throw new LedgerCorruptError(`${rows.length} stages are active, the log says ${story.active.size}`);
-  }
+  const rows = await db.select().from(stages);
+  for (const row of rows)
+    compare(`stage ${row.id} of shard ${row.shard}`, row, story.stages.get(`${row.shard} ${row.id}`));
+  if (rows.length !== story.stages.size)
+    throw new LedgerCorruptError(`the ledger holds ${rows.length} stages, the log ${story.stages.size}`);
 }
 
+async function compareVersions(db: Db, story: Story): Promise<void> {
+  const { manifest: _, ...columns } = getTableColumns(versions);
+  const rows = await db.select(columns).from(versions);
+  for (const row of rows) compare(`version ${row.version}`, row, story.versions.get(row.version));
+  if (rows.length !== story.versions.size)
+    throw new LedgerCorruptError(`the ledger holds ${rows.length} versions, the log ${story.versions.size}`);
+}
+
+/** How many records remain is told; where they lie, the tables have to agree on. */
 async function compareRecords(db: Db, story: Story): Promise<void> {
-  const counted = await db.$count(records);
-  const [kept] = await db.select({ sum: sum(slices.records).mapWith(Number) }).from(slices);
-  for (const found of [counted, kept?.sum ?? 0]) {
-    if (found !== (story.records ?? 0)) {
+  const count = sql<number>`count(*)::int`;
+  const counted = await db
+    .select({ shard: records.shard, slice: records.slice, count })
+    .from(records)
+    .groupBy(records.shard, records.slice);
+  const found = new Map(counted.map(({ shard, slice, count }) => [`${shard} ${slice}`, count]));
+  for (const { shard, slice, records: kept } of await db.select().from(slices)) {
+    const there = found.get(`${shard} ${slice}`) ?? 0;
+    if (there !== kept)
       throw new LedgerCorruptError(
-        `the ledger holds ${found} records, the log says ${story.records ?? 0} remain`,
+        `shard ${shard}, slice ${slice} holds ${there} records and counts ${kept}`,
       );
-    }
+    found.delete(`${shard} ${slice}`);
+  }
+  const total = counted.reduce((sum, { count }) => sum + count, 0);
+  if (total !== story.records || found.size > 0)
+    throw new LedgerCorruptError(`the ledger holds ${total} records, the log says ${story.records} remain`);
+}
+
+/** @throws LedgerCorruptError that names the first column in which a row is not what the log tells of it */
+function compare(what: string, row: Told, told: Told | undefined): void {
+  if (told === undefined)
+    throw new LedgerCorruptError(`${what} is in the ledger, which the log does not say`);
+  for (const [column, value] of Object.entries(told)) {
+    if (canonicalJson(asStored(row[column])) !== canonicalJson(asStored(value)))
+      throw new LedgerCorruptError(`${what}: its ${column} is not what the log says`);
   }
 }

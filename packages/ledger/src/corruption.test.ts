@@ -1,9 +1,88 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Ledger, openLedger } from './index.ts';
 import { emptyRunFolder, execute } from './testing/pglite.ts';
 import { digest, manifestOf, publishAll, settle, testRecords, testRun } from './testing/run.ts';
+
+/** The tables and their columns, by what a change of one looks like, of which the log tells. */
+const TOLD: Record<string, { key: string; columns: readonly string[] }> = {
+  run: {
+    key: 'id',
+    columns: [
+      'id text',
+      'setting text',
+      'setting_digest text',
+      'shards integer',
+      'slices integer',
+      'sequences json',
+      'base text',
+      'created_at bigint',
+    ],
+  },
+  records: { key: 'key', columns: ['shard integer', 'slice integer'] },
+  slices: { key: '(shard, slice)::text', columns: ['shard integer', 'slice integer', 'records integer'] },
+  erased: { key: 'commitment', columns: ['commitment bytea', 'erasure text'] },
+  stages: {
+    key: '(shard, id)::text',
+    columns: [
+      'id text',
+      'shard integer',
+      'position integer',
+      'slices integer[]',
+      'sequences integer[]',
+      'parent text',
+      'lineage json',
+      'weights text',
+      'records integer',
+      'state text',
+      'erasure text',
+      'published_at bigint',
+      'deactivated_at bigint',
+      'destroyed_at bigint',
+    ],
+  },
+  versions: { key: 'version', columns: ['version integer', 'digest text', 'reason text', 'at bigint'] },
+  erasures: {
+    key: 'id',
+    columns: [
+      'id text',
+      'seq integer',
+      'request_digest text',
+      'records integer',
+      'state text',
+      'received_at bigint',
+      'committed_at bigint',
+      'acknowledged_at bigint',
+      'destroyed_at bigint',
+      'result json',
+      'receipt json',
+      'acknowledged_seq integer',
+      'statement text',
+      'repaired_at bigint',
+      'repaired_seq integer',
+    ],
+  },
+  entries: {
+    key: 'seq',
+    columns: ['seq integer', 'kind text', 'at bigint', 'payload json', 'previous text', 'hash text'],
+  },
+};
+
+/** Another value than the one a column has, whatever that is. */
+function changed(column: string, by: number): string {
+  const [name, type] = column.split(' ') as [string, string];
+  const other: Record<string, string> = {
+    integer: `coalesce(${name}, 0) + ${by}`,
+    bigint: `coalesce(${name}, 0) + ${by}`,
+    text: `coalesce(${name}, '') || '${by}'`,
+    json: `json_build_object('was', ${name}, 'by', ${by})`,
+    bytea: `sha256(${name} || '\\x${(by % 256).toString(16).padStart(2, '0')}')`,
+    'integer[]': `${name} || ${by}`,
+  };
+  return `${name} = ${other[type]}`;
+}
 
 describe('a ledger that was tampered with', () => {
   let folder: string;
@@ -51,6 +130,20 @@ describe('a ledger that was tampered with', () => {
       null,
     ],
     ['an erased record put back', `insert into records values ('\\x00', '\\x00', 0, 0)`, null],
+    ['a run with another setting', `update run set setting = '{}'`, null],
+    [
+      'what was destroyed called deactivated',
+      `update stages set state = 'deactivated' where state = 'destroyed'`,
+      null,
+    ],
+    [
+      'what is still to be destroyed called destroyed',
+      `update stages set state = 'destroyed' where state = 'deactivated'`,
+      null,
+    ],
+    ['a stage of other slices', `update stages set slices = '{2,1,0}' where position = 2`, null],
+    ['a receipt rewritten', `update erasures set receipt = '{}' where receipt is not null`, null],
+    ['a record moved to another slice', 'update records set slice = 2 where slice = 1', null],
     ['a slice counted wrong', 'update slices set records = records + 1 where shard = 0 and slice = 0', null],
   ];
   test.each(cases)('%s', async (_, tamper, seq) => {
@@ -62,6 +155,46 @@ describe('a ledger that was tampered with', () => {
     } finally {
       await execute(ledger, 'rollback');
     }
+  });
+
+  test('a thousand corrupted or truncated ones', async () => {
+    const tables = await Promise.all(
+      Object.entries(TOLD).map(async ([table, { key, columns }]) => {
+        const rows = await execute(
+          ledger,
+          `select ctid::text as at, ${key} as name from ${table} order by ${key}`,
+        );
+        return { table, columns, places: rows.map(({ at }) => at as string) };
+      }),
+    );
+    const corruption = fc.constantFrom(...tables).chain(({ table, columns, places }) =>
+      fc
+        .record({
+          at: fc.constantFrom(...places),
+          column: fc.constantFrom(null, ...columns),
+          by: fc.integer({ min: 1000, max: 1_000_000 }),
+        })
+        .map(({ at, column, by }) => {
+          const change =
+            column === null ? `delete from ${table}` : `update ${table} set ${changed(column, by)}`;
+          return `${change} where ctid = '${at}'`;
+        }),
+    );
+    const truncation = fc.integer({ min: 0, max: 8 }).map((seq) => `delete from entries where seq >= ${seq}`);
+    await execute(ledger, 'begin');
+    const checked = fc.assert(
+      fc.asyncProperty(fc.oneof({ weight: 20, arbitrary: corruption }, truncation), async (tamper) => {
+        await execute(ledger, 'savepoint whole');
+        try {
+          await execute(ledger, tamper);
+          await expect(ledger.verifyChain()).rejects.toMatchObject({ code: 'ledger-corrupt' });
+        } finally {
+          await execute(ledger, 'rollback to whole');
+        }
+      }),
+      { numRuns: 1000, seed: 1 },
+    );
+    await checked.finally(() => execute(ledger, 'rollback'));
   });
 
   test('is not opened, and gives its lock back', async () => {

@@ -114,7 +114,7 @@ export function logSuite({ fresh, reopen, done }: Stand): void {
     ]);
     await ledger.verifyChain();
     await execute(ledger, 'update erasures set repaired_seq = null, repaired_at = null');
-    await expect(ledger.verifyChain()).rejects.toThrow('when erasure');
+    await expect(ledger.verifyChain()).rejects.toThrow('repaired');
   });
 }
 
