@@ -275,6 +275,12 @@ describe('verify', () => {
     await half.train({ shards: [0] });
     const { identical, compared, differing } = await half.verify();
     expect([identical, compared, differing.length]).toEqual([false, 12, 6]);
+    // What nothing has learnt from costs nothing, and names no new version.
+    const events: string[] = [];
+    half.on(({ type }) => events.push(type));
+    const { before, after } = await half.erase([project.idsIn(1, 0)[0]!]);
+    expect(after).toEqual(before);
+    expect(events).toEqual(['erased']);
     await half.close();
   });
 

@@ -60,6 +60,8 @@ export class Unlearner {
   readonly #answering: Answering;
   readonly #erasing: Erasing;
   readonly #worker: Worker;
+  /** The version that listeners heard of last. */
+  #announced: number | null = null;
   readonly #listeners: Listeners = new Listeners();
   /** Erasures and publications, one after the other: each ends with the ensemble that its version names. */
   readonly #changes = new Mutex();
@@ -378,7 +380,9 @@ export class Unlearner {
       const version = await ledger.version();
       await this.#serving.place(active);
       this.#serving.switchTo(active, version);
-      this.#listeners.emit({ type: 'version', ...version });
+      // An erasure of what nothing had learnt from changes no version, and one that failed half-way is switched to again.
+      if (version.version !== this.#announced) this.#listeners.emit({ type: 'version', ...version });
+      this.#announced = version.version;
     } catch (error) {
       this.#serving.stop();
       throw error;
