@@ -1,4 +1,4 @@
-import { decodeImage } from '@s3t/data';
+import type { ImageDecoder } from '@s3t/data';
 import type { Input } from '@s3t/unlearner';
 import { Problem } from './problem.ts';
 
@@ -11,6 +11,7 @@ const MAGIC = /^(89504e470d0a1a0a|ffd8ff|47494638(37|39)61|52494646.{8}57454250)
 /** Decodes PNG, JPEG, GIF (first frame) and WebP files. Throws a 400 that names the file by `pathOf` its place. */
 export async function decodeFiles(
   files: readonly Uint8Array[],
+  decoder: ImageDecoder,
   pathOf: (index: number) => string,
 ): Promise<Input[]> {
   const inputs: Input[] = [];
@@ -20,7 +21,7 @@ export async function decodeFiles(
     const start = Array.from(file.subarray(0, 12), (byte) => byte.toString(16).padStart(2, '0')).join('');
     if (!MAGIC.test(start)) throw refusal(pathOf(index));
     try {
-      const image = await decodeImage(file, { file: pathOf(index) }, pixels);
+      const image = await decoder.decode(file, { file: pathOf(index) }, pixels);
       pixels -= image.width * image.height;
       inputs.push({ image });
     } catch {

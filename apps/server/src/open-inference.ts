@@ -1,10 +1,12 @@
 // The Open Inference Protocol (V2) as KServe and Triton speak it: tensors in and out of JSON.
 // https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol
+import type { ImageDecoder } from '@s3t/data';
 import type { Input } from '@s3t/unlearner';
 import * as v from 'valibot';
 import type { Answer } from './batcher.ts';
 import { decodeFiles } from './image-files.ts';
 import { base64Bytes } from './inputs.ts';
+import type { Options } from './options.ts';
 import { Problem } from './problem.ts';
 
 /** A tensor's values, flat or nested. They are looked at one by one where they are used: there may be millions. */
@@ -119,12 +121,15 @@ export function modelMetadata(
   };
 }
 
-/** The inputs that a tensor holds. Throws a 400 that names the field, or 413 for more than `most`. */
-export async function inputsOfTensor(tensor: InputTensor, most: number): Promise<Input[]> {
+/** The inputs that a tensor holds. Throws a 400 that names the field, or 413 for more than `maxBatch`. */
+export async function inputsOfTensor(
+  tensor: InputTensor,
+  { maxBatch: most, imageDecoder }: Pick<Options, 'maxBatch' | 'imageDecoder'>,
+): Promise<Input[]> {
   const { name, shape } = tensor;
   if (shape[0]! > most)
     throw new Problem(413, 'too-many', `at most ${most} ${name}s`, { path: 'inputs.0.shape' });
-  return name === 'text' ? textsOf(tensor) : imagesOf(tensor);
+  return name === 'text' ? textsOf(tensor) : imagesOf(tensor, imageDecoder);
 }
 
 function textsOf({ shape, data }: InputTensor): Input[] {
@@ -137,7 +142,7 @@ function textsOf({ shape, data }: InputTensor): Input[] {
   }));
 }
 
-async function imagesOf({ shape, datatype, data }: InputTensor): Promise<Input[]> {
+async function imagesOf({ shape, datatype, data }: InputTensor, decoder: ImageDecoder): Promise<Input[]> {
   const [images = 0, height = 0, width = 0, channels = 0] = shape;
   if (datatype === 'BYTES') {
     if (shape.length !== 1) throw refusal('shape', 'expected [images]');
@@ -145,6 +150,7 @@ async function imagesOf({ shape, datatype, data }: InputTensor): Promise<Input[]
     if (files.length !== images) throw refusal('data', 'expected as many files as the shape says');
     return decodeFiles(
       files.map((file, index) => base64Bytes(file, `inputs.0.data.${index}`)),
+      decoder,
       (index) => `inputs.0.data.${index}`,
     );
   }

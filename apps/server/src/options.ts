@@ -1,3 +1,4 @@
+import { type ImageDecoder, sharpDecoder } from '@s3t/data';
 import type { KeyRing } from './access.ts';
 import type { RequestLine } from './request-log.ts';
 
@@ -35,6 +36,8 @@ export interface AppOptions {
   stepMs?: number;
   /** How long an acknowledgement waits for answers that are still on their way to slow readers before it cuts them off. */
   egressMs?: number;
+  /** What decodes the image files of requests; its `maxPixels` must be obeyed. Default: sharp. */
+  imageDecoder?: ImageDecoder;
   /** Who may do what. Left out, everybody may do everything: then who can reach the app is up to whoever embeds it. */
   keys?: KeyRing;
   /** Requests per second of one key, or of one address where no keys are needed; twice as many at once. Default 0: no limit. */
@@ -49,6 +52,7 @@ export type Options = Required<Omit<AppOptions, 'keys'>> & Pick<AppOptions, 'key
 
 export function withDefaults(options: AppOptions): Options {
   return {
+    imageDecoder: sharpDecoder,
     maxBatch: 64,
     maxQueue: 512,
     maxGenerations: 64,

@@ -42,7 +42,7 @@ export async function imageFolderRecords(
   refuseDuplicates(found);
   return mapInOrder(found, async ({ id, label, file }) => {
     const record: DataRecord = { id, label, digest: recordDigest({ label, image: await readBytes(file) }) };
-    record.image = fileImage(file, record);
+    record.image = fileImage(file, record, options);
     return record;
   });
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { decodeImage } from './image.ts';
+import { decodeImage, type ImageDecoder } from './image.ts';
 import { loadRecords } from './load.ts';
 import { dataError, put, tempFolder } from './testing/temp.ts';
 
@@ -16,6 +16,24 @@ const decode = async (image: Sharp) => {
   const decoded = await decodeImage(await image.toBuffer(), place);
   return { ...decoded, pixels: [...decoded.pixels] };
 };
+
+test('another decoder is asked, for files and for bytes in a table', async () => {
+  const pixel = { width: 1, height: 1, channels: 1 as const, pixels: Uint8Array.of(7) };
+  const asked: string[] = [];
+  const decoder: ImageDecoder = {
+    name: 'mine',
+    decode: async (bytes, { file }) => {
+      asked.push(`${file.slice(folder.length + 1)} ${bytes.length}`);
+      return pixel;
+    },
+  };
+  put(folder, 'other/a/1.png', Uint8Array.of(1, 2));
+  put(folder, 'other.jsonl', '{"image":"other/a/1.png"}');
+  const [inFolder] = await loadRecords('other', 'train', { decoder }, folder);
+  const [inTable] = await loadRecords('other.jsonl', 'train', { image: 'image', decoder }, folder);
+  expect([await inFolder!.image!(), await inTable!.image!()]).toEqual([pixel, pixel]);
+  expect(asked).toEqual(['other/a/1.png 2', 'other/a/1.png 2']);
+});
 
 describe('decoding images', () => {
   test('colour and greyscale keep their channels', async () => {

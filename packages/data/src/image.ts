@@ -3,11 +3,29 @@ import { DataError, type DataPlace } from './errors.ts';
 import { readBytes } from './files.ts';
 import type { DataRecord, DecodedImage } from './record.ts';
 
+/**
+ * How the bytes of image files become pixels. Where sharp's native code cannot run (a browser, an edge runtime), give another one, for
+ * example of `createImageBitmap`.
+ */
+export interface ImageDecoder {
+  /** Two decoders need not agree to the last bit (JPEG above all), so the name is part of what a run's stages are known by. */
+  name: string;
+  /**
+   * @param place where the bytes come from, for the error
+   * @param maxPixels refuses images that have more, before they are decoded
+   */
+  decode(bytes: Uint8Array, place: DataPlace, maxPixels?: number): Promise<DecodedImage>;
+}
+
 /** Extensions of image files that can be decoded. */
 export const imageExtensions: readonly string[] = ['.gif', '.jpeg', '.jpg', '.png', '.webp'];
 
 /** The `image` of a record whose image is a file: reads it again, refuses it if the record's digest no longer fits, decodes it. */
-export function fileImage(file: string, record: DataRecord, row?: number): () => Promise<DecodedImage> {
+export function fileImage(
+  file: string,
+  record: DataRecord,
+  { decoder = sharpDecoder, row }: { decoder?: ImageDecoder | undefined; row?: number | undefined } = {},
+): () => Promise<DecodedImage> {
   const { label, text, risk, digest } = record;
   return async () => {
     const place = { file, row };
@@ -15,9 +33,12 @@ export function fileImage(file: string, record: DataRecord, row?: number): () =>
     if (recordDigest({ label, text, risk, image: bytes }) !== digest) {
       throw new DataError('has changed since the data was loaded', place);
     }
-    return decodeImage(bytes, place);
+    return decoder.decode(bytes, place);
   };
 }
+
+/** The default. */
+export const sharpDecoder: ImageDecoder = { name: 'sharp', decode: decodeImage };
 
 /**
  * Decodes PNG, JPEG, WebP or GIF (first frame).

@@ -1,3 +1,5 @@
+import type { ImageDecoder } from './image.ts';
+
 /** What a record is used for: to train on, or to measure with. */
 export type Split = 'train' | 'eval';
 
@@ -44,6 +46,8 @@ export interface DataOptions {
   text?: string[] | undefined;
   /** Field that holds the path of an image file, relative to the folder of the data file. */
   image?: string | undefined;
+  /** What decodes image files. Default: `sharpDecoder`. */
+  decoder?: ImageDecoder | undefined;
   /** All class names, in the order of the model's outputs. Any other label is an error. */
   labels?: string[] | undefined;
 }

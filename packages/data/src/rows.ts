@@ -2,7 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { recordDigest } from './digest.ts';
 import { DataError, type DataPlace, quote } from './errors.ts';
 import { readBytes } from './files.ts';
-import { decodeImage, fileImage } from './image.ts';
+import { fileImage, sharpDecoder } from './image.ts';
 import { checkLabel } from './labels.ts';
 import { mapInOrder } from './parallel.ts';
 import type { DataOptions, DataRecord, Split } from './record.ts';
@@ -69,12 +69,13 @@ async function recordOf(
   const stored = storedImage(source.get(options.image));
   if (stored) {
     record.digest = recordDigest({ label, text: record.text, image: stored });
-    record.image = () => decodeImage(stored, where);
+    const { decoder = sharpDecoder } = options;
+    record.image = () => decoder.decode(stored, where);
     return record;
   }
   const path = resolve(dirname(file), filled(read(options.image, false), where));
   record.digest = recordDigest({ ...record, image: await readBytes(path, where) });
-  record.image = fileImage(path, record, where.row);
+  record.image = fileImage(path, record, { decoder: options.decoder, row: where.row });
   return record;
 }
 

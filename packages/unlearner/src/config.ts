@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import type { ImageDecoder } from '@s3t/data';
 import { QUANTIZATIONS, type Quantization } from '@s3t/model';
 import * as v from 'valibot';
 import { ENSEMBLE_MODES, type EnsembleMode } from './combine.ts';
@@ -289,6 +290,8 @@ export interface LocatedConfig {
   config: RunConfig;
   folder: string;
   file: string;
+  /** What decodes its image files, where that is not the usual one. */
+  decoder?: ImageDecoder | undefined;
 }
 
 /** Reads and checks a configuration file. @throws UnlearnerError `config` naming file and field */

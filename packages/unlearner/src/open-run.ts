@@ -8,7 +8,7 @@ import {
   selectSequences,
   sha256Hex,
 } from '@s3t/algorithm';
-import { DataError } from '@s3t/data';
+import { DataError, type ImageDecoder } from '@s3t/data';
 import { Device } from '@s3t/engine';
 import {
   type Ledger,
@@ -50,6 +50,8 @@ export interface OpenOptions {
   device?: Device;
   /** The file of the key that signs receipts (Ed25519, PKCS #8 PEM). Default: S3T_SIGNING_KEY, or one in the run folder, made on first need. */
   signingKey?: string;
+  /** What decodes image files. Default: sharp. A run is opened with the one that it was created with: other pixels would train other stages. */
+  imageDecoder?: ImageDecoder;
   /** Told how far the download of a base from a hub is. */
   onDownload?: (progress: DownloadProgress) => void;
 }
@@ -83,9 +85,10 @@ export async function openRun({
   config: configFile,
   device: shared,
   signingKey,
+  imageDecoder: decoder,
   onDownload,
 }: OpenOptions): Promise<OpenedRun> {
-  const given = configFile === undefined ? null : await readConfig(configFile);
+  const given = configFile === undefined ? null : { ...(await readConfig(configFile)), decoder };
   const store = await storeOf(folder).catch((error) => {
     throw translate(error);
   });
@@ -102,7 +105,8 @@ export async function openRun({
     const stored = known && storedConfig(known, folder);
     if (stored && given) assertSameConfig(stored.config, given, folder);
     // The same configuration from another folder: base and data were moved, and their digests show whether they are the same.
-    const located = stored && given ? { ...given, file: stored.file } : (stored ?? given);
+    const located =
+      stored && given ? { ...given, file: stored.file } : stored ? { ...stored, decoder } : given;
     if (!located) throw noRun(folder);
     const prepared =
       fresh ??
@@ -153,7 +157,7 @@ export async function prepareBase(
   onDownload: OpenOptions['onDownload'],
   evaluation: string | null,
 ): Promise<PreparedBase> {
-  const { config, folder, file } = located;
+  const { config, folder, file, decoder } = located;
   const { task, data, lora } = config;
   const baseFolder = await resolveBase(config.base, { folder, onProgress: onDownload });
   try {
@@ -170,7 +174,12 @@ export async function prepareBase(
     const form = { architecture: base.network.architecture, lora, outputs: outputNames(config).length };
     targetsOf(form.architecture, form.lora);
     groupsOf(form, config);
-    return { located, base, form, setting: stageSetting(config, base, evaluation) };
+    return {
+      located,
+      base,
+      form,
+      setting: stageSetting(config, base, { evaluation, decoder: decoder?.name }),
+    };
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
     throw new UnlearnerError('config', `${file}: ${error.message}`, { cause: error });

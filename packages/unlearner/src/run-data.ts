@@ -15,7 +15,7 @@ export interface RunRecord {
 
 /** Reads one split of the configured data. @throws UnlearnerError `data` naming file, row and field */
 export async function readSplit(
-  { config, folder }: LocatedConfig,
+  { config, folder, decoder }: LocatedConfig,
   split: 'train' | 'eval',
 ): Promise<DataRecord[]> {
   const source = config.data[split];
@@ -25,7 +25,12 @@ export async function readSplit(
     const [subject, risk] = split === 'train' ? [config.data.subject, config.partition?.by] : [];
     const { reads, learns } = TASKS[config.task];
     const labels = learns === 'class' ? config.data.labels : undefined;
-    const records = await loadRecords(source, split, { ...config.data, labels, subject, risk }, folder);
+    const records = await loadRecords(
+      source,
+      split,
+      { ...config.data, labels, subject, risk, decoder },
+      folder,
+    );
     for (const { id, label, ...content } of records) {
       if (!content[reads])
         throw new UnlearnerError(

@@ -43,7 +43,9 @@ test('a run opens with the configuration that it has stored, whatever its task',
 test('where epochs are measured, the evaluation data and the measure are part of a stage', () => {
   const training = { earlyStopping: { patience: 2 } };
   const stopped = (evaluation: string, metric?: string) =>
-    stageSetting(parseConfig({ ...CONFIG, training, evaluation: { metric } }, 'c.json'), BASE, evaluation);
+    stageSetting(parseConfig({ ...CONFIG, training, evaluation: { metric } }, 'c.json'), BASE, {
+      evaluation,
+    });
   expect(stopped('e')).toMatchObject({
     data: { eval: 'e' },
     training: { earlyStopping: { patience: 2, metric: 'accuracy' } },
@@ -54,6 +56,14 @@ test('where epochs are measured, the evaluation data and the measure are part of
   expect(settingOf({ evaluation: { metric: 'f1' } })).toEqual(settingOf({}));
   expect(settingOf({})).not.toHaveProperty('data');
   expect(settingOf({}).training).not.toHaveProperty('earlyStopping');
+});
+
+test('pixels of another decoder make other stages, of images only', () => {
+  const decodedBy = (decoder: string, config: object = CONFIG) =>
+    stageSetting(parseConfig(config, 'c.json'), BASE, { decoder });
+  expect(decodedBy('browser')).toEqual({ ...settingOf({}), decoder: 'browser' });
+  expect(decodedBy('sharp')).toEqual(settingOf({}));
+  expect(decodedBy('browser', TEXT_CONFIG)).not.toHaveProperty('decoder');
 });
 
 test('a quantisation that is not known is refused by name', () => {

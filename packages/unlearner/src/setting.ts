@@ -7,6 +7,7 @@ import {
   servedStacks,
   sha256Hex,
 } from '@s3t/algorithm';
+import { sharpDecoder } from '@s3t/data';
 import { kernelIdentity } from '@s3t/engine';
 import type { ActiveStage, ManifestOf } from '@s3t/ledger';
 import { type Architecture, adapterGroups, type StageForm } from '@s3t/model';
@@ -17,7 +18,8 @@ import { TASKS } from './tasks.ts';
 
 /**
  * Everything but the lineage that the bytes of a stage depend on. Paths, shards and the store are no part of it.
- * @param evaluation the digest of the evaluation data where that decides how long stages are trained
+ * @param options.evaluation the digest of the evaluation data where that decides how long stages are trained
+ * @param options.decoder the name of what decodes images, where it is not the usual one
  */
 export function stageSetting(
   config: RunConfig,
@@ -30,7 +32,7 @@ export function stageSetting(
     buckets: readonly number[];
     network: { architecture: Pick<Architecture, 'tokens'> };
   },
-  evaluation: string | null = null,
+  { evaluation = null, decoder }: { evaluation?: string | null; decoder?: string | undefined } = {},
 ): StageSetting {
   const { lora, task, data, slices, layersPerSlice, quantization } = config;
   // Where and how much is kept changes no bit; that it is rounded does.
@@ -43,6 +45,7 @@ export function stageSetting(
     ...(TASKS[task].reads === 'text' && { text: data.text, maxLength: network.architecture.tokens }),
     // Which records are learnt from together, and in rows of what length. One length is what stages had before there were several.
     ...(buckets.length > 1 && { buckets }),
+    ...(TASKS[task].reads === 'image' && decoder && decoder !== sharpDecoder.name && { decoder }),
     ...(data.format && { format: data.format }),
     // Only where it is given: without it ids stay what they were before there was one.
     ...(quantization && { quantization }),

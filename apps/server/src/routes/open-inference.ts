@@ -47,7 +47,7 @@ export function openInferenceRoutes(shared: Shared): Hono {
     routes.post(`${path}/infer`, access.allow('inference'), describeInfer(path, schema), async (c) => {
       await named(c);
       const body = await readBody(c, schema, { fields: ['inputs'], items: options.maxBatch });
-      const inputs = await inputsOfTensor(body.inputs[0]!, options.maxBatch);
+      const inputs = await inputsOfTensor(body.inputs[0]!, options);
       const answered = await answer(shared, c, inputs);
       // It was served when it was asked for, and is not any more.
       assertVersion(c, answered.version);

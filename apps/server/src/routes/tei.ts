@@ -1,3 +1,4 @@
+import type { ImageDecoder } from '@s3t/data';
 import type { Input } from '@s3t/unlearner';
 import { Hono } from 'hono';
 import { describeRoute } from 'hono-openapi';
@@ -59,7 +60,8 @@ export function teiRoutes(shared: Shared): Hono {
   });
   routes.post('/predict', access.allow('inference'), predict, async (c) => {
     const { inputs } = await readBody(c, schema, { fields: ['inputs'], items: options.maxBatch });
-    const { found, isBatch } = service.reads === 'image' ? await imagesOf(inputs) : textsOf(inputs);
+    const { found, isBatch } =
+      service.reads === 'image' ? await imagesOf(inputs, options.imageDecoder) : textsOf(inputs);
     const { answers } = await answer(shared, c, found);
     return c.json(isBatch ? answers : answers[0]);
   });
@@ -94,11 +96,11 @@ interface Inputs {
   isBatch: boolean;
 }
 
-async function imagesOf(inputs: TeiBody['inputs']): Promise<Inputs> {
+async function imagesOf(inputs: TeiBody['inputs'], decoder: ImageDecoder): Promise<Inputs> {
   const isBatch = typeof inputs !== 'string';
   const pathOf = (index: number): string => (isBatch ? `inputs.${index}` : 'inputs');
   const files = [inputs].flat().map((each, index) => base64Bytes(each, pathOf(index)));
-  return { found: await decodeFiles(files, pathOf), isBatch };
+  return { found: await decodeFiles(files, decoder, pathOf), isBatch };
 }
 
 function textsOf(inputs: TeiBody['inputs']): Inputs {
