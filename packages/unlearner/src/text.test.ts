@@ -3,7 +3,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AdapterStore } from '@s3t/ledger';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { meanSquaredError, pearson, spearman } from './metrics.ts';
 import { plainAnswers } from './testing/answers.ts';
 import { sharedDevice } from './testing/device.ts';
@@ -184,6 +185,35 @@ describe('one text a record, and a number to learn of it', () => {
     expect((await run.erase([project.records[3]!.id])).deactivated.length).toBeGreaterThan(0);
     await run.repair();
     expect(await run.verify({ fromScratch: true })).toMatchObject({ identical: true, compared: 2 });
+  });
+
+  test('and a training cut short in its last epoch, before that is measured or once it has stopped early goes on to the same bytes', async () => {
+    const config = await project.writeConfig('cut.json', {
+      ...change,
+      training: { epochs: 6, batchSize: 16, learningRate: 0.03, earlyStopping: { patience: 1 } },
+    });
+    await using whole = await project.open('whole', { device: device(), config });
+    const first: { step: number; steps: number }[] = [];
+    const unhear = whole.on((event) => {
+      if (event.type === 'step') first.push(event);
+      if (event.type === 'stage-published') unhear();
+    });
+    await whole.train();
+    const { step: last, steps } = first.at(-1)!;
+    expect(last).toBeLessThan(steps);
+    for (const at of [last - 1, last]) {
+      const stop = new AbortController();
+      await using cut = await project.open('cut', { device: device(), config });
+      cut.on((event) => event.type === 'step' && event.step === at && stop.abort());
+      await expect(cut.train({ signal: stop.signal })).rejects.toThrow('aborted');
+      expect((await cut.status()).missing).toBe(2);
+    }
+    await using cut = await project.open('cut', { device: device(), config });
+    const put = vi.spyOn(AdapterStore.prototype, 'put').mockRejectedValueOnce(new Error('no space'));
+    await expect(cut.train()).rejects.toThrow('no space');
+    put.mockRestore();
+    await cut.train();
+    expectSame(await snapshotOf(cut), await snapshotOf(whole));
   });
 
   test('is exported as what transformers takes for a regression', async () => {
