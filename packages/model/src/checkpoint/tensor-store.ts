@@ -47,6 +47,7 @@ export interface StoredRange extends TensorInfo {
 
 /** What is read at once of a tensor: little enough that what is read next and what is used meanwhile stay in a cache. */
 const CHUNK_BYTES = 2 ** 20;
+const CHUNKS = 3;
 
 /** A store over the ranges of one file. */
 export function tensorStore(source: ByteSource, ranges: ReadonlyMap<string, StoredRange>): TensorStore {
@@ -55,6 +56,9 @@ export function tensorStore(source: ByteSource, ranges: ReadonlyMap<string, Stor
     if (!range) throw new ModelError(`${source.name}: there is no tensor ${name}`);
     return range;
   };
+  const workplace = new Workplace();
+  const stream = (name: string, take: TakePiece): Promise<void> =>
+    workplace.use((memory) => streamRange(source, name, { range: find(name), memory }, take));
   return {
     names: () => ranges.keys(),
     has: (name) => ranges.has(name),
@@ -68,10 +72,10 @@ export function tensorStore(source: ByteSource, ranges: ReadonlyMap<string, Stor
     },
     async read(name) {
       const values = allocate(source, name, find(name));
-      await streamRange(source, name, find(name), (piece, at) => values.set(piece, at));
+      await stream(name, (piece, at) => values.set(piece, at));
       return values;
     },
-    stream: async (name, take) => streamRange(source, name, find(name), take),
+    stream,
     close: () => source.close(),
   };
 }
@@ -95,38 +99,72 @@ function allocate(source: ByteSource, name: string, range: StoredRange): Float32
   }
 }
 
+/** Where pieces are read to and widened in. */
+interface Memory {
+  /** Several, so that some are read while one is used: a disk is slower when it is asked for one piece at a time. */
+  chunks: readonly Uint8Array<ArrayBuffer>[];
+  /** Of at least so many values. */
+  values(count: number): Float32Array<ArrayBuffer>;
+}
+
+/** Keeps the memory of one tensor for the next: the system takes longer to give fresh memory than to read a file into it. */
+class Workplace {
+  #spare: Memory | null = null;
+
+  async use(work: (memory: Memory) => Promise<void>): Promise<void> {
+    const memory = this.#spare ?? newMemory();
+    this.#spare = null;
+    await work(memory);
+    // Only now: after a failure something may still be read into it.
+    this.#spare = memory;
+  }
+}
+
+function newMemory(): Memory {
+  let values = new Float32Array();
+  return {
+    chunks: Array.from({ length: CHUNKS }, () => new Uint8Array(CHUNK_BYTES)),
+    values(count) {
+      if (values.length < count) values = new Float32Array(count);
+      return values;
+    },
+  };
+}
+
 /** Reads a tensor in whole blocks, one piece ahead of what is used. */
 async function streamRange(
   source: ByteSource,
   name: string,
-  range: StoredRange,
+  { range, memory }: { range: StoredRange; memory: Memory },
   take: TakePiece,
 ): Promise<void> {
   const { from, to } = range;
   const format = formatOf(source, name, range);
   const size = Math.min(to - from, Math.floor(CHUNK_BYTES / format.bytes) * format.bytes);
   if (size === 0) return;
-  // Two, so that one is read while the other is used.
-  const chunks = [new Uint8Array(size), new Uint8Array(size)] as const;
-  const values = format.decode === null ? null : new Float32Array((size / format.bytes) * format.values);
-  const read = async (at: number, number: number) => {
-    const part = chunks[number % 2]!.subarray(0, Math.min(size, to - at));
+  const { chunks } = memory;
+  const values = format.decode === null ? null : memory.values((size / format.bytes) * format.values);
+  const pieces = Math.ceil((to - from) / size);
+  const reading: Promise<Uint8Array<ArrayBuffer>>[] = [];
+  const read = async (number: number) => {
+    const at = from + number * size;
+    const part = chunks[number % CHUNKS]!.subarray(0, Math.min(size, to - at));
     await source.read(at, part);
     return part;
   };
-  let next = read(from, 0);
-  for (let at = from, number = 1; at < to; at += size, number++) {
-    const part = await next;
-    if (at + size < to) {
-      next = read(at + size, number);
-      // Awaited in the next turn; if this one fails, nobody else would.
+  for (let number = 0, asked = 0; number < pieces; number++) {
+    for (; asked < Math.min(pieces, number + CHUNKS); asked++) {
+      const next = read(asked);
+      // Awaited in its turn; if one before it fails, nobody else would.
       next.catch(() => {});
+      reading.push(next);
     }
+    const part = (await reading.shift())!;
     const count = (part.length / format.bytes) * format.values;
     if (values) format.decode!(part, values, 0);
     take(
       values ? values.subarray(0, count) : new Float32Array(part.buffer, part.byteOffset, count),
-      ((at - from) / format.bytes) * format.values,
+      number * (size / format.bytes) * format.values,
     );
   }
 }
