@@ -16,9 +16,9 @@ struct Params {
   /** Query i sees the keys up to i + offset: with as many as there are keys, all. */
   offset: u32,
   key_heads: u32,
-  /** If not zero, the offset of a batch row is start[batch]: attention over a cache. */
+  /** If not zero, the offset of a batch row is start[batch]: attention over a cache. If 2, its keys are row cache_rows[batch] of it. */
   cached: u32,
-  /** What is bound of keys and values begins with this batch row, and so do the workgroups. */
+  /** What is bound of keys and values begins with this row of theirs; unless they are named, so do the workgroups. */
   first: u32,
 }
 
@@ -27,16 +27,26 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 @group(0) @binding(4) var<storage, read> start: array<u32>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> rows: array<vec2f>;
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read> cache_rows: array<u32>;
+@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> rows: array<vec2f>;
+@group(0) @binding(8) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let query = group.x * LANES + lane.x;
   let head = group.y;
   let key_head = head / (params.heads / params.key_heads);
-  let batch = params.first + group.z;
+  var batch = params.first + group.z;
+  var key_row = group.z;
+  if (params.cached == 2u) {
+    batch = group.z;
+    // What is not bound wraps round or lies past the end: another launch has it.
+    key_row = cache_rows[batch] - params.first;
+    if (key_row >= arrayLength(&k) / (params.keys * params.key_heads * head_width4)) {
+      return;
+    }
+  }
   // Lanes past the end repeat the last query and store nothing: all lanes stay together in the loop.
   let row = ((batch * params.queries + min(query, params.queries - 1u)) * params.heads + head) * head_width4;
 
@@ -58,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
   var largest = -3.0e38;
   var total = 0.0;
   for (var key = 0u; key < end; key++) {
-    let at = ((group.z * params.keys + key) * params.key_heads + key_head) * head_width4;
+    let at = ((key_row * params.keys + key) * params.key_heads + key_head) * head_width4;
     let visible = key < seen && (!MASKED || mask[batch * params.keys + key] != 0u);
     var products = vec4f(0.0);
     // @unroll

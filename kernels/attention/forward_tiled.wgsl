@@ -17,9 +17,9 @@ struct Params {
   /** Query i sees the keys up to i + offset: with as many as there are keys, all. */
   offset: u32,
   key_heads: u32,
-  /** If not zero, the offset of a batch row is start[batch]: attention over a cache. */
+  /** If not zero, the offset of a batch row is start[batch]: attention over a cache. If 2, its keys are row cache_rows[batch] of it. */
   cached: u32,
-  /** What is bound of keys and values begins with this batch row, and so do the workgroups. */
+  /** What is bound of keys and values begins with this row of theirs; unless they are named, so do the workgroups. */
   first: u32,
 }
 
@@ -28,9 +28,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 @group(0) @binding(4) var<storage, read> start: array<u32>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> rows: array<vec2f>;
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read> cache_rows: array<u32>;
+@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> rows: array<vec2f>;
+@group(0) @binding(8) var<uniform> params: Params;
 
 var<workgroup> keys: array<vec4f, TILE * head_width4>;
 var<workgroup> values: array<vec4f, TILE * head_width4>;
@@ -42,7 +43,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
   let query = group.x * LANES + id.y;
   let head = group.y;
   let key_head = head / (params.heads / params.key_heads);
-  let batch = params.first + group.z;
+  var batch = params.first + group.z;
+  var key_row = group.z;
+  if (params.cached == 2u) {
+    batch = group.z;
+    // What is not bound wraps round or lies past the end: another launch has it.
+    key_row = cache_rows[batch] - params.first;
+    if (key_row >= arrayLength(&k) / (params.keys * params.key_heads * head_width4)) {
+      return;
+    }
+  }
   // Lanes past the end repeat the last query and store nothing: all lanes meet at the barriers.
   let row = ((batch * params.queries + min(query, params.queries - 1u)) * params.heads + head) * head_width4;
 
@@ -70,7 +80,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     workgroupBarrier();
     for (var i = lane; i < TILE * head_width4; i += SHARE * LANES) {
       let key = min(first + i / head_width4, end - 1u);
-      let at = ((group.z * params.keys + key) * params.key_heads + key_head) * head_width4 + i % head_width4;
+      let at = ((key_row * params.keys + key) * params.key_heads + key_head) * head_width4 + i % head_width4;
       keys[i] = k[at];
       values[i] = v[at];
     }

@@ -21,9 +21,9 @@ struct Params {
   /** Query i sees the keys up to i + offset: with as many as there are keys, all. */
   offset: u32,
   key_heads: u32,
-  /** If not zero, the offset of a batch row is start[batch]: attention over a cache. */
+  /** If not zero, the offset of a batch row is start[batch]: attention over a cache. If 2, its keys are row cache_rows[batch] of it. */
   cached: u32,
-  /** What is bound of keys and values begins with this batch row, and so do the workgroups. */
+  /** What is bound of keys and values begins with this row of theirs; unless they are named, so do the workgroups. */
   first: u32,
 }
 
@@ -32,9 +32,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 @group(0) @binding(4) var<storage, read> start: array<u32>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> rows: array<vec2f>;
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read> cache_rows: array<u32>;
+@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> rows: array<vec2f>;
+@group(0) @binding(8) var<uniform> params: Params;
 
 /** The sum over the lanes, in every lane. */
 fn sum_of_lanes(value: f32, lane: u32) -> f32 {
@@ -57,7 +58,16 @@ fn most_of_lanes(value: f32, lane: u32) -> f32 {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let head = group.y;
   let key_head = head / (params.heads / params.key_heads);
-  let batch = params.first + group.z;
+  var batch = params.first + group.z;
+  var key_row = group.z;
+  if (params.cached == 2u) {
+    batch = group.z;
+    // What is not bound wraps round or lies past the end: another launch has it.
+    key_row = cache_rows[batch] - params.first;
+    if (key_row >= arrayLength(&k) / (params.keys * params.key_heads * head_width4)) {
+      return;
+    }
+  }
   let first_query = group.x * ROWS;
   let first_row = (batch * params.queries + first_query) * params.heads + head;
   let last = min(ROWS, params.queries - first_query) - 1u;
@@ -95,7 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     let tokens = min(LANES, end - first);
     var scores: array<f32, ROWS>;
     for (var token = 0u; token < tokens; token++) {
-      let base = ((group.z * params.keys + first + token) * params.key_heads + key_head) * head_width4;
+      let base = ((key_row * params.keys + first + token) * params.key_heads + key_head) * head_width4;
       var products = array<vec4f, ROWS>();
       // @unroll
       for (var i = 0u; i < SHARE; i++) {
@@ -133,7 +143,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     }
 
     for (var token = 0u; token < tokens; token++) {
-      let base = ((group.z * params.keys + first + token) * params.key_heads + key_head) * head_width4;
+      let base = ((key_row * params.keys + first + token) * params.key_heads + key_head) * head_width4;
       // @unroll
       for (var i = 0u; i < SHARE; i++) {
         let value = v[base + min(i * LANES + lane, head_width4 - 1u)];

@@ -177,12 +177,21 @@ export const scatter: Cutter = (launch, limit) =>
     workgroups: () => [...launch.workgroups],
   });
 
+/** What attention's kernels are told where each batch row names the row of the cache that its keys are. */
+export const NAMED = 2;
+
 /**
- * Attention by batch rows: which bindings hold something per query, per key, and numbers per query and head. Mask and starts
- * have places of their own, where a kernel without them is given the queries.
+ * Attention by batch rows: which bindings hold something per query, per key, and numbers per query and head. Mask, starts and
+ * rows of a cache have places of their own, where a kernel without them is given the queries.
  */
 export const byBatch =
-  (places: { queries: readonly number[]; keys: readonly number[]; rows: number; start?: number }): Cutter =>
+  (places: {
+    queries: readonly number[];
+    keys: readonly number[];
+    rows: number;
+    start?: number;
+    cacheRows?: number;
+  }): Cutter =>
   (launch, limit) => {
     const [queries, keys, heads, , , keyHeads, cached] = [...launch.params!] as [
       queries: number,
@@ -198,25 +207,31 @@ export const byBatch =
     const perKey = 16 * keys * keyHeads * (head_width4 as number);
     const [across, down, batch] = launch.workgroups;
     const workgroups = (rows: number): [number, number, number] => [across, down, rows];
+    const cutKeys = Object.fromEntries(places.keys.map((index) => [index, perKey]));
+    const first = (params: Uint32Array, from: number) => params.set([from], 7);
+    // Any row of the batch may ask for any of the keys: each launch sees all rows, and takes those whose keys it has.
+    if (cached === NAMED)
+      return byRows(launch, limit, {
+        count: (launch.bindings[places.keys[0]!] as Storage).bytes / perKey,
+        workgroups: () => workgroups(batch),
+        bytes: cutKeys,
+        params: first,
+      });
     const together = byRows(launch, limit, {
       count: batch,
       workgroups,
       bytes: {
         ...Object.fromEntries(places.queries.map((index) => [index, perQuery])),
-        ...Object.fromEntries(places.keys.map((index) => [index, perKey])),
+        ...cutKeys,
         3: MASKED ? 4 * keys : perQuery,
         [places.rows]: 8 * queries * heads,
         ...(places.start === undefined ? {} : { [places.start]: cached ? 4 : perQuery }),
+        ...(places.cacheRows === undefined ? {} : { [places.cacheRows]: perQuery }),
       },
     });
     // A few tokens over a large cache: all but keys and values is small, and its rows seldom begin where a window may.
     if (together || cached === undefined) return together;
-    return byRows(launch, limit, {
-      count: batch,
-      workgroups,
-      bytes: Object.fromEntries(places.keys.map((index) => [index, perKey])),
-      params: (params, first) => params.set([first], 7),
-    });
+    return byRows(launch, limit, { count: batch, workgroups, bytes: cutKeys, params: first });
   };
 
 /** Rows of a cache and of what is written into it: launches for each window of both. */

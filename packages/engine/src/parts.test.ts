@@ -226,6 +226,22 @@ describe('tensors over the binding limit give the bits of the whole', () => {
         return cachedAttention(q.detach(), { keys, values: places }, start, 8);
       },
     ],
+    [
+      'cacheWrite and cachedAttention of named rows',
+      [
+        [2, 9, 64],
+        [2, 9, 64],
+        [5, 100, 64],
+        [5, 100, 64],
+      ],
+      (q, x, ...caches) => {
+        const [keys, places] = caches.map((each) => each.detach()) as [Tensor, Tensor];
+        const start = words(q.device, 2, 95);
+        const rows = tensor(q.device, Uint32Array.of(4, 1));
+        for (const each of [keys, places]) cacheWrite(each, x.detach(), start, rows);
+        return cachedAttention(q.detach(), { keys, values: places, rows }, start, 8);
+      },
+    ],
     ['uniform', [[1]], (x) => uniform(randomState(x.device, [1, 2], 3), WIDE, 5)],
     ['normal', [[1]], (x) => normal(randomState(x.device, [1, 2], 3), WIDE, 5)],
     ['iota', [[1]], (x) => iota(x.device, [30_001])],

@@ -36,7 +36,7 @@ export function inParts(kernel: string, launch: Launch, limit: number): Launch[]
 const LAST = { offset: 31, stride: 28, step: 1 };
 
 /** What attention's forward kernels bind. */
-const ATTEND = byBatch({ queries: [0, 5], keys: [1, 2], rows: 6, start: 4 });
+const ATTEND = byBatch({ queries: [0, 6], keys: [1, 2], rows: 7, start: 4, cacheRows: 5 });
 
 const KERNELS: Record<string, Cutter> = {
   'attention/backward_key': byBatch({ queries: [0, 5], keys: [1, 2, 6, 7], rows: 4 }),

@@ -1,4 +1,5 @@
 import type { AdapterClass } from '../adapter.ts';
+import { NAMED } from '../cutters.ts';
 import { ShapeError } from '../errors.ts';
 import { operation, type ReferenceArray } from '../operation.ts';
 import type { KernelValues } from '../pipeline.ts';
@@ -10,6 +11,8 @@ const LANES = 8;
 const WAVE = 32;
 /** Heads this wide or wider are shared by the lanes of a subgroup. */
 const SHARED_HEAD = 32;
+/** What a launch over a cache says where batch row b has row b of it; see `NAMED`. */
+const CACHED = 1;
 
 export interface AttentionOptions {
   /** Heads of `k` and `v`; each serves heads / keyValueHeads heads of `q` (Ainslie et al. 2023). Default: as many as `q` has. */
@@ -117,7 +120,7 @@ function launch(
 
 /**
  * Launches the forward kernel, which writes `y` and, per query, [log sum exp(scores), 0].
- * @param start u32 [batch]: the offset of each batch row, if it is not one for all
+ * @param cached the offset of each batch row, u32 [batch], if it is not one for all, and the row of its keys, likewise
  * @returns [batch, heads, queries, 2]
  */
 export function attend(
@@ -125,14 +128,15 @@ export function attend(
   y: Tensor,
   heads: Heads,
   sight: Sight,
-  start?: Tensor,
+  cached?: { start: Tensor; rows?: Tensor | undefined },
 ): Tensor {
   const g = geometry(q.shape, k.shape, heads);
   const rows = empty(q.device, [g.batch, g.heads, g.queries, 2]);
   // What a specialisation does not read must be bound all the same.
-  const tensors = [q, k, v, sight.mask ?? q, start ?? q, y, rows];
+  const tensors = [q, k, v, sight.mask ?? q, cached?.start ?? q, cached?.rows ?? q, y, rows];
   const grid = { rows: g.queries, heads: g.heads };
-  launch('forward', g, sight, grid, tensors, [5, 6], [start ? 1 : 0, 0]);
+  const how = cached?.rows ? NAMED : cached ? CACHED : 0;
+  launch('forward', g, sight, grid, tensors, [6, 7], [how, 0]);
   return rows;
 }
 

@@ -42,7 +42,7 @@ test('heads that a subgroup shares: a text in two goes has the bits of the whole
   device.close();
 });
 
-describe.each(['software', 'portable'] as const)('a key-value cache on %s kernels', (adapterClass) => {
+describe.each(['software', 'portable', 'gpu'] as const)('a key-value cache on %s kernels', (adapterClass) => {
   let device: Device | null;
   beforeAll(async () => {
     device = await openAs(adapterClass);
@@ -126,6 +126,58 @@ describe.each(['software', 'portable'] as const)('a key-value cache on %s kernel
     for (const each of Object.values(next)) each.dispose();
   });
 
+  test('rows of a larger cache are named anew in each replay, and have the bits of a cache of their own', async (context) => {
+    if (!device) return context.skip('needs the subgroups of lavapipe');
+    const put = (heads: number, seed: number) =>
+      tensor(device!, values(TOKENS, heads, seed), [BATCH, TOKENS, heads * WIDTH]);
+    const [q, k, v] = [put(HEADS, 1), put(KEY_HEADS, 2), put(KEY_HEADS, 3)];
+    const whole = scope(() => attention(q, k, v, HEADS, { keyValueHeads: KEY_HEADS, causal: true }));
+    const expected = await whole.read();
+    const size = 5 * CAPACITY * KEY_HEADS * WIDTH;
+    const make = () =>
+      tensor(device!, new Float32Array(size).fill(Number.NaN), [5, CAPACITY, KEY_HEADS * WIDTH]);
+    const cache = { keys: make(), values: make() };
+    const at = (x: Tensor, from: number, count: number) => scope(() => slice(x, 1, from, count));
+    const start = tensor(device, new Uint32Array(BATCH));
+    const rows = tensor(device, new Uint32Array(BATCH));
+    const parts = { q: at(q, 0, 7), k: at(k, 0, 7), v: at(v, 0, 7) };
+    const step = capture(device, () => {
+      cacheWrite(cache.keys, parts.k, start, rows);
+      cacheWrite(cache.values, parts.v, start, rows);
+      return cachedAttention(parts.q, { ...cache, rows }, start, HEADS, KEY_HEADS);
+    });
+    // Both texts at once, then each part with the rows of the batch the other way round: a text keeps its row.
+    for (const [from, turned] of [
+      [0, false],
+      [7, true],
+      [14, false],
+    ] as const) {
+      const order = turned ? [1, 0] : [0, 1];
+      for (const [name, x] of Object.entries({ q, k, v })) {
+        const data = await at(x, from, 7).read();
+        const each = data.length / BATCH;
+        const turnedData = order.flatMap((batch) => [...data.slice(batch * each, (batch + 1) * each)]);
+        parts[name as 'q'].write(Float32Array.from(turnedData));
+      }
+      start.write(Uint32Array.of(from, from));
+      rows.write(Uint32Array.from(order, (batch) => [3, 1][batch]!));
+      step.replay();
+      const found = await step.outputs.read();
+      const each = HEADS * WIDTH;
+      order.forEach((batch, row) => {
+        const wanted = expected.slice((batch * TOKENS + from) * each, (batch * TOKENS + from + 7) * each);
+        expect(bitsOf(found.slice(row * 7 * each, (row + 1) * 7 * each))).toBe(bitsOf(wanted));
+      });
+    }
+    // The other rows of the cache were left alone.
+    const written = await cache.values.read();
+    const row = CAPACITY * KEY_HEADS * WIDTH;
+    const touched = [0, 1, 2, 3, 4].filter((n) => !Number.isNaN(written[n * row]!));
+    expect(touched).toEqual([1, 3]);
+    for (const each of [step, whole, q, k, v, start, rows, ...Object.values(parts)]) each.dispose();
+    for (const each of Object.values(cache)) each.dispose();
+  });
+
   test('what would lie past the capacity is dropped', async (context) => {
     if (!device) return context.skip('needs the subgroups of lavapipe');
     const { keys } = emptyCache();
@@ -161,6 +213,13 @@ test('what does not fit is named', async () => {
   const long = tensor(device, new Uint32Array(3));
   expect(() => cachedAttention(x(2, 1, 8), { keys: cache, values: cache }, long, 2)).toThrow(
     new ShapeError('cachedAttention: start [3] is not [batch] of q [2,1,8]'),
+  );
+  const rows = tensor(device, new Uint32Array(3));
+  expect(() => cacheWrite(cache, x(3, 3, 8), long, start)).toThrow(
+    new ShapeError('cacheWrite: rows [2] are not [batch] of 3'),
+  );
+  expect(() => cachedAttention(x(2, 1, 8), { keys: cache, values: cache, rows }, start, 2)).toThrow(
+    new ShapeError('cachedAttention: rows [3] are not [batch] of 2'),
   );
   device.close();
 });
