@@ -122,7 +122,12 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
   const access = new Access(options.keys, options.rateLimit);
   const closing = new AbortController();
   const current = new Current(service);
-  const egress = new Egress(options.egressMs);
+  const generations = new Generations(service, {
+    most: options.maxGenerations,
+    deadlineMs: options.generationMs,
+    closing: closing.signal,
+  });
+  const egress = new Egress(options.egressMs, (version) => generations.mayLeave(version));
   const hub = new EventHub(service, {
     stepMs: options.stepMs,
     beforeErased: (version) => egress.settle(version),
@@ -135,11 +140,6 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
     maxBatch: options.maxBatch,
     maxQueue: options.maxQueue,
     onBatch: (inputs) => metrics.batches.observe(inputs),
-  });
-  const generations = new Generations(service, {
-    most: options.maxGenerations,
-    deadlineMs: options.generationMs,
-    closing: closing.signal,
   });
   const shutdown = async (): Promise<void> => {
     // Streams first: they are what keeps connections open.

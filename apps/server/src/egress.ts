@@ -8,9 +8,12 @@
 export class Egress {
   readonly #leaving = new Set<Leaving>();
   readonly #graceMs: number;
+  readonly #mayLeave: (version: number) => boolean;
 
-  constructor(graceMs: number) {
+  /** @param mayLeave whether answers of a version may still leave: no stage was deactivated since */
+  constructor(graceMs: number, mayLeave: (version: number) => boolean = () => false) {
     this.#graceMs = graceMs;
+    this.#mayLeave = mayLeave;
   }
 
   /** How many answers are on their way. */
@@ -28,11 +31,13 @@ export class Egress {
   }
 
   /**
-   * Resolves when no answer older than `version` is on its way any more: after a short grace, those that remain are cut off.
+   * Resolves when no answer older than `version` that must not leave is on its way any more: after a short grace, those that remain are cut off.
    * Resolves at once (in microtasks) when there is none.
    */
   async settle(version: number): Promise<void> {
-    const older = [...this.#leaving].filter((leaving) => leaving.version < version);
+    const older = [...this.#leaving].filter(
+      (leaving) => leaving.version < version && !this.#mayLeave(leaving.version),
+    );
     if (older.length === 0) return;
     const out = Promise.all(older.map(({ done }) => done));
     await within(out, this.#graceMs);

@@ -11,7 +11,7 @@ export interface GenerationsOptions {
   closing: AbortSignal;
 }
 
-/** Texts that are continued: so many at most, none longer than its deadline, and none beyond the ensemble that began it. */
+/** Texts that are continued: so many at most, none longer than its deadline, and none beyond an erasure that deactivates stages. */
 export class Generations {
   readonly #service: Service;
   readonly #options: GenerationsOptions;
@@ -27,9 +27,15 @@ export class Generations {
     return this.#open;
   }
 
+  /** Whether a text that was computed with a version may still be given: no stage was deactivated since. */
+  mayLeave(version: number): boolean {
+    const { validSince } = this.#service;
+    return validSince !== null && version >= validSince;
+  }
+
   /**
-   * Continues a text, a token a piece. Once the ensemble that began it is not served any more, no piece follows: it ends with an
-   * error in the tick in which an erasure's swap takes effect, and not when the token under way is there.
+   * Continues a text, a token a piece. A publication leaves it the ensemble that began it. Once stages were deactivated no piece follows:
+   * it ends with an error in the tick in which an erasure's swap takes effect, and not when the token under way is there.
    * @param gone aborted when nobody reads any more
    * @throws Problem 429 when there are too many, 503 when it is cut off
    */
@@ -56,7 +62,7 @@ export class Generations {
     const timer = setTimeout(late, deadlineMs);
     let version: number | undefined;
     const stop = this.#service.on((event) => {
-      if (event.type === 'version' && version !== undefined && event.version !== version)
+      if (event.type === 'version' && version !== undefined && !this.mayLeave(version))
         end.abort(superseded());
     });
     const ended = new Promise<never>((_, reject) => {
@@ -72,7 +78,7 @@ export class Generations {
         end.signal.throwIfAborted();
         if (done) return;
         version = value.version;
-        if (version !== this.#service.servedVersion) throw superseded();
+        if (!this.mayLeave(version)) throw superseded();
         yield value;
       }
     } finally {

@@ -31,11 +31,16 @@ export interface Service {
   readonly createdAt: number;
   /** The version that answers now, null when nothing is served. Changes in the tick in which an erasure's swap takes effect. */
   readonly servedVersion: number | null;
+  /**
+   * The oldest version whose texts may still go on: only publications came since. Null when nothing is served. Changes in the tick in
+   * which an erasure's swap takes effect.
+   */
+  readonly validSince: number | null;
   /** How deep each shard's stack is that answers now; 0 where a shard does not. Costs nothing, unlike a status. */
   readonly servedDepths: readonly number[];
   /** Throws an error with code `unavailable` when no shard serves anything. */
   predict(inputs: readonly Input[]): Promise<Prediction>;
-  /** Continues a text, a token a piece. Throws an error with code `unavailable` when what is served changes meanwhile. */
+  /** Continues a text, a token a piece. Throws an error with code `unavailable` when stages are deactivated meanwhile. */
   generate(prompt: Prompt, options?: ContinueOptions): AsyncGenerator<GenerationPiece, void, undefined>;
   status(): Promise<Status>;
   /** Resolves once the erasure is durable, in force and its weights are gone. */

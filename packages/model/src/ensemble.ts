@@ -17,6 +17,7 @@ import { type LayerAdapter, sideBySide } from './adapter.ts';
 import type { HostInputs, InputField, Inputs } from './architecture.ts';
 import { bucketFor } from './batches.ts';
 import { ModelError } from './errors.ts';
+import { ContinuousBatch, type ContinuousBatchOptions } from './generation/continuous-batch.ts';
 import { Decoder } from './generation/decoder.ts';
 import {
   carriedInputs,
@@ -92,7 +93,7 @@ export class Ensemble {
   readonly #plans: Map<string, Plan<Tensor>> = new Map();
   /** By tokens. */
   readonly #scoring: Map<number, Scoring> = new Map();
-  #decoder: Decoder | null = null;
+  #texts: { batch: ContinuousBatch; decoder: Decoder } | null = null;
   /** The adapters of a layer side by side, by layer: copies, made once. */
   readonly #sideBySide: Map<number, LayerAdapter> = new Map();
   #disposed = false;
@@ -130,7 +131,7 @@ export class Ensemble {
    * @throws ModelError when the inputs do not fit, or once the ensemble is disposed
    */
   async forward(inputs: HostInputs, count: number, least: number = 0): Promise<Float32Array[]> {
-    if (this.#disposed) throw new ModelError('forward: the ensemble is disposed');
+    if (this.#disposed) throw disposed('forward');
     const size = this.batchSizes.find((batch) => batch >= count);
     if (!size) throw new ModelError(`forward: ${count} records are more than ${this.largestBatch}`);
     const fields = this.#base.network.architecture.inputs;
@@ -160,7 +161,7 @@ export class Ensemble {
    * @throws ModelError once the ensemble is disposed
    */
   async tokenScores(inputs: HostInputs, { labels, weights }: NextTokens): Promise<TokenScores> {
-    if (this.#disposed) throw new ModelError('tokenScores: the ensemble is disposed');
+    if (this.#disposed) throw disposed('tokenScores');
     const tokens = bucketFor(this.#base.buckets, this.#base.lengthOf(inputs));
     const scoring = this.#planScoring(tokens);
     const { inputs: fields } = this.#base.network.architecture;
@@ -184,17 +185,24 @@ export class Ensemble {
     return { tokens: counted, ensemble: scores.at(-1)!, stacks: scores.slice(0, -1) };
   }
 
-  /** Of a language model: what continues texts, one at a time. It ends with the ensemble. @throws ModelError once that is disposed */
-  decoder(): Decoder {
-    if (this.#disposed) throw new ModelError('decoder: the ensemble is disposed');
-    const { language, network } = this.#base;
-    const { tokens } = network.architecture;
-    this.#decoder ??= new Decoder(language!, {
-      stacks: this.#adapters,
-      mean: this.#mean,
-      capacity: tokens,
-    });
-    return this.#decoder;
+  /**
+   * Of a language model: what continues texts together. It ends with the ensemble.
+   * @param options how many at once, and when; of the first call
+   * @throws ModelError once the ensemble is disposed
+   */
+  texts({ slots, ...options }: ContinuousBatchOptions & { slots: number }): ContinuousBatch {
+    if (this.#disposed) throw disposed('texts');
+    if (!this.#texts) {
+      const { language, network } = this.#base;
+      const decoder = new Decoder(language!, {
+        stacks: this.#adapters,
+        mean: this.#mean,
+        capacity: network.architecture.tokens,
+        slots,
+      });
+      this.#texts = { batch: new ContinuousBatch(decoder, options), decoder };
+    }
+    return this.#texts.batch;
   }
 
   /** Frees the captured plans, and zeroes the copies of adapters. The stages belong to whoever placed them. */
@@ -208,7 +216,8 @@ export class Ensemble {
     this.#sideBySide.clear();
     for (const plan of this.#plans.values()) disposePlan(plan);
     this.#plans.clear();
-    this.#decoder?.dispose();
+    this.#texts?.batch.close(disposed('texts'));
+    this.#texts?.decoder.dispose();
     for (const scoring of this.#scoring.values()) {
       disposePlan(scoring);
       scoring.labels.dispose();
@@ -326,6 +335,10 @@ export class Ensemble {
     this.#sideBySide.set(layer, known);
     return known;
   }
+}
+
+function disposed(what: string): ModelError {
+  return new ModelError(`${what}: the ensemble is disposed`);
 }
 
 function disposePlan({ placed, repeated, step }: Plan<unknown>): void {

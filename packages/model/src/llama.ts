@@ -250,12 +250,14 @@ export function embedTokens(weights: LlamaWeights, ids: Tensor): Tensor {
   return embedding(weights.embedding, ids);
 }
 
-/** The keys and values of the tokens that a layer has seen: [batch, capacity, keyValueHeads * head_dim] each. */
+/** The keys and values of the tokens that a layer has seen: [rows, capacity, keyValueHeads * head_dim] each. */
 export interface LayerCache {
   keys: Tensor;
   values: Tensor;
   /** u32 [batch]: how many tokens are in it, for each row of the batch. */
   start: Tensor;
+  /** u32 [batch]: which of its rows each row of the batch has. */
+  rows: Tensor;
 }
 
 /**
@@ -279,8 +281,8 @@ export function decoderLayer(
   const v = project('v_proj', normed);
   let attended: Tensor;
   if (cache) {
-    cacheWrite(cache.keys, k, cache.start);
-    cacheWrite(cache.values, v, cache.start);
+    cacheWrite(cache.keys, k, cache.start, cache.rows);
+    cacheWrite(cache.values, v, cache.start, cache.rows);
     attended = cachedAttention(q, cache, cache.start, heads, keyValueHeads);
   } else attended = attention(q, k, v, heads, { keyValueHeads, causal: true });
   const middle = add(x, project('o_proj', attended));

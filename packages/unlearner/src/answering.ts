@@ -2,7 +2,6 @@ import type { DataRecord } from '@s3t/data';
 import { hostInputs } from '@s3t/model';
 import { evaluate } from './evaluate.ts';
 import { type ContinueOptions, continueText } from './generation.ts';
-import { Mutex } from './mutex.ts';
 import type { OpenedRun } from './open-run.ts';
 import { forward, predict } from './predict.ts';
 import type { RightOfWay } from './right-of-way.ts';
@@ -12,10 +11,11 @@ import type { Evaluation, GenerationPiece, Input, Prediction, Prompt } from './t
 /** Answers from what a run serves: predictions, continued texts, and how good they are. */
 export class Answering {
   readonly #parts: Parameters<typeof predict>[0];
-  /** One text is continued at a time. */
-  readonly #decoding: Mutex = new Mutex();
+  /** How many texts are continued together. */
+  readonly #slots: number;
 
   constructor(opened: OpenedRun, serving: Serving, erasures: RightOfWay) {
+    this.#slots = opened.textSlots;
     this.#parts = { serving, erasures, base: opened.base, config: opened.located.config };
   }
 
@@ -24,7 +24,7 @@ export class Answering {
   }
 
   continueText(input: Prompt, options: ContinueOptions): AsyncGenerator<GenerationPiece, void, undefined> {
-    return continueText({ ...this.#parts, decoding: this.#decoding }, input, options);
+    return continueText({ ...this.#parts, slots: this.#slots }, input, options);
   }
 
   evaluate(records: readonly DataRecord[]): Promise<Evaluation> {
@@ -33,10 +33,16 @@ export class Answering {
 
   /** Answers made-up records, in batches of every size and length. */
   async rehearse(): Promise<void> {
-    const { base, serving } = this.#parts;
+    const { base, serving, erasures } = this.#parts;
     const { inputs } = base.network.architecture;
-    if (base.language) await serving.served?.ensemble.decoder().append([0]);
-    else
+    if (base.language) {
+      // One text goes on alone, then the others with it.
+      const texts = serving.served?.ensemble.texts({ slots: this.#slots, turn: () => erasures.clear() });
+      const one = async () => {
+        for await (const _ of texts?.generate([0], { maxTokens: 3, endTokens: [] }) ?? []);
+      };
+      await Promise.all(Array.from({ length: this.#slots }, one));
+    } else
       for (const count of serving.served?.ensemble.batchSizes ?? [])
         for (const tokens of base.buckets)
           await forward(this.#parts, hostInputs(inputs, count), count, tokens);

@@ -1,63 +1,70 @@
-import { type BaseModel, type GenerateOptions, generate, type LanguageModel, ModelError } from '@s3t/model';
+import { type BaseModel, type GenerateOptions, type LanguageModel, ModelError } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
 import { promptOfInput } from './examples.ts';
-import type { Mutex } from './mutex.ts';
 import { nothingServed } from './predict.ts';
 import type { RightOfWay } from './right-of-way.ts';
-import type { Serving } from './serving.ts';
+import type { Served, Serving } from './serving.ts';
 import type { GenerationPiece, Prompt } from './types.ts';
 
 /** How a text is continued: all but what the base decides. */
 export type ContinueOptions = Omit<GenerateOptions, 'decode' | 'endTokens'>;
 
 /**
- * Continues a text with what is served, token by token, one text at a time. Where an erasure changes what is served, the answer is cut
- * off: what was computed with the old stages is not gone on with.
+ * Continues a text with what is served, token by token, together with others. A publication meanwhile leaves it the ensemble that it
+ * began with; where stages are deactivated, the answer is cut off: what was computed with old stages is not gone on with.
  * @throws UnlearnerError `usage` naming what is wrong; `unavailable` when nothing is served, or no longer what began
  */
 export async function* continueText(
-  {
-    serving,
-    erasures,
-    base,
-    config,
-    decoding,
-  }: { serving: Serving; erasures: RightOfWay; base: BaseModel; config: RunConfig; decoding: Mutex },
+  parts: { serving: Serving; erasures: RightOfWay; base: BaseModel; config: RunConfig; slots: number },
   input: Prompt,
   options: ContinueOptions,
 ): AsyncGenerator<GenerationPiece, void, undefined> {
+  const { serving, erasures, base, config } = parts;
   const { language } = base;
   if (!language) throw new UnlearnerError('usage', 'input: this run continues no texts');
-  const { tokenizer } = language;
   const prompt = tokensOf(input, language, config);
-  const release = await decoding.enter(options.signal);
-  try {
+  for (;;) {
     await erasures.clear();
-    const { served } = serving;
-    if (!served) throw nothingServed();
-    const { version, manifest, stages } = served;
-    const pieces = generate(served.ensemble.decoder(), prompt, {
-      ...options,
-      decode: (ids) => tokenizer.decode(ids),
-    });
-    for (;;) {
-      await erasures.clear();
-      if (serving.served !== served) throw superseded();
-      const { value, done } = await pieces.next().catch((error) => {
-        if (serving.served !== served) throw superseded();
-        throw error instanceof ModelError
-          ? new UnlearnerError('usage', error.message, { cause: error })
-          : error;
-      });
-      // What was computed with an old ensemble leaves with it.
-      if (serving.served !== served) throw superseded();
-      if (done) return;
-      const { text, finish } = value;
-      yield { text, finish, promptTokens: prompt.length, version, manifest, stages };
+    const begun = await serving.begin(options.signal);
+    if (!begun) throw nothingServed();
+    const { served, end } = begun;
+    let isCut = false;
+    try {
+      for await (const piece of piecesOf(parts, served, prompt, options)) {
+        isCut = true;
+        yield piece;
+      }
+      return;
+    } catch (error) {
+      // A text of which nothing was said begins again with what is served now.
+      if (serving.mayGoOn(served) || options.signal?.aborted) throw error;
+      if (isCut) throw superseded();
+    } finally {
+      end();
     }
-  } finally {
-    release();
+  }
+}
+
+async function* piecesOf(
+  { serving, erasures, base, slots }: Parameters<typeof continueText>[0],
+  served: Served,
+  prompt: readonly number[],
+  options: ContinueOptions,
+): AsyncGenerator<GenerationPiece, void, undefined> {
+  const { version, manifest, stages, ensemble } = served;
+  const { tokenizer } = base.language!;
+  const texts = ensemble.texts({ slots, turn: () => erasures.clear() });
+  const pieces = texts.generate(prompt, { ...options, decode: (ids) => tokenizer.decode(ids) });
+  try {
+    for await (const { text, finish } of pieces) {
+      // What was computed with an old ensemble leaves with it.
+      if (!serving.mayGoOn(served)) throw superseded();
+      yield { text, finish, promptTokens: prompt.length, version, manifest, stages };
+      if (!serving.mayGoOn(served)) throw superseded();
+    }
+  } catch (error) {
+    throw error instanceof ModelError ? new UnlearnerError('usage', error.message, { cause: error }) : error;
   }
 }
 

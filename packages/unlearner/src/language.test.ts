@@ -130,14 +130,15 @@ describe('a language model', () => {
     );
   });
 
-  it('continues one text at a time, and lets nobody wait longer than they want', async () => {
-    const first = run.generate('owl 1');
-    await first.next();
-    const second = run.generate('dog 0', { signal: AbortSignal.timeout(20) });
-    await expect(second.next()).rejects.toThrow('timeout');
-    const third = said(run.generate('dog 0'));
-    await first.return();
-    expect(await third).toBe('tan');
+  it('continues texts together, and lets nobody wait longer than they want', async () => {
+    const held = Array.from({ length: 8 }, (_, n) => run.generate('owl 1', { seed: n }));
+    for (const pieces of held) expect((await pieces.next()).value!.text).toBe('s');
+    const waiting = run.generate('dog 0', { signal: AbortSignal.timeout(20) });
+    await expect(waiting.next()).rejects.toThrow('timeout');
+    const next = said(run.generate('dog 0'));
+    await held[3]!.return();
+    expect(await next).toBe('tan');
+    for (const pieces of held.filter((_, n) => n !== 3)) expect(await said(pieces)).toBe('ky');
   });
 
   it('cuts an answer off when an erasure changes what is served, and repairs to what training without gives', async () => {
@@ -149,7 +150,34 @@ describe('a language model', () => {
     expect(deactivated.length).toBeGreaterThan(0);
     await expect(said(pieces)).rejects.toThrow('what is served changed while the text was continued');
     const before = weightsOf(await run.status());
+    // What a repair publishes leaves a text what it began with.
+    const going = run.generate('owl 1', { temperature: 2 });
+    const { version } = (await going.next()).value!;
+    const alone = await said(run.generate('owl 1', { temperature: 2 }));
+    const others: { at: number; first: Promise<GenerationPiece>; isThere: boolean }[] = [];
+    const stop = run.on((event) => {
+      if (event.type !== 'version') return;
+      const first = run.generate('owl 1').next();
+      const other = { at: event.version, first: first.then(({ value }) => value!), isThere: false };
+      others.push(other);
+      first.then(() => {
+        other.isThere = true;
+      });
+    });
     await run.repair();
+    stop();
+    expect(run.servedVersion).toBeGreaterThan(version);
+    expect(run.validSince).toBe(version);
+    // Two ensembles have texts that nobody has read to the end: no memory is taken for a third.
+    expect(others.length).toBeGreaterThan(1);
+    expect((await others[0]!.first).version).toBe(others[0]!.at);
+    expect(others.map(({ isThere }) => isThere)).toEqual(others.map((_, n) => n === 0));
+    const rest: GenerationPiece[] = [];
+    for await (const piece of going) rest.push(piece);
+    expect(rest.map((piece) => piece.version)).toEqual(rest.map(() => version));
+    expect(rest.length).toBeGreaterThan(2);
+    expect(alone.endsWith(rest.map(({ text }) => text).join(''))).toBe(true);
+    for (const { first } of others.slice(1)) expect((await first).version).toBe(run.servedVersion);
     const repaired = weightsOf(await run.status());
     for (const [stage, weights] of before) expect(repaired.get(stage)).toBe(weights);
     await write(

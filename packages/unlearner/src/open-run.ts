@@ -52,6 +52,8 @@ export interface OpenOptions {
   signingKey?: string;
   /** What decodes image files. Default: sharp. A run is opened with the one that it was created with: other pixels would train other stages. */
   imageDecoder?: ImageDecoder;
+  /** Of a run that continues texts: how many go on together, 1 to 128; the others wait. Default 8. */
+  textSlots?: number;
   /** Told how far the download of a base from a hub is. */
   onDownload?: (progress: DownloadProgress) => void;
 }
@@ -69,6 +71,7 @@ export interface OpenedRun {
   located: LocatedConfig;
   run: RunRow;
   setting: StageSetting;
+  textSlots: number;
   /** Why stages trained now would not be what the run's ids promise; null when they would. */
   drift: string | null;
 }
@@ -86,8 +89,11 @@ export async function openRun({
   device: shared,
   signingKey,
   imageDecoder: decoder,
+  textSlots = 8,
   onDownload,
 }: OpenOptions): Promise<OpenedRun> {
+  if (!Number.isInteger(textSlots) || textSlots < 1 || textSlots > 128)
+    throw new UnlearnerError('usage', `textSlots: must be a whole number in 1..128, not ${textSlots}`);
   const given = configFile === undefined ? null : { ...(await readConfig(configFile)), decoder };
   const store = await storeOf(folder).catch((error) => {
     throw translate(error);
@@ -120,7 +126,20 @@ export async function openRun({
     const { base, form, setting } = prepared;
     const drift = driftOf(run, setting);
     const log = await openLog(ledger, run, folder, signingKey);
-    return { folder, device, ownsDevice: !shared, ledger, log, base, form, located, run, setting, drift };
+    return {
+      folder,
+      device,
+      ownsDevice: !shared,
+      ledger,
+      log,
+      base,
+      form,
+      located,
+      run,
+      setting,
+      textSlots,
+      drift,
+    };
   } catch (error) {
     await ledger?.close();
     if (!shared) device.close();

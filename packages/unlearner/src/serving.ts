@@ -10,6 +10,9 @@ interface PlacedStage {
   tensors: readonly Tensor[];
 }
 
+/** How many ensembles may still continue texts that began before a publication, each with memory for as many texts as go together. */
+const MOST_RETIRED = 2;
+
 /** An ensemble as it is served. Immutable: a change of the active stages makes another. */
 export interface Served {
   readonly ensemble: Ensemble;
@@ -34,6 +37,12 @@ export class Serving {
   readonly #mean: 'logits' | 'probabilities';
   readonly #placed: Map<string, PlacedStage> = new Map();
   #served: Served | null = null;
+  #validSince: number | null = null;
+  /** Texts that an ensemble continues, by what they began with. */
+  readonly #texts: Map<Served, number> = new Map();
+  /** Not served any more, but none of their stages was deactivated since, and their texts go on. */
+  readonly #retired: Set<Served> = new Set();
+  #retirement: PromiseWithResolvers<void> | null = null;
 
   constructor(parts: {
     base: BaseModel;
@@ -56,6 +65,56 @@ export class Serving {
     return this.#served;
   }
 
+  /** The oldest version that may still answer: no stage was deactivated since. Null when nothing is served. */
+  get validSince(): number | null {
+    return this.#validSince;
+  }
+
+  /** Whether what began with an ensemble may go on: it is served, or only publications came since. */
+  mayGoOn(served: Served): boolean {
+    return served === this.#served || this.#retired.has(served);
+  }
+
+  /**
+   * What a text begins with, and how to say that it has ended: until then a publication leaves the ensemble to it. Waits while too
+   * many ensembles still have texts.
+   * @returns null when nothing is served @throws whatever `signal` aborts the waiting with
+   */
+  async begin(signal?: AbortSignal): Promise<{ served: Served; end: () => void } | null> {
+    const aborted = Promise.withResolvers<never>();
+    aborted.promise.catch(() => {});
+    const abort = () => aborted.reject(signal!.reason);
+    signal?.addEventListener('abort', abort);
+    try {
+      signal?.throwIfAborted();
+      while (this.#served && !this.#texts.has(this.#served) && this.#retired.size >= MOST_RETIRED) {
+        this.#retirement ??= Promise.withResolvers();
+        await Promise.race([this.#retirement.promise, aborted.promise]);
+      }
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+    const served = this.#served;
+    if (!served) return null;
+    this.#texts.set(served, (this.#texts.get(served) ?? 0) + 1);
+    return { served, end: () => this.#end(served) };
+  }
+
+  #end(served: Served): void {
+    const left = this.#texts.get(served)! - 1;
+    if (left > 0) this.#texts.set(served, left);
+    else {
+      this.#texts.delete(served);
+      if (this.#retired.delete(served)) served.ensemble.dispose();
+      this.#tellWaiting();
+    }
+  }
+
+  #tellWaiting(): void {
+    this.#retirement?.resolve();
+    this.#retirement = null;
+  }
+
   /** Brings newly active stages onto the device. Call it before `switchTo`, which must not wait. */
   async place(active: readonly ActiveStage[]): Promise<void> {
     for (const { id, position, weights } of active) {
@@ -75,7 +134,8 @@ export class Serving {
 
   /**
    * Serves the best prefixes of the active stages from now on, and destroys the weights of every other stage on the
-   * device. Synchronous: there is no moment between two ensembles.
+   * device. Synchronous: there is no moment between two ensembles. Where a stage is not active any more, every ensemble before ends in
+   * this moment; otherwise texts end on the one that they began with.
    */
   switchTo(active: readonly ActiveStage[], version: { version: number; manifest: string }): void {
     const before = this.#served;
@@ -91,8 +151,14 @@ export class Serving {
             stages: stacks.flatMap(({ stages }) => stages),
             depths: stacks.map(({ shard, depth }) => ({ shard, depth })),
           };
+    if ([...this.#placed.keys()].some((id) => !isActive.has(id))) {
+      this.#endRetired();
+      this.#validSince = null;
+    } else if (before && this.#texts.has(before)) this.#retired.add(before);
+    this.#validSince = this.#served && (this.#validSince ?? version.version);
     // What it still computes was queued on the device before: its memory is not reused until then.
-    before?.ensemble.dispose();
+    if (before && !this.#retired.has(before)) before.ensemble.dispose();
+    this.#tellWaiting();
     for (const [id, { tensors }] of this.#placed) {
       if (isActive.has(id)) continue;
       for (const tensor of tensors) tensor.destroy();
@@ -113,11 +179,19 @@ export class Serving {
     );
   }
 
+  #endRetired(): void {
+    for (const { ensemble } of this.#retired) ensemble.dispose();
+    this.#retired.clear();
+  }
+
   /** Serves nothing, and destroys every weight on the device. */
   stop(): void {
     const before = this.#served;
     this.#served = null;
+    this.#validSince = null;
     before?.ensemble.dispose();
+    this.#endRetired();
+    this.#tellWaiting();
     for (const { tensors } of this.#placed.values()) for (const tensor of tensors) tensor.destroy();
     this.#placed.clear();
   }

@@ -150,6 +150,14 @@ export class Unlearner {
     return this.#serving.served?.version ?? null;
   }
 
+  /**
+   * The oldest version whose texts may still go on: only publications came since, and no stage of it was deactivated. Null when nothing is
+   * served. Changes in the tick in which an erasure's swap takes effect.
+   */
+  get validSince(): number | null {
+    return this.#serving.validSince;
+  }
+
   /** How deep each shard's stack is that answers now; 0 where a shard does not. */
   get servedDepths(): readonly number[] {
     const depths = new Array<number>(this.config.shards).fill(0);
@@ -207,9 +215,10 @@ export class Unlearner {
   }
 
   /**
-   * Continues a text, of a run whose task is causal-lm: piece by piece, as tokens become certain. One text is continued at a time.
+   * Continues a text, of a run whose task is causal-lm: piece by piece, as tokens become certain. Texts go on together, `textSlots` of them
+   * at most; the others wait. A text has the same tokens however many go on with it.
    * @param input a prompt; the fields of a record but for its response; or a conversation, where the base has a chat template
-   * @throws UnlearnerError `usage` naming what is wrong; `unavailable` when nothing is served, or an erasure changes what is
+   * @throws UnlearnerError `usage` naming what is wrong; `unavailable` when nothing is served, or an erasure deactivates stages
    */
   async *generate(
     input: Prompt,

@@ -185,11 +185,29 @@ describe('in time', () => {
     expect([late.status, await late.json()]).toMatchObject([503, { error: { code: 'deadline' } }]);
     let moved = false;
     run.beforePiece = () => {
-      if (!moved) run.bump();
+      if (!moved) run.bump('erasure');
       moved = true;
     };
     const whole = await post(app, '/v1/completions', { ...body, stream: false });
     expect(whole.headers.get('x-s3t-version')).toBe(String(run.servedVersion));
+  });
+
+  it('goes on with what it began with over a publication, but not over an erasure', async () => {
+    const { run, app } = open();
+    const begun = run.servedVersion;
+    let pieces = 0;
+    run.beforePiece = () => {
+      if (++pieces === 2) run.bump();
+    };
+    const response = await post(app, '/v1/completions', body);
+    expect(response.headers.get('x-s3t-version')).toBe(String(begun));
+    expect(await response.text()).toMatch(/"finish_reason":"stop".*\[DONE\]/s);
+    expect(run.servedVersion).toBe(begun! + 1);
+    pieces = 0;
+    run.beforePiece = () => {
+      if (++pieces === 2) run.bump('erasure');
+    };
+    expect(await (await post(app, '/v1/completions', body)).text()).toContain('superseded');
   });
 
   it('ends an erased stream before the acknowledgement, though its next token never comes', async () => {

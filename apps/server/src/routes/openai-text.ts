@@ -25,7 +25,7 @@ import { errorSchema } from './openai.ts';
 
 /** Where max_tokens is left out, as OpenAI has it. A chat goes on until it ends. */
 const COMPLETION_TOKENS = 16;
-/** An answer that is asked for whole begins again when what is served changes, so often. */
+/** An answer that is asked for whole begins again when stages are deactivated, so often. */
 const MAX_TRIES = 4;
 
 /** What is to be answered, and how. */
@@ -91,8 +91,8 @@ function headOf({ options }: Shared, { style, stream }: Wanted, manifest: string
 }
 
 /**
- * The whole answer, computed with the ensemble that is served as it leaves: see `computed` in answer.ts, whose reasoning is the
- * same. The caller returns it without awaiting anything.
+ * The whole answer, of whose stages none is deactivated as it leaves: see `computed` in answer.ts, whose reasoning is the same. The
+ * caller returns it without awaiting anything.
  */
 async function whole(shared: Shared, c: Context, wanted: Wanted): Promise<Response> {
   const { generations, egress, metrics, service } = shared;
@@ -111,7 +111,7 @@ async function whole(shared: Shared, c: Context, wanted: Wanted): Promise<Respon
       continue;
     }
     const { version, manifest, finish, promptTokens } = pieces.at(-1)!;
-    if (version !== service.servedVersion) continue;
+    if (!generations.mayLeave(version)) continue;
     egress.track(c.env, version);
     stamp(c, { version, manifest });
     return c.json({
@@ -209,7 +209,7 @@ function describe(
     operationId,
     summary,
     description:
-      'Of a run whose task is causal-lm. With `stream` server-sent events that end with `data: [DONE]`; where an erasure changes what is served, with an error instead, and nothing of the old ensemble follows its acknowledgement.',
+      'Of a run whose task is causal-lm. With `stream` server-sent events that end with `data: [DONE]`; where an erasure deactivates stages, with an error instead, and nothing of the old ensemble follows its acknowledgement.',
     requestBody: { required: true, content: json(body) },
     responses: {
       200: {

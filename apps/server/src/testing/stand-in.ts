@@ -52,6 +52,7 @@ export class StandIn implements Service {
   readonly #keys = new Map<string, { body: string; receipt: Receipt }>();
   readonly #gone = new Set<string>();
   #version = 0;
+  #validSince = 0;
   readonly createdAt: number = Date.UTC(2026, 0, 31, 12);
   readonly labels: readonly string[] = [...Array.from({ length: 256 }, (_, n) => `label-${n}`), 'other'];
   /** Sizes of the batches predicted so far. */
@@ -113,6 +114,10 @@ export class StandIn implements Service {
     return this.#active.size === 0 ? null : this.#version;
   }
 
+  get validSince(): number | null {
+    return this.#active.size === 0 ? null : this.#validSince;
+  }
+
   get servedDepths(): readonly number[] {
     return Array.from({ length: this.#options.shards }, (_, shard) => this.#shard(shard).servedDepth);
   }
@@ -121,9 +126,10 @@ export class StandIn implements Service {
     return { version: this.#version, manifest: digest(`manifest ${this.#version}`) };
   }
 
-  /** Serves another version from now on, as a publication would. */
-  bump(): void {
+  /** Serves another version from now on, as a publication would, or as an erasure. */
+  bump(cause: 'publication' | 'erasure' = 'publication'): void {
     this.#version += 1;
+    if (cause === 'erasure') this.#validSince = this.#version;
     this.#emit({ type: 'version', ...this.#stamp() });
   }
 
@@ -237,7 +243,7 @@ export class StandIn implements Service {
       for (const id of ids) this.#records.delete(id);
       for (const id of ids) this.#gone.add(id);
       for (const { shard, slice } of records) this.#revisions[shard]![slice]! += 1;
-      if (doomed.length > 0) this.bump();
+      if (doomed.length > 0) this.bump('erasure');
       await drain?.(this.#stamp().version);
       await this.beforeAcknowledge();
     }
