@@ -17,6 +17,8 @@ export interface ServeOptions extends Omit<AppOptions, 'keys'> {
   apiKeys?: string;
   /** Default 127.0.0.1. Another one needs API keys: without, who can reach the port may erase. */
   host?: string;
+  /** Of a run that continues texts: how many go on together, 1 to 128. Default 8. */
+  textSlots?: number;
   /** How long a close waits for answers under way, milliseconds. Default 10,000. */
   drainMs?: number;
 }
@@ -34,7 +36,8 @@ export interface Serving {
 
 /** Opens the run, serves it, and writes the address into the run's lock, so that other commands find their way here. */
 export async function serveRun(options: ServeOptions, listen: Listen): Promise<Serving> {
-  const { run, config, apiKeys, port = 8787, host = '127.0.0.1', drainMs = 10_000, ...appOptions } = options;
+  const { run, config, textSlots, apiKeys, port = 8787, host = '127.0.0.1', ...others } = options;
+  const { drainMs = 10_000, ...appOptions } = others;
   const keys = new KeyFile(apiKeys ?? keyFileOf(run));
   const needsKey = await keys.isRequired();
   if (!needsKey && !isLoopback(host)) {
@@ -42,7 +45,7 @@ export async function serveRun(options: ServeOptions, listen: Listen): Promise<S
     throw new UnlearnerError('usage', message);
   }
   // The ledger is replayed in here: nothing listens before it holds.
-  const unlearner = await Unlearner.open({ run, config });
+  const unlearner = await Unlearner.open({ run, config, textSlots });
   let listener: Awaited<ReturnType<Listen>>;
   try {
     await unlearner.rehearse();

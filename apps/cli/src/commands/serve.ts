@@ -9,6 +9,7 @@ interface Options extends RunOptions {
   host: string;
   apiKeys?: string;
   rateLimit: number;
+  textSlots: number;
   fullScores?: boolean;
   modelName?: string;
   subjectIdentity?: string;
@@ -30,6 +31,12 @@ export function addServe(program: Command): void {
       'requests per second of a key, or of an address where there are no keys; 0 is no limit',
       integer(0),
       0,
+    )
+    .option(
+      '--text-slots <n>',
+      'of a run that continues texts: how many go on together; more take more memory',
+      integer(1, 128),
+      8,
     )
     .option(
       '--full-scores',
