@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError } from './errors.ts';
+import { listFolder } from './files.ts';
 import { readIdx } from './idx.ts';
 import type { Raster } from './raster.ts';
 import type { Split } from './record.ts';
@@ -57,6 +58,16 @@ export interface IdxData {
   height: number;
   /** One class number, 0 to 255, per image. */
   labels: readonly number[];
+}
+
+/** The images and labels of a split in a folder of IDX files; null if it holds no file named like one. @throws DataError */
+export async function readIdxData(folder: string, split: Split): Promise<IdxData | null> {
+  const { files } = await listFolder(folder);
+  if (!files.some(isIdxName)) return null;
+  const { width, height, labels, pixels } = await readIdxFolder(folder, files, split);
+  const size = width * height;
+  const images = Array.from(labels, (_, i) => pixels.subarray(i * size, (i + 1) * size));
+  return { images, width, height, labels: [...labels] };
 }
 
 /**

