@@ -6,7 +6,8 @@ export default defineConfig({
   base: '/',
   logLevel: 'warn',
   resolve: { conditions: ['@s3t/source', 'module', 'browser', 'import', 'default'] },
-  oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  // Never for development, whatever NODE_ENV is: that would write each element's source file and line into the page.
+  oxc: { jsx: { runtime: 'automatic', importSource: 'preact', development: false } },
   build: {
     outDir: process.env.S3T_PAGE_OUT ?? `${import.meta.dirname}/dist/page`,
     emptyOutDir: true,
