@@ -1,5 +1,5 @@
 // The dashboard in Chromium, over a stand-in for the run: signing in, the map by keyboard, an erasure with its preview, the receipt's
-// proof, repair, prediction; no error and nothing that the policy refuses on the way. Pictures go to `test/pictures`.
+// proof, repair, a text that is continued and stopped; no error and nothing that the policy refuses on the way. Pictures go to `test/pictures`.
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -128,6 +128,8 @@ try {
   await button('Measure accuracy').click();
   await page.getByText('75.0 %').first().waitFor();
 
+  await continueTexts(browser, faults);
+
   await page.emulateMedia({ colorScheme: 'dark' });
   await page.setViewportSize({ width: 390, height: 844 });
   await page.screenshot({ path: `${pictures}narrow-dark.png`, fullPage: true });
@@ -143,4 +145,50 @@ try {
 } finally {
   await browser.close();
   await server.close();
+}
+
+/** The panel of a language model, by keyboard alone: a text comes token by token, and is stopped. */
+async function continueTexts(browser, faults) {
+  const run = new StandIn({ reads: 'text' });
+  const pauses = [];
+  const service = new Proxy(run, {
+    get(target, name) {
+      if (name === 'task') return 'causal-lm';
+      const value = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const server = await listenNode(createApp(service), { port: 0, host: '127.0.0.1', drainMs: 500 });
+  const page = await browser.newPage({ viewport: { width: 1440, height: 1000 }, reducedMotion: 'reduce' });
+  page.setDefaultTimeout(30_000);
+  page.on('pageerror', (error) => faults.push(error.message));
+  try {
+    await page.goto(server.url);
+    const answer = page.locator('.try [role="status"]');
+    await page.getByLabel('Prompt').fill('Once upon a time');
+    await page.keyboard.press('Tab');
+    await page.keyboard.type('7');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await answer.getByText('As long as asked for.').waitFor();
+    // The stand-in says the prompt again, a letter a token.
+    assert.equal(await answer.locator('.said').textContent(), 'Once upon a timeOnce up');
+    assert.match(await answer.textContent(), /12 stages of 3 shards, outlined/);
+
+    run.beforePiece = () => new Promise((go) => pauses.push(go));
+    await page.keyboard.press('Enter');
+    while (pauses.length === 0) await page.waitForTimeout(5);
+    pauses.shift()();
+    await page.waitForFunction(() => document.querySelector('.try .said')?.textContent.endsWith('timeO'));
+    assert.equal(await answer.getAttribute('aria-busy'), 'true');
+    // The focus has stayed on the one button, which stops now.
+    await page.keyboard.press('Enter');
+    await answer.getByText('Stopped.').waitFor();
+    assert.equal(await answer.getAttribute('aria-busy'), 'false');
+  } finally {
+    for (const go of pauses) go();
+    await page.close();
+    await server.close();
+  }
 }

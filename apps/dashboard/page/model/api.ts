@@ -76,12 +76,12 @@ export const api = {
   consistency: async (from: number, to: number) =>
     (await json<{ hashes: string[] }>(`/v1/log/consistency?from=${from}&to=${to}`)).hashes,
   predict: (input: unknown) => post<Answer>('/v1/predict', { inputs: [input] }),
+  /** What is served, and what its run does. */
+  model: async () => (await json<{ data: [{ id: string; task: string }] }>('/v1/models')).data[0],
   /** What the model takes, as the Open Inference Protocol names it. */
-  inputs: async (): Promise<{ model: string; names: string[] }> => {
-    const { data } = await json<{ data: { id: string }[] }>('/v1/models');
-    const model = data[0]?.id ?? '';
+  inputs: async (model: string): Promise<string[]> => {
     const about = await json<{ inputs: { name: string }[] }>(`/v2/models/${encodeURIComponent(model)}`);
-    return { model, names: about.inputs.map(({ name }) => name) };
+    return about.inputs.map(({ name }) => name);
   },
 };
 

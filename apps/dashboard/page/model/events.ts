@@ -1,5 +1,6 @@
 // The server's event stream. By fetch: EventSource cannot send a key.
 import { ApiError, request } from './api.ts';
+import { eventsOf } from './sse.ts';
 
 /** The server sends a comment every 15 s; a stream that is silent for three of them is dead. */
 const SILENCE_MS = 45_000;
@@ -23,13 +24,14 @@ export async function follow(
       const watch = new Watch(signal);
       try {
         const { body } = await request('/v1/events', { signal: watch.signal });
-        for await (const { name, data } of parsed(body!, () => watch.reset())) {
+        for await (const { name, data } of eventsOf(body!, () => watch.reset())) {
           if (signal.aborted) return;
+          if (name === undefined) continue;
           if (name === 'hello') {
             wait = 1000;
             onState(true);
           }
-          on(name, data);
+          on(name, JSON.parse(data));
         }
       } finally {
         watch.stop();
@@ -79,24 +81,4 @@ function pause(ms: number): Promise<void> {
     const timer = setTimeout(done, ms);
     addEventListener('online', done);
   });
-}
-
-async function* parsed(
-  body: ReadableStream<Uint8Array<ArrayBuffer>>,
-  onBytes: () => void,
-): AsyncGenerator<{ name: string; data: unknown }> {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = '';
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    onBytes();
-    text += value;
-    for (let end = text.indexOf('\n\n'); end !== -1; end = text.indexOf('\n\n')) {
-      const block = text.slice(0, end);
-      text = text.slice(end + 2);
-      const [, name, data] = /^event: (.*)\ndata: (.*)$/m.exec(block) ?? [];
-      if (name !== undefined && data !== undefined) yield { name, data: JSON.parse(data) };
-    }
-  }
 }

@@ -1,23 +1,49 @@
 // Asks the model, and shows which stages answered.
+import type { ComponentChild } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { ApiError, api } from '../model/api.ts';
-import { counted, percent, short } from '../model/format.ts';
-import { stackOf } from '../model/run.ts';
+import { api } from '../model/api.ts';
+import { percent } from '../model/format.ts';
 import { store } from '../model/store.ts';
 import type { Answer, Status } from '../model/types.ts';
+import { AnsweredBy } from './answered-by.tsx';
 import { DrawingPad } from './drawing-pad.tsx';
 
+/** What is asked with, by what the model does. */
+type Panel = (about: { status: Status }) => ComponentChild;
+
 export function TryIt({ status }: { status: Status }) {
-  const [takes, setTakes] = useState<readonly string[] | null>(null);
+  const [Ask, setAsk] = useState<Panel | null>(null);
+  const [fault, setFault] = useState('');
+  useEffect(() => {
+    panelFor().then(
+      (panel) => setAsk(() => panel),
+      (error) => setFault(String(error.message)),
+    );
+  }, []);
+  return (
+    <section class="panel try" aria-labelledby="try-title">
+      <h2 id="try-title">Try it</h2>
+      <p class="error">{fault}</p>
+      {Ask !== null && <Ask status={status} />}
+    </section>
+  );
+}
+
+async function panelFor(): Promise<Panel> {
+  const { id, task } = await api.model();
+  if (task === 'causal-lm') {
+    // Only here: most runs predict, and it is not needed for the first paint.
+    const { Continue } = await import('./continue.tsx');
+    return ({ status }) => <Continue model={id} status={status} />;
+  }
+  const takes = await api.inputs(id);
+  return ({ status }) => <Predict takes={takes} status={status} />;
+}
+
+function Predict({ takes, status }: { takes: readonly string[]; status: Status }) {
   const [answer, setAnswer] = useState<Answer | null>(null);
   const [error, setError] = useState('');
   const [busy, setBusy] = useState(false);
-  useEffect(() => {
-    api.inputs().then(
-      ({ names }) => setTakes(names),
-      (fault) => setError(explained(fault)),
-    );
-  }, []);
   const ask = async (input: unknown): Promise<void> => {
     setBusy(true);
     setError('');
@@ -27,31 +53,27 @@ export function TryIt({ status }: { status: Status }) {
       store.set({ answered: given.version });
     } catch (fault) {
       setAnswer(null);
-      setError(explained(fault));
+      setError(fault instanceof Error ? fault.message : String(fault));
     } finally {
       setBusy(false);
     }
   };
   return (
-    <section class="panel try" aria-labelledby="try-title">
-      <h2 id="try-title">Try it</h2>
-      <div class="ask">
-        {takes?.includes('image') && (
-          <DrawingPad onImage={(image) => ask({ image })} onError={setError} busy={busy} />
+    <div class="ask">
+      {takes.includes('image') ? (
+        <DrawingPad onImage={(image) => ask({ image })} onError={setError} busy={busy} />
+      ) : (
+        <Texts fields={takes} onText={(text) => ask({ text })} busy={busy} />
+      )}
+      <div class="answer" aria-live="polite">
+        <p class="error">{error}</p>
+        {answer === null ? (
+          error === '' && <p class="empty">The answer comes here, with the stages that gave it.</p>
+        ) : (
+          <Answered answer={answer} status={status} />
         )}
-        {takes !== null && !takes.includes('image') && (
-          <Texts fields={takes} onText={(text) => ask({ text })} busy={busy} />
-        )}
-        <div class="answer" aria-live="polite">
-          <p class="error">{error}</p>
-          {answer === null ? (
-            error === '' && <p class="empty">The answer comes here, with the stages that gave it.</p>
-          ) : (
-            <Answered answer={answer} status={status} />
-          )}
-        </div>
       </div>
-    </section>
+    </div>
   );
 }
 
@@ -90,15 +112,11 @@ function Texts({
   );
 }
 
-function Answered({ answer: { answers, version, manifest }, status }: { answer: Answer; status: Status }) {
-  const scores = answers[0] ?? [];
-  const current = version === status.version;
-  const serving = status.shards.filter(({ servedDepth }) => servedDepth > 0);
-  const stages = serving.reduce((sum, { servedDepth }) => sum + servedDepth, 0);
+function Answered({ answer, status }: { answer: Answer; status: Status }) {
   return (
     <>
       <ol class="scores">
-        {scores.map(({ label, score }, rank) => (
+        {(answer.answers[0] ?? []).map(({ label, score }, rank) => (
           <li key={label} data-best={rank === 0 || undefined}>
             <span>{label}</span>
             <meter min={0} max={1} value={score} aria-hidden="true" />
@@ -106,25 +124,7 @@ function Answered({ answer: { answers, version, manifest }, status }: { answer: 
           </li>
         ))}
       </ol>
-      <p class="soft num">
-        Version {version}, manifest <code title={manifest}>{short(manifest)}</code>
-        {current
-          ? `: ${counted(stages, 'stage')} of ${counted(serving.length, 'shard')}, outlined in the map.`
-          : '; another one is served by now.'}
-      </p>
-      {current && (
-        <ul class="stacks" aria-label="The stacks that answered, by slice">
-          {serving.map((shard) => (
-            <li key={shard.shard}>
-              shard {shard.shard}: sequence {shard.servedSequence}, slices {stackOf(shard).join(' → ')}
-            </li>
-          ))}
-        </ul>
-      )}
+      <AnsweredBy served={answer} status={status} />
     </>
   );
-}
-
-function explained(fault: unknown): string {
-  return fault instanceof ApiError || fault instanceof Error ? fault.message : String(fault);
 }
