@@ -19,6 +19,7 @@ export { AlgorithmError } from './errors.ts';
 export {
   countStages,
   planStages,
+  SliceHash,
   type StagePlan,
   type StageSetting,
   sliceDigest,

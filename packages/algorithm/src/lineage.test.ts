@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { digestOf } from './canonical.ts';
 import { affectedBy } from './ensemble.ts';
 import { AlgorithmError } from './errors.ts';
-import { countStages, planStages, sliceDigest, stageId } from './lineage.ts';
+import { countStages, planStages, SliceHash, sliceDigest, stageId } from './lineage.ts';
 import { place, recordKey } from './partition.ts';
 import { selectSequences } from './sequences/index.ts';
 
@@ -48,6 +48,16 @@ describe('sliceDigest', () => {
   it('refuses a record that is there twice', () => {
     const twice = ['b', 'a', 'b'].map((key) => ({ key, digest: 'd' }));
     expect(() => sliceDigest(twice)).toThrow('the record b twice');
+  });
+
+  it('takes records one by one, in order of key alone', () => {
+    const hash = new SliceHash();
+    const sorted = ['a', 'b', 'c'].map((key) => ({ key, digest: 'd' }));
+    for (const record of sorted) hash.add(record);
+    expect(() => hash.add(sorted[2]!)).toThrow('the record c twice');
+    expect(() => hash.add(sorted[0]!)).toThrow('the record a comes before c');
+    expect(hash.records).toBe(3);
+    expect(hash.digest()).toBe(sliceDigest(sorted));
   });
 });
 

@@ -15,21 +15,42 @@ const CHUNK = 2 ** 16;
  */
 export function sliceDigest(records: Iterable<{ key: string; digest: string }>): string {
   const sorted = [...records].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
-  const hash = sha256.create();
-  let lines = 's3t-slice-1\n';
-  let previous: string | undefined;
-  for (const { key, digest } of sorted) {
-    if (key === previous) throw new AlgorithmError(`a slice holds the record ${key} twice`);
-    previous = key;
-    // JSON escapes quotes and line feeds: no two lists of records have the same bytes.
-    lines += `${JSON.stringify([key, digest])}\n`;
-    if (lines.length > CHUNK) {
-      hash.update(bytesOf(lines));
-      lines = '';
-    }
+  const hash = new SliceHash();
+  for (const record of sorted) hash.add(record);
+  return hash.digest();
+}
+
+/** {@link sliceDigest} of records that come one after the other, in order of key: none of them is kept. */
+export class SliceHash {
+  readonly #hash = sha256.create();
+  #lines = 's3t-slice-1\n';
+  #previous: string | undefined;
+  #records = 0;
+
+  /** How many were added. */
+  get records(): number {
+    return this.#records;
   }
-  hash.update(bytesOf(lines));
-  return bytesToHex(hash.digest());
+
+  /** @throws AlgorithmError where a key does not come after the one before it */
+  add({ key, digest }: { key: string; digest: string }): void {
+    if (key === this.#previous) throw new AlgorithmError(`a slice holds the record ${key} twice`);
+    if (this.#previous !== undefined && key < this.#previous)
+      throw new AlgorithmError(`the record ${key} comes before ${this.#previous} in order of key`);
+    this.#previous = key;
+    this.#records++;
+    // JSON escapes quotes and line feeds: no two lists of records have the same bytes.
+    this.#lines += `${JSON.stringify([key, digest])}\n`;
+    if (this.#lines.length <= CHUNK) return;
+    this.#hash.update(bytesOf(this.#lines));
+    this.#lines = '';
+  }
+
+  /** Of what was added. Nothing can be added afterwards. */
+  digest(): string {
+    this.#hash.update(bytesOf(this.#lines));
+    return bytesToHex(this.#hash.digest());
+  }
 }
 
 /** Everything but the lineage that a stage's bytes depend on: base digest, adapter and training configuration, seed, kernel digest. */

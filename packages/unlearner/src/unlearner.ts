@@ -320,6 +320,12 @@ export class Unlearner {
     return this.#opened.log;
   }
 
+  /** Where the run stands, by its ledger, whether or not anything is served. Costs little, however many records there are. */
+  async version(): Promise<{ version: number; manifest: string }> {
+    return this.#guard(() => this.#opened.ledger.version());
+  }
+
+  /** The run in full. After an erasure it reads the records of the slices that were touched. */
   async status(): Promise<Status> {
     return this.#guard(async () => statusOf(this.#opened, await this.#worker.wanted()));
   }

@@ -1,4 +1,4 @@
-import { planStages, type StagePlan, type StageSetting, sliceDigest } from '@s3t/algorithm';
+import { planStages, type StagePlan, type StageSetting } from '@s3t/algorithm';
 import type { ActiveStage, Ledger } from '@s3t/ledger';
 import { type BaseModel, decodeStage, type FrozenStage, type StageForm, stageSteps } from '@s3t/model';
 import type { RunConfig } from './config.ts';
@@ -6,6 +6,7 @@ import { KeptActivations } from './kept-activations.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { RunRecord } from './run-data.ts';
 import { groupsOf } from './setting.ts';
+import { SliceDigests, type SliceState } from './slice-digests.ts';
 import type { StageMeter } from './stage-meter.ts';
 import { workStage } from './stage-work.ts';
 import type { TrainingSummary, UnlearnerEvent, WorkOptions } from './types.ts';
@@ -49,12 +50,14 @@ export interface WorkerParts {
  */
 export class Worker {
   readonly #parts: WorkerParts;
+  readonly #slices: SliceDigests;
   #wanted: Promise<WantedStages> | null = null;
   #kept: { shard: number; activations: KeptActivations } | null = null;
   #current: { plan: StagePlan; abort: AbortController } | null = null;
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
+    this.#slices = new SliceDigests(parts.ledger);
   }
 
   /** Every stage the configuration wants over the records that remain. One that an erasure overtakes is not kept. */
@@ -69,18 +72,16 @@ export class Worker {
   }
 
   async #plan(): Promise<WantedStages> {
-    const { ledger, config, setting, sequences } = this.#parts;
-    // Revisions first: an erasure in between makes the plan look old and not new. They belong to this plan for good: with
-    // newer ones, a stage that was trained without a record could be published under the id of one that learnt from it.
-    const revisions = await ledger.revisions();
-    const slices: { key: string; digest: string }[][][] = Array.from({ length: config.shards }, () =>
-      Array.from({ length: config.slices }, () => []),
-    );
-    for await (const { shard, slice, key, digest } of ledger.records())
-      slices[shard]![slice]!.push({ key, digest });
-    const sliceDigests = slices.map((shard) => shard.map(sliceDigest));
-    const plan = planStages({ setting, sequences, sliceDigests });
-    return { plan, revisions, counts: slices.map((shard) => shard.map((records) => records.length)) };
+    const { setting, sequences } = this.#parts;
+    // The revisions belong to this plan for good: with newer ones, a stage that was trained without a record could be published under
+    // the id of one that learnt from it.
+    const slices = await this.#slices.read();
+    const each = <T>(of: (slice: SliceState) => T) => slices.map((shard) => shard.map(of));
+    return {
+      plan: planStages({ setting, sequences, sliceDigests: each(({ digest }) => digest) }),
+      revisions: each(({ revision }) => revision),
+      counts: each(({ records }) => records),
+    };
   }
 
   /** Takes note of an erasure: forgets the records and stops the stage that was learning from one of them. Synchronous. */
