@@ -21,8 +21,8 @@ export class Current {
   async get(): Promise<Version> {
     // Events tell of changes only; where it stands is asked once.
     if (this.#known === undefined) {
-      const { version, manifest } = await this.#service.status();
-      this.#known ??= { version, manifest };
+      const version = await this.#service.version();
+      this.#known ??= version;
     }
     return this.#known;
   }

@@ -42,6 +42,8 @@ export interface Service {
   predict(inputs: readonly Input[]): Promise<Prediction>;
   /** Continues a text, a token a piece. Throws an error with code `unavailable` when stages are deactivated meanwhile. */
   generate(prompt: Prompt, options?: ContinueOptions): AsyncGenerator<GenerationPiece, void, undefined>;
+  /** Where the run stands, by its ledger: unlike a status it costs little, however many records there are. */
+  version(): Promise<{ version: number; manifest: string }>;
   status(): Promise<Status>;
   /** Resolves once the erasure is durable, in force and its weights are gone. */
   erase(target: ErasureTarget, options?: EraseOptions): Promise<Receipt>;

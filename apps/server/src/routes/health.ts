@@ -1,19 +1,18 @@
-import type { Status } from '@s3t/unlearner';
 import { Hono } from 'hono';
 import { describeRoute } from 'hono-openapi';
 import { type Shared, stamp } from '../context.ts';
+import type { Version } from '../current.ts';
 import { json, openProblems } from '../openapi.ts';
 import { Problem } from '../problem.ts';
 import { healthSchema, problemSchema } from '../schemas.ts';
 
-/** The run's status, if it answers predictions. Throws 503 where it does not. */
-export async function assertReady({ service, closing }: Shared): Promise<Status> {
+/** The run's version, if it answers predictions. Throws 503 where it does not. */
+export async function assertReady({ service, closing }: Shared): Promise<Version> {
   if (closing.aborted) throw new Problem(503, 'closing', 'the server is shutting down');
-  // A status needs the ledger, so an unreadable one is not ready either.
-  const status = await service.status();
-  if (status.shards.every((shard) => shard.servedDepth === 0))
-    throw new Problem(503, 'unavailable', 'no shard serves anything yet');
-  return status;
+  // It is the ledger that says it, so an unreadable one is not ready either.
+  const version = await service.version();
+  if (service.servedVersion === null) throw new Problem(503, 'unavailable', 'no shard serves anything yet');
+  return version;
 }
 
 export function healthRoutes(shared: Shared): Hono {

@@ -158,6 +158,10 @@ export class StandIn implements Service {
     }
   }
 
+  async version(): Promise<{ version: number; manifest: string }> {
+    return this.#stamp();
+  }
+
   async status(): Promise<Status> {
     const shards = Array.from({ length: this.#options.shards }, (_, shard) => this.#shard(shard));
     const missing = new Set(
