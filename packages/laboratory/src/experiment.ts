@@ -122,6 +122,8 @@ async function trainRun(
       const { stage, shard, position } = event;
       const line = { stage, shard, position, slices, seconds: elapsed() };
       writing = writing.then(() => journal.add(line));
+      // Of stages that are trained in one batch the first counts for all.
+      elapsed = stopwatch();
     }
     onEvent?.(event);
   });

@@ -1,17 +1,19 @@
 // Linear layers and the low-rank changes on them (LoRA, Hu et al. 2021), as every architecture applies them.
 
 import {
+  add,
   concat,
   groupedLoraLinear,
   keep,
   linear,
   loraLinear,
+  matmul,
   reshape,
   scope,
   type Tensor,
 } from '@s3t/engine';
 
-/** y = x W^T + b, with W [out, in] and b [out]. */
+/** y = x W^T + b, with W [out, in] and b [out]; or with several W [groups, out, in], for as many equal parts of the batch. */
 export interface LinearWeights {
   weight: Tensor;
   bias: Tensor;
@@ -42,16 +44,27 @@ export function adaptedLinear(
   adapter: LayerAdapter | undefined,
 ): Tensor {
   const pair = adapter?.pairs[target];
+  if ((!adapter || !pair) && base.weight.shape.length === 3) return groupedLinear(base, x);
   if (!adapter || !pair) return linear(x, base.weight, base.bias);
   const { scale } = adapter;
+  const adapted = adapter.dropout ? adapter.dropout(x, target) : x;
   if (pair.down.shape.length === 3) {
     const [groups, batch] = [pair.down.shape[0]!, x.shape[0]!];
-    const parts = reshape(x, [groups, batch / groups, ...x.shape.slice(1)]);
-    const y = groupedLoraLinear(parts, base.weight, base.bias, { ...pair, scale });
+    const inParts = (t: Tensor) => reshape(t, [groups, batch / groups, ...t.shape.slice(1)]);
+    const parts = inParts(x);
+    const seen = adapted === x ? parts : inParts(adapted);
+    const y = groupedLoraLinear(parts, base.weight, base.bias, { ...pair, scale, adapted: seen });
     return reshape(y, [batch, ...y.shape.slice(2)]);
   }
-  const adapted = adapter.dropout ? adapter.dropout(x, target) : x;
   return loraLinear(x, base.weight, base.bias, { ...pair, scale, adapted });
+}
+
+/** A linear layer with a weight of its own [groups, out, in] for each of as many equal parts of the batch, side by side. */
+function groupedLinear({ weight, bias }: LinearWeights, x: Tensor): Tensor {
+  const [groups, out, width] = weight.shape as [number, number, number];
+  const parts = reshape(x, [groups, x.size / groups / width, width]);
+  const y = add(matmul(parts, weight, { transposeB: true }), bias);
+  return reshape(y, [...x.shape.slice(0, -1), out]);
 }
 
 /**

@@ -54,6 +54,7 @@ export {
   resolveDataset,
 } from './hub/resolve-base.ts';
 export { copyInputs, hostInputs, recordOf } from './inputs.ts';
+export { canTrainTogether, trainStages } from './joint-training.ts';
 export type { LanguageModel, Learnt } from './language-model.ts';
 export {
   decoderLayer,

@@ -3,21 +3,19 @@ import {
   capture,
   GradientAccumulator,
   learningRateAt,
-  mergeLora,
   type RandomKey,
   randomState,
   type ScheduleName,
-  scope,
   type Tensor,
   zeros,
 } from '@s3t/engine';
-import type { LayerAdapter } from './adapter.ts';
 import type { HostInputs } from './architecture.ts';
 import { type Batch, batchesOf } from './batches.ts';
 import { EarlyStopping, type StoppingRule } from './early-stopping.ts';
 import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
 import { type ObjectiveName, objectiveOf } from './objective.ts';
+import { placePrefix } from './placed-prefix.ts';
 import { placeStage, type StageForm, type StageValues, startStage } from './stage.ts';
 import { type StepParts, TrainingStep } from './training-step.ts';
 
@@ -216,54 +214,11 @@ export async function trainStage(
 }
 
 /** How much a record counts: the sum over its labels. */
-function recordWeight({ weights }: StageTask, record: number, labels: number): number {
+export function recordWeight({ weights }: StageTask, record: number, labels: number): number {
   if (!weights) return labels;
   let sum = 0;
   for (let i = record * labels; i < (record + 1) * labels; i++) sum += weights[i]!;
   return sum;
-}
-
-/** The frozen stages above, on the device. */
-interface PlacedPrefix {
-  /** Weights to use instead of the base's own, by layer and target. */
-  merged: Map<number, Map<string, Tensor>>;
-  /** Adapters that stay beside the base's weights, by layer. */
-  adapters: Map<number, LayerAdapter>;
-  tensors: Tensor[];
-}
-
-/**
- * Merges the changes of the frozen stages into the base's weights: in a step they cost nothing then. Of a quantised base the
- * merged weights would be f32, four to eight times the memory of its own and more than quantising saved where every layer has an
- * adapter; there they stay beside the base, as in PEFT, and a step computes their small products.
- */
-function placePrefix({ device, network }: BaseModel, { form, prefix }: StageTask): PlacedPrefix {
-  const placed: PlacedPrefix = { merged: new Map(), adapters: new Map(), tensors: [] };
-  for (const { layers: frozen, values } of prefix) {
-    const { stage, parameters } = placeStage(device, form, frozen, values, 'serve');
-    for (const [layer, adapter] of stage.adapters) {
-      const { pairs, scale } = adapter;
-      const targets = Object.keys(pairs);
-      if (targets.some((target) => network.linearOf(layer, target).weight.dtype !== 'f32')) {
-        placed.adapters.set(layer, adapter);
-        placed.tensors.push(...Object.values(pairs).flatMap(({ down, up }) => [down, up]));
-        continue;
-      }
-      const weights = new Map<string, Tensor>();
-      for (const target of targets) {
-        const { weight } = network.linearOf(layer, target);
-        const changed = scope(() => mergeLora(weight, { ...pairs[target]!, scale }));
-        // From here on it is read only: its texture form may be kept for the whole stage.
-        changed.storage.constant = true;
-        weights.set(target, changed);
-      }
-      placed.merged.set(layer, weights);
-      placed.tensors.push(...weights.values());
-    }
-    const isKept = new Set(placed.tensors);
-    for (const parameter of parameters.values()) if (!isKept.has(parameter)) parameter.destroy();
-  }
-  return placed;
 }
 
 /** Zeroes values that are no stage's: they have learnt from the records, too. */
@@ -271,7 +226,11 @@ function forgetValues(values: StageValues | null): void {
   for (const value of values?.values() ?? []) value.fill(0);
 }
 
-async function readValues(parameters: ReadonlyMap<string, Tensor>, step: number): Promise<StageValues> {
+/** The values of a stage after a step. @throws ModelError when one is no finite number */
+export async function readValues(
+  parameters: ReadonlyMap<string, Tensor>,
+  step: number,
+): Promise<StageValues> {
   const values: StageValues = new Map();
   for (const [name, parameter] of parameters) {
     const read = await parameter.read();

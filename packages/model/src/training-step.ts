@@ -1,10 +1,10 @@
-import { capture, dropout, gradients, multiply, type randomState, type Tensor, zeros } from '@s3t/engine';
+import { capture, dropout, gradients, multiply, type randomState, type Tensor } from '@s3t/engine';
 import type { LayerAdapter } from './adapter.ts';
-import type { HostInputs, InputField, Inputs } from './architecture.ts';
 import type { Batch } from './batches.ts';
-import { copyInputs, fieldsAt, hostInputs, placeInputs, writeInputs } from './inputs.ts';
+import { HostBatch } from './host-batch.ts';
 import type { BaseModel } from './model.ts';
-import { type Objective, objectiveOf } from './objective.ts';
+import { objectiveOf } from './objective.ts';
+import type { PlacedPrefix } from './placed-prefix.ts';
 import type { Stage, StageForm } from './stage.ts';
 import type { StageTask } from './stage-training.ts';
 
@@ -13,11 +13,7 @@ export interface StepParts {
   base: BaseModel;
   task: StageTask;
   stage: Stage;
-  /** The frozen stages above: weights in place of the base's, and adapters beside them, by layer. */
-  prefix: {
-    merged: ReadonlyMap<number, ReadonlyMap<string, Tensor>>;
-    adapters: ReadonlyMap<number, LayerAdapter>;
-  };
+  prefix: PlacedPrefix;
   random: ReturnType<typeof randomState>;
   trained: readonly Tensor[];
   /** What the loss counts in its step, shape [1]; null: all. */
@@ -29,55 +25,28 @@ export interface StepParts {
 /** Forward and backward for batches whose rows have one length, captured once. */
 export class TrainingStep {
   readonly #task: StageTask;
-  readonly #objective: Objective;
-  /** Of the architecture's whole length, and cut to that of the rows. */
-  readonly #fields: { whole: readonly InputField[]; cut: readonly InputField[] };
-  readonly #labels: { whole: number; cut: number };
-  readonly #inputs: { x: Tensor; carried: Inputs; labels: Tensor; weights: Tensor };
-  readonly #host: {
-    x: Float32Array<ArrayBuffer>;
-    carried: HostInputs;
-    labels: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
-    weights: Float32Array<ArrayBuffer>;
-  };
+  readonly #batch: HostBatch;
   readonly #step: ReturnType<typeof capture<{ loss: Tensor }>>;
 
   /** @param tokens of each row */
   constructor({ base, task, stage, prefix, random, trained, share, finish }: StepParts, tokens: number) {
     const { device, network } = base;
-    const { architecture } = network;
-    const { batchSize } = task.training;
+    const { layers } = network.architecture;
     const name = task.objective ?? 'classification';
+    const objective = objectiveOf(name, { tokens });
+    const batch = new HostBatch(base, { objective: name, parts: 1, rows: task.training.batchSize, tokens });
+    const { labels, weights } = batch.parts[0]!;
     this.#task = task;
-    const whole = architecture.inputs.filter(({ carried }) => carried);
-    const cut = fieldsAt(whole, tokens);
-    this.#fields = { whole, cut };
-    this.#objective = objectiveOf(name, { tokens });
-    this.#labels = { whole: objectiveOf(name, architecture).labels, cut: this.#objective.labels };
-    const labels = batchSize * this.#objective.labels;
-    const { dtype } = this.#objective;
-    const inputs = {
-      x: zeros(device, [batchSize, tokens, architecture.width]),
-      carried: placeInputs(device, cut, batchSize),
-      labels: zeros(device, [labels], { dtype }),
-      weights: zeros(device, [labels]),
-    };
-    this.#inputs = inputs;
-    this.#host = {
-      x: new Float32Array(batchSize * tokens * architecture.width),
-      carried: hostInputs(cut, batchSize),
-      labels: dtype === 'u32' ? new Uint32Array(labels) : new Float32Array(labels),
-      weights: new Float32Array(labels),
-    };
+    this.#batch = batch;
     const lowest = task.from ?? Math.min(...task.layers);
     this.#step = capture(device, () => {
-      let x: Tensor = inputs.x;
-      for (let layer = lowest; layer < architecture.layers; layer++) {
+      let { x } = batch;
+      for (let layer = lowest; layer < layers; layer++) {
         const own = withDropout(stage.adapters.get(layer), layer, task.form, random);
         const adapter = own ?? prefix.adapters.get(layer);
-        x = network.layer(layer, x, { inputs: inputs.carried, adapter, merged: prefix.merged.get(layer) });
+        x = network.layer(layer, x, { inputs: batch.carried, adapter, merged: prefix.merged.get(layer) });
       }
-      const mean = this.#objective.loss(network, x, stage.head, inputs.labels, inputs.weights);
+      const mean = objective.loss(network, x, stage.head, labels, weights);
       const loss = share ? multiply(mean, share) : mean;
       finish(gradients(loss, trained));
       return { loss };
@@ -89,56 +58,32 @@ export class TrainingStep {
     return this.#step.outputs.loss;
   }
 
-  /** Writes a batch and computes it. Rows that are left over get weight zero. */
+  /** Writes a batch and computes it. */
   run({ records }: Batch): void {
-    this.#fill(records);
-    this.#inputs.x.write(this.#host.x);
-    writeInputs(this.#fields.cut, this.#host.carried, this.#inputs.carried);
-    this.#inputs.labels.write(this.#host.labels);
-    this.#inputs.weights.write(this.#host.weights);
+    this.#batch.fill(0, this.#task, records);
+    this.#batch.write();
     this.#step.replay();
   }
 
   dispose(): void {
     this.#step.dispose();
-    const { carried, ...others } = this.#inputs;
-    for (const tensor of [...Object.values(carried), ...Object.values(others)]) tensor.destroy();
-  }
-
-  #fill(records: readonly number[]): void {
-    const { batchSize } = this.#task.training;
-    const { x, carried, labels, weights } = this.#host;
-    const rowSize = x.length / batchSize;
-    const { whole, cut } = this.#labels;
-    for (let row = 0; row < batchSize; row++) {
-      const record = records[row];
-      const target = x.subarray(row * rowSize, (row + 1) * rowSize);
-      if (record === undefined) target.fill(0);
-      else {
-        this.#task.activation(record, target);
-        // What a row of weight zero carries does not matter.
-        const inputs = this.#task.inputs?.(record);
-        if (inputs) copyInputs(this.#fields.whole, inputs, 0, 1, carried, row, this.#fields.cut);
-      }
-      for (let i = 0; i < cut; i++) {
-        const of = record === undefined ? null : record * whole + i;
-        labels[row * cut + i] = of === null ? 0 : this.#task.labels[of]!;
-        weights[row * cut + i] = of === null ? 0 : (this.#task.weights?.[of] ?? 1);
-      }
-    }
+    this.#batch.destroy();
   }
 }
 
 function withDropout(
   adapter: LayerAdapter | undefined,
   layer: number,
-  { architecture, lora }: StageForm,
+  form: StageForm,
   random: ReturnType<typeof randomState>,
 ): LayerAdapter | undefined {
-  if (!adapter || lora.dropout === 0) return adapter;
+  const rate = form.lora.dropout;
+  if (!adapter || rate === 0) return adapter;
+  return { ...adapter, dropout: (x, target) => dropout(x, random, rate, dropoutStream(form, layer, target)) };
+}
+
+/** The stream that masks of a target are drawn from, within a step of a stage. */
+export function dropoutStream({ architecture }: StageForm, layer: number, target: string): number {
   const names = architecture.targets.map(({ name }) => name);
-  return {
-    ...adapter,
-    dropout: (x, target) => dropout(x, random, lora.dropout, layer * names.length + names.indexOf(target)),
-  };
+  return layer * names.length + names.indexOf(target);
 }

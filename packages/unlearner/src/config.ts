@@ -90,6 +90,7 @@ const training = v.strictObject({
   epochs: v.optional(count, 3),
   batchSize: v.optional(count, 64),
   accumulation: v.optional(count),
+  together: v.optional(count),
   learningRate: v.optional(positive, 2e-3),
   weightDecay: v.optional(v.pipe(v.number(), v.minValue(0, 'must be at least 0')), 0.01),
   schedule: v.optional(v.picklist(['constant', 'linear', 'cosine']), 'linear'),
@@ -237,6 +238,8 @@ export interface RunConfig {
     batchSize: number;
     /** Batches whose gradients make one step: that of the mean over all their records, or tokens. Default: 1. */
     accumulation?: number;
+    /** Stages that are trained in one batch at most. No stage depends on it. Default: 1. */
+    together?: number;
     learningRate: number;
     weightDecay: number;
     schedule: 'constant' | 'linear' | 'cosine';

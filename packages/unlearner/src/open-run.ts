@@ -318,9 +318,10 @@ function storedEvaluation({ setting }: RunRow): string | null {
 /** Names the first field in which a configuration file differs from the run's own. */
 function assertSameConfig(own: RunConfig, { config, file }: LocatedConfig, folder: string): void {
   const [left, right] = [flatten(own), flatten({ ...config, repair: own.repair })];
-  // Where activations are kept and when to repair is no part of what a run is.
+  // Where activations are kept, what is trained in one batch and when to repair is no part of what a run is.
   for (const fields of [left, right])
-    for (const field of ['training.keep.where', 'training.keep.bytes']) fields.delete(field);
+    for (const field of ['training.keep.where', 'training.keep.bytes', 'training.together'])
+      fields.delete(field);
   for (const field of new Set([...left.keys(), ...right.keys()]))
     if (left.get(field) !== right.get(field))
       throw new UnlearnerError(

@@ -35,8 +35,8 @@ export function stageSetting(
   { evaluation = null, decoder }: { evaluation?: string | null; decoder?: string | undefined } = {},
 ): StageSetting {
   const { lora, task, data, slices, layersPerSlice, quantization } = config;
-  // Where and how much is kept changes no bit; that it is rounded does.
-  const { keep, earlyStopping, ...training } = config.training;
+  // Where and how much is kept changes no bit, nor does what is trained in one batch; that it is rounded does.
+  const { keep, earlyStopping, together: _, ...training } = config.training;
   return {
     base: digest,
     kernels: sha256Hex(kernelIdentity()),

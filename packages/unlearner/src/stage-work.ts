@@ -9,7 +9,7 @@ import {
   type StageProgress,
   type StageTask,
   type StageValues,
-  trainStage,
+  trainStages,
 } from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
@@ -39,16 +39,51 @@ export interface StageContext {
   turn?: () => Promise<void>;
 }
 
-/**
- * Trains a stage and returns its values and the bytes of its file. The bytes follow from its id: records are taken in order
- * of their keys, each epoch's order is a keyed hash, and all randomness is keyed by the id.
- */
+/** A trained stage: its values, and the bytes of its file. */
+export interface TrainedStage {
+  values: StageValues;
+  bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** Trains a stage; see `workStages`. */
 export async function workStage(
-  { base, form, config, activations, meter, prefix, records, layers: own, from: start, turn }: StageContext,
+  context: StageContext,
   plan: Pick<StagePlan, 'id' | 'position'>,
   onProgress: (progress: StageProgress) => void,
   signal?: AbortSignal,
-): Promise<{ values: Map<string, Float32Array<ArrayBuffer>>; bytes: Uint8Array<ArrayBuffer> }> {
+): Promise<TrainedStage> {
+  const [trained] = await workStages([{ context, plan }], (_, progress) => onProgress(progress), signal);
+  return trained!;
+}
+
+/**
+ * Trains stages, in one batch where that is possible. The bytes of each follow from its id: records are taken in order of their keys, each
+ * epoch's order is a keyed hash, and all randomness is keyed by the id.
+ * @param onProgress told the number of the stage
+ */
+export async function workStages(
+  stages: readonly { context: StageContext; plan: Pick<StagePlan, 'id' | 'position'> }[],
+  onProgress: (stage: number, progress: StageProgress) => void,
+  signal?: AbortSignal,
+): Promise<TrainedStage[]> {
+  const { base } = stages[0]!.context;
+  const tasks = stages.map(({ context, plan }) => taskOf(context, plan, signal));
+  const trained = await trainStages(base, tasks, onProgress, signal).catch((error) => {
+    // It had all it needs: what is left to go wrong is how it was asked to train.
+    if (error instanceof ModelError) throw new UnlearnerError('config', error.message, { cause: error });
+    throw error;
+  });
+  return trained.map((values, i) => {
+    const { form, layers } = tasks[i]!;
+    return { values, bytes: encodeStage(form, layers, values) };
+  });
+}
+
+function taskOf(
+  { form, config, activations, meter, prefix, records, layers: own, from: start, turn }: StageContext,
+  plan: Pick<StagePlan, 'id' | 'position'>,
+  signal: AbortSignal | undefined,
+): StageTask {
   const layers = own ?? groupsOf(form, config)[plan.position]!;
   const from = start ?? Math.min(...layers);
   const key = keyOf(plan.id);
@@ -59,38 +94,28 @@ export async function workStage(
       meter!.score([...prefix, { layers, values }], async () => turn?.(), signal),
   };
   const ordered = [...records].sort((a, b) => (a.key < b.key ? -1 : 1));
-  const values = await trainStage(
-    base,
-    {
-      form,
-      training: config.training,
-      key,
-      layers,
-      prefix,
-      records: ordered.length,
-      from,
-      prepare: (batch, epoch) =>
-        activations.prepare(
-          batch.map((record) => ordered[record]!.key),
-          from,
-          { key, epoch },
-        ),
-      activation: (record, target) => activations.read(ordered[record]!.key, from, target),
-      inputs: (record) => activations.inputs(ordered[record]!.key),
-      tokens: (record) => activations.tokens(ordered[record]!.key),
-      ...learntFrom(ordered, activations, config),
-      order: (epoch) => epochOrder(plan.id, epoch, ordered),
-      turn,
-      stopping,
-    },
-    onProgress,
-    signal,
-  ).catch((error) => {
-    // It had all it needs: what is left to go wrong is how it was asked to train.
-    if (error instanceof ModelError) throw new UnlearnerError('config', error.message, { cause: error });
-    throw error;
-  });
-  return { values, bytes: encodeStage(form, layers, values) };
+  return {
+    form,
+    training: config.training,
+    key,
+    layers,
+    prefix,
+    records: ordered.length,
+    from,
+    prepare: (batch, epoch) =>
+      activations.prepare(
+        batch.map((record) => ordered[record]!.key),
+        from,
+        { key, epoch },
+      ),
+    activation: (record, target) => activations.read(ordered[record]!.key, from, target),
+    inputs: (record) => activations.inputs(ordered[record]!.key),
+    tokens: (record) => activations.tokens(ordered[record]!.key),
+    ...learntFrom(ordered, activations, config),
+    order: (epoch) => epochOrder(plan.id, epoch, ordered),
+    turn,
+    stopping,
+  };
 }
 
 /** What is learnt of the records, one after the other. */

@@ -8,7 +8,7 @@ import type { RunRecord } from './run-data.ts';
 import { groupsOf } from './setting.ts';
 import { SliceDigests, type SliceState } from './slice-digests.ts';
 import type { StageMeter } from './stage-meter.ts';
-import { workStage } from './stage-work.ts';
+import { type StageContext, type TrainedStage, workStages } from './stage-work.ts';
 import type { TrainingSummary, UnlearnerEvent, WorkOptions } from './types.ts';
 
 /** The stages a run wants over the records that remain, and the revision of every slice they were planned with. */
@@ -52,8 +52,9 @@ export class Worker {
   readonly #parts: WorkerParts;
   readonly #slices: SliceDigests;
   #wanted: Promise<WantedStages> | null = null;
-  #kept: { shard: number; activations: KeptActivations } | null = null;
-  #current: { plan: StagePlan; abort: AbortController } | null = null;
+  /** By shard. */
+  readonly #kept: Map<number, KeptActivations> = new Map();
+  #current: { plans: readonly StagePlan[]; abort: AbortController } | null = null;
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
@@ -84,11 +85,12 @@ export class Worker {
     };
   }
 
-  /** Takes note of an erasure: forgets the records and stops the stage that was learning from one of them. Synchronous. */
+  /** Takes note of an erasure: forgets the records and stops what was learning from one of them. Synchronous. */
   erased(keys: readonly string[], touches: (plan: StagePlan) => boolean): void {
     this.#wanted = null;
-    for (const key of keys) this.#kept?.activations.forget(key);
-    if (this.#current && touches(this.#current.plan)) this.#current.abort.abort(new SupersededError());
+    for (const activations of this.#kept.values()) for (const key of keys) activations.forget(key);
+    const spoilt = this.#current?.plans.filter(touches) ?? [];
+    if (spoilt.length > 0) this.#current!.abort.abort(new SupersededError(spoilt));
   }
 
   /** Trains what is missing, until nothing is. */
@@ -104,8 +106,8 @@ export class Worker {
         signal?.throwIfAborted();
         const wanted = await this.wanted();
         const missing = await this.#missing(wanted, shards);
-        const [next] = missing;
-        if (!next) {
+        const next = this.#nextOf(missing);
+        if (next.length === 0) {
           if (shards || (await this.#parts.completed(() => this.#isComplete()))) break;
           continue;
         }
@@ -116,17 +118,16 @@ export class Worker {
         announced = stages;
         const steps = { done: doneSteps, total: totalSteps };
         const place = { index: summary.trained, stages, steps };
-        const isPublished = await this.#trainOne(next, wanted, place, { signal, turn });
-        if (isPublished) {
-          summary.trained++;
-          doneSteps += stepsOf(next);
-        } else {
-          summary.superseded++;
-        }
+        for (const { plan, isPublished } of await this.#train(next, wanted, place, { signal, turn }))
+          if (isPublished) {
+            summary.trained++;
+            doneSteps += stepsOf(plan);
+          } else {
+            summary.superseded++;
+          }
       }
     } finally {
-      this.#kept?.activations.clear();
-      this.#kept = null;
+      this.#forgetKept([]);
     }
     emit({ type: 'work-finished', trained: summary.trained });
     return { ...summary, seconds: (performance.now() - began) / 1000 };
@@ -141,97 +142,140 @@ export class Worker {
     return (await this.#missing(await this.wanted(), undefined)).length === 0;
   }
 
-  /** Trains and publishes one stage. Returns false when an erasure made it worthless meanwhile. */
-  async #trainOne(
-    plan: StagePlan,
-    { revisions }: WantedStages,
-    place: { index: number; stages: number; steps: { done: number; total: number } },
+  /** What is trained next: the first stage that is missing, and others at its position that can be trained beside it. */
+  #nextOf(missing: readonly StagePlan[]): StagePlan[] {
+    const [first] = missing;
+    if (!first) return [];
+    const { together = 1 } = this.#parts.config.training;
+    const lacks = new Set(missing.map(({ shard, id }) => `${shard}/${id}`));
+    return missing
+      .filter(
+        ({ shard, position, parent }) =>
+          position === first.position && (parent === null || !lacks.has(`${shard}/${parent}`)),
+      )
+      .slice(0, together);
+  }
+
+  /** Trains stages and publishes each that no erasure made worthless meanwhile. One that is in neither case is trained again. */
+  async #train(
+    plans: readonly StagePlan[],
+    wanted: WantedStages,
+    {
+      index,
+      stages,
+      steps: total,
+    }: { index: number; stages: number; steps: { done: number; total: number } },
     { signal, turn }: Pick<WorkOptions, 'signal' | 'turn'>,
-  ): Promise<boolean> {
-    const { ledger, base, form, config, meter, erasures, emit, exclusively, refresh } = this.#parts;
-    const { id, shard, position, slices } = plan;
-    emit({
-      type: 'stage-started',
-      stage: id,
-      shard,
-      position,
-      slices,
-      index: place.index,
-      stages: place.stages,
-    });
+  ): Promise<{ plan: StagePlan; isPublished: boolean }[]> {
+    const { erasures, emit } = this.#parts;
+    for (const [i, { id: stage, shard, position, slices }] of plans.entries())
+      emit({ type: 'stage-started', stage, shard, position, slices, index: index + i, stages });
     const abort = new AbortController();
-    this.#current = { plan, abort };
+    this.#current = { plans, abort };
     const either = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
+    const outcomes: { plan: StagePlan; isPublished: boolean }[] = [];
+    const worthless = (plan: StagePlan) => {
+      emit({ type: 'stage-superseded', stage: plan.id, shard: plan.shard, position: plan.position });
+      outcomes.push({ plan, isPublished: false });
+    };
     try {
-      const records = await this.#lineageRecords(plan);
-      const activations = await this.#activationsOf(shard, either);
-      const prefix = await this.#prefixOf(plan);
-      const { done, total } = place.steps;
-      const { bytes } = await workStage(
-        {
-          ...{ base, form, config, activations, prefix, records },
-          meter: await meter(),
-          turn: async () => {
+      this.#forgetKept(plans.map(({ shard }) => shard));
+      const contexts: StageContext[] = [];
+      for (const plan of plans)
+        contexts.push(
+          await this.#contextOf(plan, either, async () => {
             await turnOf(turn, either);
             await erasures.clear();
-          },
+          }),
+        );
+      const stepsDone = plans.map(() => 0);
+      const trained = await workStages(
+        plans.map((plan, i) => ({ plan, context: contexts[i]! })),
+        (i, { step, steps, loss }) => {
+          stepsDone[i] = step;
+          const doneSteps = total.done + stepsDone.reduce((sum, done) => sum + done, 0);
+          emit({ type: 'step', stage: plans[i]!.id, step, steps, doneSteps, totalSteps: total.total, loss });
         },
-        plan,
-        ({ step, steps, loss }) =>
-          emit({ type: 'step', stage: id, step, steps, doneSteps: done + step, totalSteps: total, loss }),
         either,
       );
-      // As one section: no byte that learnt from a record is written once its erasure was acknowledged, and what is served
-      // is always what its version says.
-      const published = await exclusively(async () => {
-        abort.signal.throwIfAborted();
-        const weights = await ledger.adapters.put(bytes);
-        const result = await ledger.publishStage({
-          id,
-          shard,
-          position,
-          slices: [...slices],
-          sequences: [...plan.sequences],
-          parent: plan.parent,
-          lineage: [...plan.lineage],
-          weights,
-          records: records.length,
-          guard: slices.map((slice) => revisions[shard]![slice]!),
-        });
-        if (!result.published) {
-          await ledger.adapters.destroy(weights);
-          this.#wanted = null;
-          throw new SupersededError();
-        }
-        await refresh();
-        return { weights, version: result.version };
-      });
-      emit({ type: 'stage-published', stage: id, shard, position, ...published });
-      return true;
+      for (const [i, plan] of plans.entries()) {
+        const isPublished = await this.#publish(
+          plan,
+          wanted,
+          contexts[i]!.records.length,
+          trained[i]!,
+          abort,
+        );
+        if (isPublished) outcomes.push({ plan, isPublished });
+        else worthless(plan);
+      }
     } catch (error) {
-      if (!(error instanceof SupersededError)) throw error;
-      emit({ type: 'stage-superseded', stage: id, shard, position });
-      return false;
+      // Whatever failed once an erasure had taken records away may have failed for want of them.
+      const reason: unknown = abort.signal.aborted ? abort.signal.reason : error;
+      if (!(reason instanceof SupersededError)) throw error;
+      for (const plan of reason.plans) worthless(plan);
     } finally {
       this.#current = null;
     }
+    return outcomes;
   }
 
-  async #lineageRecords({ shard, slices }: StagePlan): Promise<RunRecord[]> {
+  /** What training a stage needs. @throws SupersededError when an erasure has come between */
+  async #contextOf(plan: StagePlan, signal: AbortSignal, turn: () => Promise<void>): Promise<StageContext> {
+    const { base, form, config, meter } = this.#parts;
+    const records = await this.#lineageRecords(plan);
+    const activations = await this.#activationsOf(plan.shard, signal);
+    const prefix = await this.#prefixOf(plan);
+    return { base, form, config, activations, prefix, records, meter: await meter(), turn };
+  }
+
+  /** Publishes a trained stage. Returns false when an erasure made it worthless meanwhile. */
+  async #publish(
+    plan: StagePlan,
+    { revisions }: WantedStages,
+    records: number,
+    { bytes }: TrainedStage,
+    abort: AbortController,
+  ): Promise<boolean> {
+    const { ledger, emit, exclusively, refresh } = this.#parts;
+    const { id, shard, position, slices } = plan;
+    // As one section: no byte that learnt from a record is written once its erasure was acknowledged, and what is served
+    // is always what its version says.
+    const published = await exclusively(async () => {
+      if (isSpoilt(plan, abort.signal)) return null;
+      const weights = await ledger.adapters.put(bytes);
+      const result = await ledger.publishStage({
+        ...{ id, shard, position, slices: [...slices], sequences: [...plan.sequences] },
+        ...{ parent: plan.parent, lineage: [...plan.lineage], weights, records },
+        guard: slices.map((slice) => revisions[shard]![slice]!),
+      });
+      if (!result.published) {
+        await ledger.adapters.destroy(weights);
+        this.#wanted = null;
+        return null;
+      }
+      await refresh();
+      return { weights, version: result.version };
+    });
+    if (published) emit({ type: 'stage-published', stage: id, shard, position, ...published });
+    return published !== null;
+  }
+
+  async #lineageRecords(plan: StagePlan): Promise<RunRecord[]> {
+    const { shard, slices } = plan;
     const all = await this.#parts.records();
     const stored = await Promise.all(slices.map((slice) => this.#parts.ledger.sliceRecords(shard, slice)));
     return stored.flat().map(({ key }) => {
       const record = all.get(key);
       // An erasure took it since the plan was made.
-      if (!record) throw new SupersededError();
+      if (!record) throw new SupersededError([plan]);
       return record;
     });
   }
 
   async #activationsOf(shard: number, signal: AbortSignal): Promise<KeptActivations> {
-    if (this.#kept?.shard === shard) return this.#kept.activations;
-    this.#kept?.activations.clear();
-    this.#kept = null;
+    const known = this.#kept.get(shard);
+    if (known) return known;
     const { base, form, config, ledger, records, folder } = this.#parts;
     const all = await records();
     const own: RunRecord[] = [];
@@ -244,8 +288,17 @@ export class Worker {
     const activations = await KeptActivations.compute({ base, records: own, layers, config, folder, signal });
     // Those erased while they were computed: from here on `erased` sees to it.
     for (const { key } of own) if (!all.has(key)) activations.forget(key);
-    this.#kept = { shard, activations };
+    this.#kept.set(shard, activations);
     return activations;
+  }
+
+  /** Forgets what is kept of all shards but these. */
+  #forgetKept(shards: readonly number[]): void {
+    for (const [shard, activations] of this.#kept)
+      if (!shards.includes(shard)) {
+        activations.clear();
+        this.#kept.delete(shard);
+      }
   }
 
   /** The values of the stages that a stage is trained on top of, top-down. */
@@ -257,7 +310,7 @@ export class Worker {
     for (let parent = plan.parent; parent !== null; ) {
       const stage = active.get(parent);
       // An erasure took it since the plan was made.
-      if (!stage) throw new SupersededError();
+      if (!stage) throw new SupersededError([plan]);
       const layers = groups[stage.position]!;
       const bytes = (await ledger.adapters.get(stage.weights)) as Uint8Array<ArrayBuffer>;
       prefix.unshift({
@@ -303,7 +356,18 @@ async function turnOf(turn: WorkOptions['turn'], signal: AbortSignal | undefined
   }
 }
 
-/** Why a stage's training was cut off: an erasure made it worthless. */
+/** Why a training was cut off: an erasure made these stages worthless. */
 class SupersededError extends Error {
   override name = 'SupersededError';
+  readonly plans: readonly StagePlan[];
+
+  constructor(plans: readonly StagePlan[]) {
+    super();
+    this.plans = plans;
+  }
+}
+
+/** Whether a training was cut off because of this stage. */
+function isSpoilt(plan: StagePlan, { reason }: AbortSignal): boolean {
+  return reason instanceof SupersededError && reason.plans.includes(plan);
 }
