@@ -7,7 +7,15 @@ export {
   type StageLine,
 } from './experiment.ts';
 export type { Seconds } from './journal.ts';
-export { type Changes, type PreparationOptions, prepareExperiment, RECIPES, recipeOf } from './prepare.ts';
+export {
+  type Changes,
+  type Planned,
+  type PreparationOptions,
+  planExperiment,
+  prepareExperiment,
+  RECIPES,
+  recipeOf,
+} from './prepare.ts';
 export { EXPERIMENTS, type ExperimentName, type Recipe } from './recipe.ts';
 export {
   compareSchedules,

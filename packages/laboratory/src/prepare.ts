@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
-import { type DownloadProgress, resolveDataset } from '@s3t/model';
-import { parseConfig } from '@s3t/unlearner';
+import { SequenceError, selectSequences } from '@s3t/algorithm';
+import { type DownloadProgress, loadTokenizer, resolveBase, resolveDataset } from '@s3t/model';
+import { parseConfig, type RunConfig } from '@s3t/unlearner';
 import { LaboratoryError } from './errors.ts';
 import type { ExperimentName, Recipe, Shape } from './recipe.ts';
 import { baseOf, smokeBase } from './smoke.ts';
@@ -54,6 +55,47 @@ export function recipeOf(experiment: ExperimentName, dataset: string): Recipe {
   throw new LaboratoryError('usage', `--dataset: ${experiment} has no ${dataset}; there are ${names}`);
 }
 
+/** What an experiment is run with, besides its data. */
+export interface Planned extends Shape {
+  base: string;
+  task: RunConfig['task'];
+}
+
+/** A stand-in for data that is not looked at. */
+const UNSEEN: Record<RunConfig['task'], object> = {
+  'image-classification': { labels: ['0', '1'] },
+  'text-classification': { text: ['text'], labels: ['0', '1'] },
+  'text-regression': { text: ['text'], label: 'label' },
+  'causal-lm': { text: ['text'] },
+};
+
+/** What an experiment would be run with. Nothing is fetched, read or written. @throws UnlearnerError or LaboratoryError naming what is wrong */
+export function planExperiment(
+  o: Pick<PreparationOptions, 'experiment' | 'dataset' | 'smoke' | 'changes'>,
+): Planned {
+  const recipe = recipeOf(o.experiment, o.dataset);
+  const { smoke = false } = o;
+  const changes: Changes = { ...(smoke ? SMOKE : {}), ...given(o.changes ?? {}) };
+  const base = changes.base ?? (smoke ? smokeBase(recipe.task) : recipe.base);
+  const planned = { base, task: recipe.task, ...changed(recipe.shape, changes, smoke) };
+  const data = { train: 'data', eval: 'data', ...UNSEEN[recipe.task] };
+  parseConfig({ ...planned, data }, `${o.experiment} ${o.dataset}`);
+  refuseSequences(planned);
+  return planned;
+}
+
+function refuseSequences({ sequences: { strategy }, slices, budget, training: { seed = 1 } }: Planned): void {
+  try {
+    selectSequences(strategy, { slices, budget, seed });
+  } catch (error) {
+    if (!(error instanceof SequenceError)) throw error;
+    throw new LaboratoryError(
+      'usage',
+      `--${error.option === 'slices' ? 'num-slices' : error.option}: ${error.message}`,
+    );
+  }
+}
+
 /**
  * Puts data where a run finds it and writes s3t.config.json. An experiment that is there already goes on: its configuration must be the one
  * asked for.
@@ -62,19 +104,14 @@ export function recipeOf(experiment: ExperimentName, dataset: string): Recipe {
 export async function prepareExperiment(o: PreparationOptions): Promise<string> {
   const recipe = recipeOf(o.experiment, o.dataset);
   const { smoke = false, records, evalRecords, out } = o;
-  const changes: Changes = { ...(smoke ? SMOKE : {}), ...given(o.changes ?? {}) };
+  const { base: named, task, ...shape } = planExperiment(o);
   await mkdir(out, { recursive: true });
-  const base = await baseOf(changes.base ?? (smoke ? smokeBase(recipe.task) : recipe.base), out);
+  const base = await baseOf(named, out);
   const source = await sourceOf(o, recipe);
-  const { data, evaluation } = await recipe.prepare({ source, out, records, evalRecords, smoke });
-  const shape = changed(recipe.shape, changes, smoke);
-  const value = {
-    base: located(base, out),
-    task: recipe.task,
-    data,
-    ...(evaluation && { evaluation }),
-    ...shape,
-  };
+  const separator = () => separatorOf(base, o);
+  const prepared = await recipe.prepare({ source, out, records, evalRecords, smoke, separator });
+  const { data, evaluation } = prepared;
+  const value = { base: located(base, out), task, data, ...(evaluation && { evaluation }), ...shape };
   const file = join(out, 's3t.config.json');
   parseConfig(value, file);
   const text = `${JSON.stringify(value, null, 2)}\n`;
@@ -87,6 +124,16 @@ export async function prepareExperiment(o: PreparationOptions): Promise<string> 
   await writeFile(`${file}.part`, text);
   await rename(`${file}.part`, file);
   return file;
+}
+
+/** The base is fetched for it where it has to be: it will be trained on next. */
+async function separatorOf(base: string, { onDownload }: PreparationOptions): Promise<string> {
+  const { separator } = await loadTokenizer(await resolveBase(base, { onProgress: onDownload }));
+  if (separator !== null) return separator;
+  throw new LaboratoryError(
+    'usage',
+    `--model: ${base}: its tokenizer ends a text without a token to join with`,
+  );
 }
 
 /** The folder of the data set: a folder, or what the hub has under an id. */

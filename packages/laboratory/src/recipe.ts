@@ -32,6 +32,8 @@ export interface PrepareOptions {
   records?: number | undefined;
   evalRecords?: number | undefined;
   smoke: boolean;
+  /** The token of the base between two texts. @throws LaboratoryError where its tokenizer has none */
+  separator(): Promise<string>;
 }
 
 /** One data set of an experiment, as the paper trains on it. */

@@ -24,7 +24,9 @@ export interface TextTask {
   metric: 'accuracy' | 'matthews' | 'pearson';
   /** How many texts an example has. */
   texts: 1 | 2;
-  /** @param separator the base's token between two texts */
+  /** Whether texts are joined to one. */
+  isJoined: boolean;
+  /** @param separator the token of the base between two texts, where they are joined */
   examples(row: TaskRow, separator: string): TaskExample[];
 }
 
@@ -60,7 +62,7 @@ function plain(
   metric: TextTask['metric'] = 'accuracy',
 ): TextTask {
   return {
-    ...{ benchmark, name, hub: HUBS[benchmark], labels, metric, texts: fields.length },
+    ...{ benchmark, name, hub: HUBS[benchmark], labels, metric, texts: fields.length, isJoined: false },
     examples: (row) => [
       {
         texts: fields.map((field) => text(row, field)),
@@ -74,7 +76,15 @@ function plain(
 function joined(name: string, parts: (row: TaskRow) => readonly string[]): TextTask {
   const labels = ['false', 'true'];
   return {
-    ...{ benchmark: 'superglue', name, hub: HUBS.superglue, labels, metric: 'accuracy', texts: 1 },
+    ...{
+      benchmark: 'superglue',
+      name,
+      hub: HUBS.superglue,
+      labels,
+      metric: 'accuracy',
+      texts: 1,
+      isJoined: true,
+    },
     examples: (row, separator) => [
       { texts: [parts(row).join(` ${separator} `)], label: classOf(row, labels) },
     ],
@@ -97,7 +107,7 @@ export const TEXT_TASKS: readonly TextTask[] = [
   plain('superglue', 'cb', ['premise', 'hypothesis'], ['entailment', 'contradiction', 'neutral']),
   {
     ...{ benchmark: 'superglue', name: 'copa', hub: HUBS.superglue, labels: ['false', 'true'] },
-    ...{ metric: 'accuracy', texts: 1 },
+    ...{ metric: 'accuracy', texts: 1, isJoined: true },
     // Two binary examples: is this choice the cause, or the effect, of the premise?
     examples: (row, separator) =>
       [text(row, 'choice1'), text(row, 'choice2')].map((choice, part) => ({

@@ -64,6 +64,17 @@ test('every text data set of the paper is there, and its smoke records are those
   }
 });
 
+test.each([
+  ['tools/reference/roberta', '</s>'],
+  ['tools/reference/bert', '[SEP]'],
+])('texts are joined with the token of the base: %s', async (base, separator) => {
+  const out = join(folder, `joined-${separator}`);
+  const asked = { experiment: 'superglue', dataset: 'wic', out, smoke: true } as const;
+  await prepareExperiment({ ...asked, changes: { base: join(import.meta.dirname, '../../..', base) } });
+  const [first] = (await readFile(join(out, 'data/train.jsonl'), 'utf8')).split('\n');
+  expect(JSON.parse(first!).text.split(` ${separator} `)).toHaveLength(3);
+});
+
 test('what is asked for is what is written; another size in the same folder is refused', async () => {
   const asked = { experiment: 'glue', dataset: 'cola', out: join(folder, 'own'), smoke: true } as const;
   const file = await prepareExperiment({ ...asked, changes: { rank: 4, slices: 3, epochs: undefined } });

@@ -72,10 +72,11 @@ interface Numbered {
 async function prepareTask(task: TextTask, o: PrepareOptions): Promise<PreparedData> {
   const source = o.source ?? (o.smoke ? smokeData(task.benchmark, task.name) : missing(task.name, task.hub));
   const fields = task.texts === 1 ? ['text'] : ['text', 'pair'];
+  const separator = task.isJoined ? await o.separator() : '';
   const convert = (rows: readonly Numbered[]) =>
     rows.flatMap(({ row, file, number }) => {
       try {
-        return task.examples(row, '</s>').map(({ part, texts, label }) => ({
+        return task.examples(row, separator).map(({ part, texts, label }) => ({
           id: `${task.name}/${number}${part === undefined ? '' : `/${part}`}`,
           ...Object.fromEntries(texts.map((text, i) => [fields[i]!, text])),
           label: task.labels[label] ?? label,

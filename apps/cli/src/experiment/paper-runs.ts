@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import type { ExperimentName, ExperimentOptions, PreparationOptions } from '@s3t/laboratory';
+import type { Changes, ExperimentName, ExperimentOptions, PreparationOptions } from '@s3t/laboratory';
 import type { Command } from 'commander';
 import { Interrupted, UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
@@ -37,15 +37,16 @@ interface Options extends JsonOption {
   run: boolean;
   schedules?: number;
   smoke?: boolean;
+  printConfig?: boolean;
 }
 
 /** Name, script of the public code, what its data sets are, and the first of them. */
 const RUNS: readonly [ExperimentName, string, string, string][] = [
   ['glue', 'run_base', 'cola, sst2, mrpc, stsb, qqp, mnli, qnli or rte', 'sst2'],
   ['superglue', 'run_base', 'boolq, cb, copa, multirc, wic or wsc', 'boolq'],
-  ['vit', 'run_vit', 'mnist, cifar10, cifar100 or tinyimagenet', 'cifar10'],
+  ['vit', 'run_vit', 'mnist, fashion-mnist, cifar10, cifar100 or tinyimagenet', 'cifar10'],
   ['llm', 'run_llm', 'alpaca', 'alpaca'],
-  ['full-budget', 'run_fullbudget', 'cifar100, cifar10, mnist or tinyimagenet', 'cifar100'],
+  ['full-budget', 'run_fullbudget', 'cifar100, cifar10, mnist, fashion-mnist or tinyimagenet', 'cifar100'],
 ];
 
 /** `s3t experiment vit` and its like: one command for each script of the public code, with its options. */
@@ -82,8 +83,40 @@ export function addPaperRuns(experiment: Command): void {
       )
       .option('--no-run', 'only compare schedules')
       .option('--smoke', 'a size of minutes: small base, few records')
+      .option('--print-config', 'only print what would be trained, as JSON: nothing is fetched or written')
       .option(...JSON_OUTPUT)
-      .action((options: Options) => runPaper(name, options));
+      .addHelpText('after', `\n${scriptHelp(script)}`)
+      .action((options: Options) =>
+        options.printConfig ? printPlanned(name, options) : runPaper(name, options),
+      );
+}
+
+/** The arguments of the public scripts, in their order, and what they are here. */
+const SCRIPT_ARGUMENTS: Record<string, string> = {
+  run_base:
+    'dataset_name: --dataset, benchmark: glue or superglue, lora_rank: --lora-rank, learning_rate: --learning-rate, epochs: --epochs, save_steps: none (every stage is kept), num_slices: --num-slices',
+  run_vit: 'start_id: none, num_slices: --num-slices, model: --model, dataset: --dataset',
+  run_llm:
+    'start_id: none, num_slices: --num-slices, num_loras: --layers-per-slice, lora_rank: --lora-rank, model: --model',
+  run_fullbudget: 'all 24 orders of 4 slices: --num-slices and --budget',
+};
+
+function scriptHelp(script: string): string {
+  const parts = ['GPU_ID: none (the adapter of this machine)', SCRIPT_ARGUMENTS[script]]
+    .join(', ')
+    .split(', ');
+  return [
+    `Arguments of ${script}, and what they are here:`,
+    ...parts.map((part) => `  ${part}`),
+    'It goes on where it stopped, so that no stage to start from is given.',
+  ].join('\n');
+}
+
+async function printPlanned(experiment: ExperimentName, o: Options): Promise<void> {
+  const { planExperiment } = await import('@s3t/laboratory');
+  const { dataset, data, smoke } = o;
+  const planned = planExperiment({ experiment, dataset, smoke, changes: changesOf(o) });
+  printJson({ experiment, dataset, data: data ?? null, ...planned });
 }
 
 async function runPaper(experiment: ExperimentName, o: Options): Promise<void> {
@@ -160,12 +193,13 @@ async function compare(
 
 function preparation(experiment: ExperimentName, out: string, o: Options): PreparationOptions {
   const { dataset, data, records, evalRecords, smoke } = o;
+  return { experiment, dataset, out, data, records, evalRecords, smoke, changes: changesOf(o) };
+}
+
+function changesOf(o: Options): Changes {
   return {
-    ...{ experiment, dataset, out, data, records, evalRecords, smoke },
-    changes: {
-      ...{ base: o.model, shards: o.shards, slices: o.numSlices, layersPerSlice: o.layersPerSlice },
-      ...{ budget: o.budget, strategy: o.strategy, rank: o.loraRank, dropout: o.loraDropout },
-      ...{ epochs: o.epochs, batchSize: o.batchSize, learningRate: o.learningRate, seed: o.seed },
-    },
+    ...{ base: o.model, shards: o.shards, slices: o.numSlices, layersPerSlice: o.layersPerSlice },
+    ...{ budget: o.budget, strategy: o.strategy, rank: o.loraRank, dropout: o.loraDropout },
+    ...{ epochs: o.epochs, batchSize: o.batchSize, learningRate: o.learningRate, seed: o.seed },
   };
 }

@@ -70,6 +70,13 @@ export class Tokenizer {
     return this.#around[pair ? 1 : 0];
   }
 
+  /** The special token that ends a text and so keeps it apart from the next: `</s>`, `[SEP]`; null where texts end without one. */
+  get separator(): string | null {
+    const text = 'text';
+    const last = this.#surround([text], null).tokens.at(-1);
+    return last === undefined || last === text ? null : last;
+  }
+
   /** @throws ModelError when the limit leaves no room for the special tokens, or the first text cannot be cut as far as needed */
   encode(input: TextInput, options: EncodeOptions = {}): EncodedText {
     const {
