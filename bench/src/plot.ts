@@ -1,9 +1,8 @@
+import { drawing, element, text } from '@s3t/laboratory/plot';
 import type { Row } from './measure.ts';
 
-/** Just enough SVG: an element as a string. */
-type Attributes = Record<string, string | number>;
-
 const COLORS = ['#0b7a75', '#7fb7b2', '#d1495b', '#edae49', '#5b6c8f'];
+const GREY = '#52606d';
 const [LEFT, RIGHT, TOP, LINE, WIDTH] = [330, 30, 92, 22, 900];
 
 /** Every case a line, every engine a dot: how many times the time of the first engine it takes, on a logarithmic axis. */
@@ -26,66 +25,29 @@ export function plot(rows: readonly Row[], subtitle: string): string {
   const bottom = TOP + lines.length * LINE;
   const ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200].filter((tick) => tick >= low && tick <= high);
   const content = [
-    text(20, 28, `Time relative to ${first} (left is faster)`, { 'font-size': 17, 'font-weight': 600 }),
-    text(20, 48, subtitle, { fill: '#52606d' }),
+    text(20, 28, `Time relative to ${first} (left is faster)`, { size: 17, weight: 600 }),
+    text(20, 48, subtitle, { size: 12, color: GREY }),
     ...engines.flatMap((name, i) => [
       element('circle', { cx: 26 + i * 130, cy: 66, r: 5, fill: COLORS[i]! }),
-      text(36 + i * 130, 70, name),
+      text(36 + i * 130, 70, name, { size: 12 }),
     ]),
     ...ticks.flatMap((tick) => [
-      element('line', {
-        x1: x(tick),
-        x2: x(tick),
-        y1: TOP - 8,
-        y2: bottom,
-        stroke: tick === 1 ? '#52606d' : '#e4e7eb',
+      element('path', {
+        d: `M${x(tick).toFixed(1)} ${TOP - 8}V${bottom}`,
+        stroke: tick === 1 ? GREY : '#e4e7eb',
       }),
-      text(x(tick), bottom + 18, `${tick}x`, { 'text-anchor': 'middle', fill: '#52606d' }),
+      text(x(tick), bottom + 18, `${tick}x`, { size: 12, color: GREY, anchor: 'middle' }),
     ]),
     ...lines.flatMap(({ shape, note, ratios: each }, i) => {
       const y = TOP + (i + 0.5) * LINE;
       const label = note.length + shape.length > 52 ? note : `${note}: ${shape}`;
       return [
-        text(LEFT - 12, y + 4, label, { 'text-anchor': 'end', 'font-size': 11 }),
+        text(LEFT - 12, y + 4, label, { size: 11, anchor: 'end' }),
         ...each.map(({ engine, ratio }) =>
           element('circle', { cx: x(ratio), cy: y, r: 5, fill: COLORS[engines.indexOf(engine)]! }),
         ),
       ];
     }),
   ];
-  const height = bottom + 34;
-  return `${element(
-    'svg',
-    {
-      xmlns: 'http://www.w3.org/2000/svg',
-      viewBox: `0 0 ${WIDTH} ${height}`,
-      width: WIDTH,
-      height,
-      role: 'img',
-      'font-family': 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif',
-      'font-size': 12,
-    },
-    [
-      '',
-      element('title', {}, 'Time of each engine relative to this one'),
-      element('rect', { width: WIDTH, height, fill: '#ffffff' }),
-      ...content,
-      '',
-    ].join('\n'),
-  )}\n`;
+  return `${drawing(WIDTH, bottom + 34, 'Time of each engine relative to this one', content)}\n`;
 }
-
-function text(x: number, y: number, content: string, attributes: Attributes = {}): string {
-  return element('text', { x, y, fill: '#1f2933', ...attributes }, escapeXml(content));
-}
-
-function element(name: string, attributes: Attributes, content = ''): string {
-  const list = Object.entries(attributes).map(
-    ([key, value]) =>
-      ` ${key}="${typeof value === 'number' ? Math.round(value * 100) / 100 : escapeXml(value)}"`,
-  );
-  return `<${name}${list.join('')}${content === '' ? '/>' : `>${content}</${name}>`}`;
-}
-
-const escapeXml = (value: string): string =>
-  value.replace(/[&<>"]/g, (char) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[char]!);

@@ -1,9 +1,9 @@
+import type { LineChart } from '@s3t/laboratory/plot';
 import type { AuditMoment, AuditReport } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { Interrupted, UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integer, JSON_OUTPUT, number, RUN, type RunOptions } from '../options.ts';
-import type { LineChart } from '../plot/line-chart.ts';
 import { PLOT, type PlotOption, writePlot } from '../plot/plot-file.ts';
 import { count, plural } from '../terminal/format.ts';
 import { print, printJson, say } from '../terminal/print.ts';

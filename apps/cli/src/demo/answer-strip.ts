@@ -1,4 +1,4 @@
-import { element, text } from '../plot/svg.ts';
+import { element, text } from '@s3t/laboratory/plot';
 import type { Erasure } from './erasing.ts';
 import type { Answered } from './traffic.ts';
 

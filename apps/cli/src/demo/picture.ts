@@ -1,5 +1,5 @@
+import { drawing, element, text } from '@s3t/laboratory/plot';
 import type { Status } from '@s3t/unlearner';
-import { drawing, element, text } from '../plot/svg.ts';
 import { count, duration, percent, plural } from '../terminal/format.ts';
 import { answerStrip, stripHeight } from './answer-strip.ts';
 import type { Report } from './report.ts';

@@ -1,5 +1,5 @@
+import { element, text } from '@s3t/laboratory/plot';
 import type { Status } from '@s3t/unlearner';
-import { element, text } from '../plot/svg.ts';
 import { stageStates } from '../status-map.ts';
 
 /** How a stage is drawn: what it is to the service, and what became of it since the panel before. */

@@ -11,10 +11,10 @@ import {
   simulateRetrainings,
 } from '@s3t/algorithm';
 import type { ExperimentResult } from '@s3t/laboratory';
+import type { Line, LineChart } from '@s3t/laboratory/plot';
 import type { Command } from 'commander';
 import { UsageError } from '../errors.ts';
 import { integer, JSON_OUTPUT, type JsonOption } from '../options.ts';
-import type { Line, LineChart } from '../plot/line-chart.ts';
 import { writePlot } from '../plot/plot-file.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { right, table } from '../terminal/table.ts';

@@ -1,5 +1,5 @@
 import type { ExperimentResult, ScheduleComparison } from '@s3t/laboratory';
-import type { LineChart } from '../plot/line-chart.ts';
+import type { LineChart } from '@s3t/laboratory/plot';
 import { bytes, count, duration } from '../terminal/format.ts';
 import { facts, right, table } from '../terminal/table.ts';
 

@@ -1,5 +1,5 @@
 import type { Plan } from '@s3t/algorithm';
-import type { LineChart } from '../plot/line-chart.ts';
+import type { LineChart } from '@s3t/laboratory/plot';
 import { bytes, count, duration, percent, plural } from '../terminal/format.ts';
 import { facts, right, table } from '../terminal/table.ts';
 import { policyName } from './policies.ts';
@@ -103,6 +103,8 @@ export function planChart(plans: readonly Plan[]): LineChart {
   const shape = plans.filter((plan) => isSameShape(plan, best!));
   return {
     title: 'Depth served over time',
+    // Policies differ by tenths.
+    from: 'lowest',
     x: 'days',
     y: `mean depth of a shard: m = ${best!.shards}, L = ${best!.slices}, B = ${best!.budget}, ${best!.strategy}`,
     lines: shape.map(({ policy, expected }) => ({

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { extname } from 'node:path';
+import { type LineChart, lineChart } from '@s3t/laboratory/plot';
 import { InvalidArgumentError } from 'commander';
 import { say } from '../terminal/print.ts';
-import { type LineChart, lineChart } from './line-chart.ts';
 
 /** What every command that draws takes. */
 export interface PlotOption {

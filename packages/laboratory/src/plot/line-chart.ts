@@ -12,6 +12,8 @@ export interface LineChart {
   x: string;
   y: string;
   lines: readonly Line[];
+  /** Where the upright axis starts: at 0, or at the lowest value there is. Below 0 either way where a value is. Default: zero. */
+  from?: 'zero' | 'lowest';
 }
 
 const WIDTH = 760;
@@ -24,21 +26,31 @@ const LEGEND_ROW = 20;
 const COLORS = ['#2f7d5b', '#c2502f', '#2b6cb0', '#b7791f', '#6b46c1', '#52606d'];
 const GREY = '#52606d';
 
-/** Lines over a plane that starts at 0 in both directions, their names below. At least one point must be there. */
-export function lineChart({ title, x, y, lines }: LineChart): string {
+/** Lines over a plane, their names below. At least one point must be there. */
+export function lineChart({ title, x, y, lines, from = 'zero' }: LineChart): string {
   const points = lines.flatMap((line) => line.points);
-  const across = ticks(Math.max(...points.map(([value]) => value)));
-  const up = ticks(Math.max(...points.map(([, value]) => value)));
+  const across = ticks(
+    points.map(([value]) => value),
+    'zero',
+  );
+  const up = ticks(
+    points.map(([, value]) => value),
+    from,
+  );
   const bottom = HEIGHT - BOTTOM;
-  const px = (value: number): number => LEFT + (value / across.at(-1)!) * (WIDTH - LEFT - RIGHT);
-  const py = (value: number): number => bottom - (value / up.at(-1)!) * (bottom - TOP);
+  const px = (value: number): number => LEFT + shareOf(across, value) * (WIDTH - LEFT - RIGHT);
+  const py = (value: number): number => bottom - shareOf(up, value) * (bottom - TOP);
   const label = { size: 12, color: GREY };
   return drawing(WIDTH, HEIGHT + Math.ceil(lines.length / 2) * LEGEND_ROW + 8, title, [
     text(LEFT, 30, title, { size: 17, weight: 600 }),
     text(LEFT, 50, y, label),
     text(WIDTH - RIGHT, HEIGHT - 14, x, { ...label, anchor: 'end' }),
     ...up.flatMap((value) => [
-      element('path', { d: `M${LEFT} ${py(value).toFixed(1)}H${WIDTH - RIGHT}`, stroke: '#e4e7eb' }),
+      element('path', {
+        d: `M${LEFT} ${py(value).toFixed(1)}H${WIDTH - RIGHT}`,
+        // Where values lie on both sides of it, nothing is what the eye looks for.
+        stroke: value === 0 && up[0]! < 0 ? GREY : '#e4e7eb',
+      }),
       text(LEFT - 8, py(value) + 4, tickLabel(value), { ...label, anchor: 'end' }),
     ]),
     ...across.map((value) => text(px(value), bottom + 20, tickLabel(value), { ...label, anchor: 'middle' })),
@@ -71,14 +83,24 @@ function mark(from: number, to: number, y: number, color: string, dots: boolean 
 
 const dot = (cx: number, cy: number, fill: string): string => element('circle', { cx, cy, r: 3.5, fill });
 
-/** 0 and further round numbers, four to eight of them, the last one not below `highest`. */
-function ticks(highest: number): number[] {
-  const rough = (highest > 0 ? highest : 1) / 5;
+/** Round numbers that hold all values, and 0 unless the lowest of them is to begin with: four to eight, or a few more round it. */
+export function ticks(values: readonly number[], from: 'zero' | 'lowest'): number[] {
+  const ends = from === 'zero' ? [0, ...values] : values;
+  const lowest = Math.min(...ends);
+  const span = Math.max(...ends) - lowest;
+  // One value alone has room above it.
+  const rough = (span > 0 ? span : Math.abs(lowest) || 1) / 5;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough * (1 - 1e-9))! * power;
-  const count = Math.ceil((highest > 0 ? highest : 1) / step - 1e-9);
-  return Array.from({ length: count + 1 }, (_, i) => i * step);
+  const first = Math.floor(lowest / step + 1e-9);
+  const last = Math.max(first + 1, Math.ceil((lowest + (span || rough * 5)) / step - 1e-9));
+  // Not -0.
+  return Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step + 0);
 }
+
+/** Where between the first and the last tick. */
+const shareOf = (marks: readonly number[], value: number): number =>
+  (value - marks[0]!) / (marks.at(-1)! - marks[0]!);
 
 const tickLabel = (value: number): string =>
   Number(value.toPrecision(10)).toLocaleString('en-US', { maximumFractionDigits: 10 });
