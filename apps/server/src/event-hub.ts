@@ -53,13 +53,16 @@ export class EventHub {
     this.#listeners.clear();
   }
 
-  async #take({ type, ...data }: UnlearnerEvent): Promise<void> {
-    if (type === 'step') {
-      this.#throttle({ event: type, data });
+  async #take(event: UnlearnerEvent): Promise<void> {
+    if (event.type === 'erased') {
+      const { receipt } = event;
+      await this.#options.beforeErased(receipt.after.version);
+      this.#send({ event: event.type, data: { receipt } });
       return;
     }
-    if ('receipt' in data) await this.#options.beforeErased(data.receipt.after.version);
-    this.#send({ event: type, data });
+    const { type, ...data } = event;
+    if (type === 'step') this.#throttle({ event: type, data });
+    else this.#send({ event: type, data });
   }
 
   #send(message: Message): void {

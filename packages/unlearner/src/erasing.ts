@@ -1,6 +1,7 @@
 import { digestOf } from '@s3t/algorithm';
 import type { ErasureRow, GoneRecord } from '@s3t/ledger';
 import { statementText } from '@s3t/ledger/log';
+import { PhaseTimes } from './erasure-phases.ts';
 import { erasureRequest, namedError } from './erasure-request.ts';
 import type { Mutex } from './mutex.ts';
 import type { OpenedRun } from './open-run.ts';
@@ -55,8 +56,9 @@ export class Erasing {
     if (this.#isUnfinished) await this.#finishAll();
     const request = await erasureRequest(target, { ledger, field: located.config.data.subject });
     const { requestDigest } = request;
-    const { gone, ...erased } = await ledger
-      .erase({ ...request, receivedAt, idempotencyKey, dryRun })
+    const phases = new PhaseTimes();
+    const { gone, ...erased } = await phases
+      .measure('transaction', () => ledger.erase({ ...request, receivedAt, idempotencyKey, dryRun }))
       .catch((error) => {
         throw namedError(error, target);
       });
@@ -68,11 +70,11 @@ export class Erasing {
     this.#isUnfinished = true;
     forget(gone);
     // The ensemble first: from the next line on no answer comes from what was erased.
-    await refresh();
-    const drained = drain?.(erased.after.version);
-    const receipt = await this.#finish({ result: erased, requestDigest, receivedAt }, drained);
+    await phases.measure('swap', refresh);
+    const drained = drain && phases.measure('drain', () => drain(erased.after.version));
+    const receipt = await this.#finish({ result: erased, requestDigest, receivedAt }, drained, phases);
     this.#isUnfinished = false;
-    emit({ type: 'erased', receipt });
+    emit({ type: 'erased', receipt, phases: phases.all });
     return receipt;
   }
 
@@ -106,22 +108,23 @@ export class Erasing {
       receivedAt,
     }: Pick<ErasureRow, 'result' | 'requestDigest' | 'receivedAt'>,
     drained?: Promise<void>,
+    phases = new PhaseTimes(),
   ): Promise<Receipt> {
     const { opened } = this.#parts;
     const { ledger, device } = opened;
     const files = erased.deactivated.map(({ weights }) => weights);
     // On the device they are zeroed in the order of its queue: after what is still computed with them.
-    await Promise.all([ledger.adapters.destroyAll(files), device.idle(), drained]);
+    const destroyed = phases.measure('destroy', () =>
+      Promise.all([ledger.adapters.destroyAll(files), device.idle()]),
+    );
+    await Promise.all([destroyed, drained]);
     const destroyedAt = Date.now();
     const receipt = receiptOf(erased, receivedAt, destroyedAt);
     const times = { receivedAt, acknowledgedAt: destroyedAt, destroyedAt };
     const statement = statementText(statementOf(opened, erased, requestDigest, times));
-    await ledger.acknowledge(erased.erasure, {
-      acknowledgedAt: destroyedAt,
-      destroyedAt,
-      receipt,
-      statement,
-    });
+    await phases.measure('receipt', () =>
+      ledger.acknowledge(erased.erasure, { acknowledgedAt: destroyedAt, destroyedAt, receipt, statement }),
+    );
     return receipt;
   }
 

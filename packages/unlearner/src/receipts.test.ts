@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { audit } from './audit.ts';
 import { sharedDevice } from './testing/device.ts';
 import { Project } from './testing/project.ts';
+import type { ErasurePhases } from './types.ts';
 import { Unlearner } from './unlearner.ts';
 
 const device = sharedDevice();
@@ -65,6 +66,39 @@ describe('a receipt file', () => {
       expect(shown).not.toContain(id);
       expect(shown).not.toContain(digestOf(id));
     }
+  });
+
+  test('comes with the times of all it took, in their order', async () => {
+    await using run = await trained('times');
+    const told: ErasurePhases[] = [];
+    run.on((event) => {
+      if (event.type === 'erased') told.push(event.phases!);
+    });
+    const began = performance.timeOrigin + performance.now();
+    const drained = Promise.withResolvers<void>();
+    await run.erase(project.idsIn(0, 1).slice(0, 1), {
+      drain: () => {
+        setTimeout(drained.resolve, 20);
+        return drained.promise;
+      },
+    });
+    const ended = performance.timeOrigin + performance.now();
+    const [{ transaction, swap, drain, destroy, receipt }] = told as [Required<ErasurePhases>];
+    for (const [first, next] of [
+      [[began, began], transaction],
+      [transaction, swap],
+      [swap, drain],
+      [swap, destroy],
+      [drain, receipt],
+      [destroy, receipt],
+      [receipt, [ended, ended]],
+    ] as const) {
+      expect(next[0]).toBeGreaterThanOrEqual(first[1]);
+      expect(next[1]).toBeGreaterThanOrEqual(next[0]);
+    }
+    // Weights are not kept until the last reader has gone.
+    expect(destroy[0]).toBeLessThan(drain[1]);
+    expect(drain[1] - drain[0]).toBeGreaterThan(15);
   });
 
   test('is the same whenever it is asked for, and the log goes on from it', async () => {

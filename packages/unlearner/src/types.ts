@@ -205,7 +205,8 @@ export type UnlearnerEvent =
     }
   | { type: 'stage-superseded'; stage: string; shard: number; position: number }
   | { type: 'work-finished'; trained: number }
-  | { type: 'erased'; receipt: Receipt }
+  /** `phases` only where the erasure went from its request to its end at one go. */
+  | { type: 'erased'; receipt: Receipt; phases?: ErasurePhases }
   /** Nothing is missing any more: what these erasures had cost is trained again. */
   | { type: 'repaired'; erasures: readonly string[]; at: string }
   | { type: 'version'; version: number; manifest: string };
@@ -244,6 +245,15 @@ export interface ErasureTarget {
   /** Whom records are about: all there are of each goes. Needs `data.subject` in the configuration. */
   subjects?: readonly string[];
 }
+
+/**
+ * When the phases of an erasure began and ended, milliseconds since 1970. `transaction` makes it durable, `swap` takes the stages out of what
+ * answers, `drain` lets go of older answers, `destroy` does away with the weights in the store and on the device (these two go side by
+ * side), `receipt` writes the acknowledgement.
+ */
+export type ErasurePhases = Partial<
+  Record<'transaction' | 'swap' | 'drain' | 'destroy' | 'receipt', readonly [start: number, end: number]>
+>;
 
 export interface EraseOptions {
   dryRun?: boolean;
