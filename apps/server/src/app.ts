@@ -33,9 +33,10 @@ import { statusRoutes } from './routes/status.ts';
 import { teiRoutes } from './routes/tei.ts';
 import { headers, sameSiteOnly } from './security.ts';
 import type { Service } from './service.ts';
+import { Tracing } from './tracing.ts';
 
 /** The paths whose answers belong to a version. */
-const API = ['/v1/*', '/v2', '/v2/*', '/predict', '/info', '/requests', '/requests/*'];
+const API = ['/v1/*', '/v2/*', '/predict', '/info', '/requests/*'];
 
 /** A Hono app over a run, and how to end it. */
 export type App = Hono & {
@@ -57,10 +58,12 @@ export type App = Hono & {
  * ```
  */
 export function createApp(service: Service, options: AppOptions = {}): App {
-  const { shared, shutdown } = share(service, options);
+  const tracing = Tracing.find();
+  const { shared, shutdown } = share(service, options, tracing);
   const app = new Hono();
   app.use(headers());
   app.use(observe(shared.metrics, shared.options));
+  if (tracing) for (const path of API) app.use(path, tracing.request());
   app.use(
     methodNotAllowed({
       app,
@@ -116,7 +119,11 @@ export function createApp(service: Service, options: AppOptions = {}): App {
   return Object.assign(app, { shutdown });
 }
 
-function share(service: Service, given: AppOptions): { shared: Shared; shutdown(): Promise<void> } {
+function share(
+  service: Service,
+  given: AppOptions,
+  tracing: Tracing | undefined,
+): { shared: Shared; shutdown(): Promise<void> } {
   const options = withDefaults(given);
   const metrics = new Metrics();
   const access = new Access(options.keys, options.rateLimit);
@@ -126,6 +133,7 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
     most: options.maxGenerations,
     deadlineMs: options.generationMs,
     closing: closing.signal,
+    tracing,
   });
   const egress = new Egress(options.egressMs, (version) => generations.mayLeave(version));
   const hub = new EventHub(service, {
@@ -133,13 +141,14 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
     beforeErased: (version) => egress.settle(version),
   });
   const callbacks = new Callbacks({ delays: options.callbackDelays, counter: metrics.callbacks });
-  const repair = new Repair(service, hub, options.onError);
+  const repair = new Repair(service, hub, options.onError, tracing);
   const history = new History({ service, hub, current });
   const batcher = new Batcher({
     predict: (inputs) => service.predict(inputs),
     maxBatch: options.maxBatch,
     maxQueue: options.maxQueue,
     onBatch: (inputs) => metrics.batches.observe(inputs),
+    tracing,
   });
   const shutdown = async (): Promise<void> => {
     // Streams first: they are what keeps connections open.
@@ -152,6 +161,7 @@ function share(service: Service, given: AppOptions): { shared: Shared; shutdown(
   return {
     shared: {
       service,
+      erase: tracing ? tracing.erase(service) : (target, erasure) => service.erase(target, erasure),
       options,
       access,
       batcher,

@@ -1,5 +1,6 @@
 import type { Input, LabelScore, Prediction } from '@s3t/unlearner';
 import { Problem, problemOf } from './problem.ts';
+import type { Tracing, Turn } from './tracing.ts';
 
 /** One request's share of a prediction. */
 export interface Answer {
@@ -11,6 +12,7 @@ export interface Answer {
 interface Job {
   inputs: readonly Input[];
   signal: AbortSignal | undefined;
+  turn: Turn | undefined;
   resolve(answer: Answer): void;
   reject(error: unknown): void;
 }
@@ -23,6 +25,8 @@ export interface BatcherOptions {
   maxQueue: number;
   /** Told the size of every batch. */
   onBatch?: (inputs: number) => void;
+  /** Where spans are taken. */
+  tracing?: Tracing | undefined;
 }
 
 /**
@@ -53,7 +57,8 @@ export class Batcher {
       throw new Problem(429, 'queue-full', 'too many predictions are waiting; try again', { retryAfter: 1 });
     }
     return new Promise((resolve, reject) => {
-      this.#queue.push({ inputs, signal, resolve, reject });
+      const turn = this.#options.tracing?.wait(inputs.length);
+      this.#queue.push({ inputs, signal, turn, resolve, reject });
       this.#waiting += inputs.length;
       this.#running ??= this.#pump();
     });
@@ -84,6 +89,7 @@ export class Batcher {
       this.#queue.shift();
       this.#waiting -= job.inputs.length;
       if (gone) {
+        if (job.turn) this.#options.tracing?.leave(job.turn);
         job.reject(new Problem(400, 'gone', 'the client went away'));
       } else {
         jobs.push(job);
@@ -98,7 +104,9 @@ export class Batcher {
     try {
       const inputs = jobs.flatMap((job) => job.inputs);
       this.#options.onBatch?.(inputs.length);
-      prediction = await this.#options.predict(inputs);
+      const { predict, tracing } = this.#options;
+      const turns = jobs.flatMap(({ turn }) => turn ?? []);
+      prediction = await (tracing ? tracing.batch(turns, () => predict(inputs)) : predict(inputs));
     } catch (error) {
       await this.#fail(jobs, error);
       return;

@@ -15,6 +15,8 @@ import type { Service } from './service.ts';
 /** What the routes share: made once per app. */
 export interface Shared {
   service: Service;
+  /** `service.erase`, in a span where spans are taken. */
+  erase: Service['erase'];
   options: Options;
   access: Access;
   batcher: Batcher;

@@ -1,6 +1,7 @@
 import type { ContinueOptions, GenerationPiece, Prompt } from '@s3t/unlearner';
 import { Problem } from './problem.ts';
 import type { Service } from './service.ts';
+import type { Tracing } from './tracing.ts';
 
 export interface GenerationsOptions {
   /** Most texts under way or waiting. */
@@ -9,6 +10,8 @@ export interface GenerationsOptions {
   deadlineMs: number;
   /** Ends all of them. */
   closing: AbortSignal;
+  /** Where spans are taken. */
+  tracing?: Tracing | undefined;
 }
 
 /** Texts that are continued: so many at most, none longer than its deadline, and none beyond an erasure that deactivates stages. */
@@ -44,10 +47,11 @@ export class Generations {
     options: Omit<ContinueOptions, 'signal'>,
     gone: AbortSignal,
   ): AsyncGenerator<GenerationPiece, void, undefined> {
-    const { most, deadlineMs, closing } = this.#options;
+    const { most, deadlineMs, closing, tracing } = this.#options;
     if (this.#open >= most)
       throw new Problem(429, 'queue-full', 'too many texts are waiting; try again', { retryAfter: 1 });
     this.#open++;
+    const span = tracing?.text();
     const end = new AbortController();
     const because = (problem: Problem) => () => end.abort(problem);
     const ends: [AbortSignal, () => void][] = [
@@ -79,10 +83,15 @@ export class Generations {
         if (done) return;
         version = value.version;
         if (!this.mayLeave(version)) throw superseded();
+        span?.piece(value);
         yield value;
       }
+    } catch (error) {
+      span?.failed(error);
+      throw error;
     } finally {
       this.#open--;
+      span?.end();
       stop();
       clearTimeout(timer);
       for (const [signal, listener] of ends) signal.removeEventListener('abort', listener);

@@ -33,6 +33,7 @@ export function observe(metrics: Metrics, { onRequest }: Options): MiddlewareHan
   };
 }
 
-function routeOf(c: Context): string {
+/** The pattern that answers, such as `/v1/erasures/:id`. */
+export function routeOf(c: Context): string {
   return matchedRoutes(c).findLast(({ path }) => !path.includes('*'))?.path ?? 'unmatched';
 }

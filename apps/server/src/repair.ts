@@ -2,6 +2,7 @@ import type { RepairStanding } from '@s3t/unlearner';
 import type { EventHub } from './event-hub.ts';
 import { codeOf } from './problem.ts';
 import type { Service } from './service.ts';
+import type { Tracing } from './tracing.ts';
 
 /** How the repair in the background stands. */
 export interface RepairState {
@@ -32,6 +33,7 @@ export class Repair {
   readonly #service: Service;
   readonly #hub: EventHub;
   readonly #onError: (error: unknown) => void;
+  readonly #tracing: Tracing | undefined;
   readonly #abort = new AbortController();
   readonly #stop: () => void;
   #state: RepairState = {
@@ -48,10 +50,11 @@ export class Repair {
   #isAsked = false;
   #failures = 0;
 
-  constructor(service: Service, hub: EventHub, onError: (error: unknown) => void) {
+  constructor(service: Service, hub: EventHub, onError: (error: unknown) => void, tracing?: Tracing) {
     this.#service = service;
     this.#hub = hub;
     this.#onError = onError;
+    this.#tracing = tracing;
     this.#stop = service.on((event) => {
       if (event.type === 'work-started') this.#state = { ...this.#state, done: 0, total: event.steps };
       if (event.type === 'step') {
@@ -104,7 +107,9 @@ export class Repair {
   async #run(): Promise<void> {
     this.#set({ ...this.#state, running: true, done: 0, total: 0, failed: null });
     try {
-      await this.#service.repair({ signal: this.#abort.signal, turn: () => this.#resumed?.promise });
+      const work = () =>
+        this.#service.repair({ signal: this.#abort.signal, turn: () => this.#resumed?.promise });
+      await (this.#tracing?.repair(this.#service, work) ?? work());
       this.#failures = 0;
       this.#set({ ...this.#state, running: false });
     } catch (error) {

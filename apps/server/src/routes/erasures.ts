@@ -15,7 +15,7 @@ import {
 } from '../schemas.ts';
 
 export function erasureRoutes(shared: Shared): Hono {
-  const { service, options, access, egress, metrics, closing } = shared;
+  const { service, erase, options, access, egress, metrics, closing } = shared;
   const schema = eraseSchema(options);
   const inFlight = new Set<string>();
   const seen: Receipt[] = [];
@@ -42,7 +42,7 @@ export function erasureRoutes(shared: Shared): Hono {
     // Answers that left before the swap must be out, or be cut off, before it is acknowledged.
     const drain = (version: number) => egress.settle(version);
     const receipt = await exclusively(inFlight, idempotencyKey, () =>
-      service.erase(target, { receivedAt, dryRun, idempotencyKey, drain }),
+      erase(target, { receivedAt, dryRun, idempotencyKey, drain }),
     );
     const changed = receipt.dryRun !== true && receipt.repeated !== true;
     if (!changed) return c.json(receipt, 200);

@@ -37,7 +37,7 @@ interface SubjectRequest {
  * there is nothing to cancel.
  */
 export function opendsrRoutes(shared: Shared): Hono {
-  const { service, options, access, egress, metrics, closing, callbacks } = shared;
+  const { service, erase, options, access, egress, metrics, closing, callbacks } = shared;
   const schema: v.GenericSchema<SubjectRequest> = v.object({
     subject_request_id: uuid,
     subject_request_type: v.literal('erasure'),
@@ -83,14 +83,12 @@ export function opendsrRoutes(shared: Shared): Hono {
     inFlight.add(id);
     try {
       const subjects = body.subject_identities.map(({ identity_value }) => identity_value);
-      const receipt = await service
-        .erase(
-          { subjects },
-          { receivedAt, idempotencyKey: keyOf(id), drain: (version) => egress.settle(version) },
-        )
-        .catch((error) => {
-          throw renamed(error);
-        });
+      const receipt = await erase(
+        { subjects },
+        { receivedAt, idempotencyKey: keyOf(id), drain: (version) => egress.settle(version) },
+      ).catch((error) => {
+        throw renamed(error);
+      });
       if (receipt.repeated !== true) metrics.erasures.add();
       for (const url of body.status_callback_urls ?? []) {
         const text = JSON.stringify({ ...statusOf(c, id, receipt), status_callback_url: url });

@@ -2,6 +2,7 @@
 // HTTP layer that must control time; everything else is tested against the real thing.
 import type {
   EraseOptions,
+  ErasurePhases,
   ErasureTarget,
   GenerationPiece,
   Input,
@@ -242,13 +243,19 @@ export class StandIn implements Service {
     const hit = (stage: Wanted): boolean =>
       records.some(({ shard, slice }) => stage.shard === shard && stage.slices.includes(slice));
     const doomed = this.#wanted().filter((stage) => this.#active.has(stage.id) && hit(stage));
+    const now = () => performance.timeOrigin + performance.now();
+    const phases: ErasurePhases = {};
     if (dryRun !== true) {
+      const begun = now();
       for (const { id } of doomed) this.#active.delete(id);
       for (const id of ids) this.#records.delete(id);
       for (const id of ids) this.#gone.add(id);
       for (const { shard, slice } of records) this.#revisions[shard]![slice]! += 1;
+      phases.transaction = [begun, now()];
       if (doomed.length > 0) this.bump('erasure');
+      phases.swap = [phases.transaction[1], now()];
       await drain?.(this.#stamp().version);
+      phases.drain = [phases.swap[1], now()];
       await this.beforeAcknowledge();
     }
     const receipt: Receipt = {
@@ -270,7 +277,7 @@ export class StandIn implements Service {
     this.#receipts.push(receipt);
     if (idempotencyKey !== undefined)
       this.#keys.set(idempotencyKey, { body: JSON.stringify(target), receipt });
-    this.#emit({ type: 'erased', receipt });
+    this.#emit({ type: 'erased', receipt, phases });
     return receipt;
   }
 
