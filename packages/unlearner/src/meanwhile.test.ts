@@ -251,6 +251,24 @@ describe('an erasure while training', () => {
     expectSame(await snapshotOf(run), clean);
   });
 
+  test('has read what a stage stands on', async () => {
+    await using run = await trained('standing');
+    await run.erase([project.idsIn(0, 1)[1]!]);
+    const { promise: reached, resolve } = Promise.withResolvers<() => void>();
+    const stop = run.on(({ type }) => {
+      if (type !== 'stage-started') return;
+      stop();
+      const prefix = gate(Ledger.prototype, 'activeStages');
+      void prefix.reached.then(() => resolve(prefix.release));
+    });
+    const repair = run.repair();
+    const release = await reached;
+    await run.erase([late]);
+    release();
+    expect((await repair).superseded).toBe(1);
+    expect(await run.verify({ fromScratch: true })).toMatchObject({ identical: true, differing: [] });
+  });
+
   test('is about to store a stage', async () => {
     await using run = await trained('storing');
     await run.erase([project.idsIn(0, 1)[1]!]);
