@@ -1,5 +1,4 @@
-import { Ledger } from '@s3t/ledger';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sharedDevice } from './testing/device.ts';
 import { Project } from './testing/project.ts';
 import { expectOnlyActiveFiles, expectSame, snapshotOf } from './testing/snapshot.ts';
@@ -64,29 +63,5 @@ describe('stages that are trained in one batch', () => {
     await expectOnlyActiveFiles(project.path('erased'), run);
     // One after the other, from nothing.
     expect(await run.verify({ fromScratch: true })).toMatchObject({ identical: true, compared: 12 });
-  });
-
-  test('an erasure just before the first step takes no more than its stages', async () => {
-    await project.copy('alone', 'early');
-    await using run = await project.open('early', { device: device(), config });
-    await run.erase([project.idsIn(0, 0)[0]!]);
-    const original = Ledger.prototype.activeStages;
-    let isArmed = true;
-    const spy = vi.spyOn(Ledger.prototype, 'activeStages').mockImplementation(async function (
-      this: Ledger,
-      shard,
-    ) {
-      const found = await original.call(this, shard);
-      // Asked for one shard, a stage is about to be trained: all that it needs is there but its prefix.
-      if (shard !== undefined && isArmed) {
-        isArmed = false;
-        await run.erase([project.idsIn(0, 0)[1]!]);
-      }
-      return found;
-    });
-    expect((await run.repair()).superseded).toBeGreaterThan(0);
-    spy.mockRestore();
-    expect((await run.status()).missing).toBe(0);
-    expect(await run.verify({ fromScratch: true })).toMatchObject({ identical: true });
   });
 });
