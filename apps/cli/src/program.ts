@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addApiKey } from './commands/api-key.ts';
 import { addAudit } from './commands/audit.ts';
+import { addBackup } from './commands/backup.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addErase } from './commands/erase.ts';
 import { addEval } from './commands/eval.ts';
@@ -13,6 +14,7 @@ import { addPlan } from './commands/plan.ts';
 import { addPredict } from './commands/predict.ts';
 import { addPrior } from './commands/prior.ts';
 import { addRepair } from './commands/repair.ts';
+import { addRestore } from './commands/restore.ts';
 import { addSequences } from './commands/sequences.ts';
 import { addServe } from './commands/serve.ts';
 import { addSimulate } from './commands/simulate.ts';
@@ -32,6 +34,8 @@ const COMMANDS = [
   addAudit,
   addExport,
   addImport,
+  addBackup,
+  addRestore,
   addKey,
   addApiKey,
   addServe,

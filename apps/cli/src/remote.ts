@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, connect, type RepairState, ServerError, type TextPiece } from '@s3t/server/client';
 import type {
+  Backup,
+  BackupChoice,
   ContinueOptions,
   EraseOptions,
   ErasureTarget,
@@ -46,6 +48,11 @@ export class RunServer {
 
   publicKey(): Promise<string> {
     return this.#client.publicKey();
+  }
+
+  /** Leaves a backup in the run folder. */
+  backup(choice: Pick<BackupChoice, 'signingKey'>): Promise<Backup> {
+    return this.#client.backup(choice);
   }
 
   /** Answers in order; each part may come from another version. */

@@ -43,8 +43,16 @@ export async function withRunOrServer<T>(
   here: (unlearner: Unlearner) => Promise<T>,
   there: (server: RunServer) => Promise<T>,
 ): Promise<T> {
+  return heldBy(() => withRun({ run }, here), there);
+}
+
+/** Does something here, or, when that fails because a server holds the run, lets the server do it. */
+export async function heldBy<T>(
+  here: () => Promise<T>,
+  there: (server: RunServer) => Promise<T>,
+): Promise<T> {
   try {
-    return await withRun({ run }, here);
+    return await here();
   } catch (error) {
     const url = holderOf(error);
     if (url === undefined) throw error;

@@ -118,7 +118,14 @@ describe('who may do what', () => {
       '/v1/history',
     ])
       expect(await allowed((headers) => app.request(path, { headers }))).toEqual([false, true, true]);
-    for (const path of ['/v1/erasures', '/v1/repair', '/v1/repair/pause', '/v1/repair/resume', '/v1/history'])
+    for (const path of [
+      '/v1/erasures',
+      '/v1/backups',
+      '/v1/repair',
+      '/v1/repair/pause',
+      '/v1/repair/resume',
+      '/v1/history',
+    ])
       expect(await allowed((headers) => app.request(path, { method: 'POST', headers }))).toEqual([
         false,
         false,

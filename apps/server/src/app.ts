@@ -16,6 +16,7 @@ import { openapi } from './openapi.ts';
 import { type AppOptions, withDefaults } from './options.ts';
 import { Problem, problemOf, respondProblem } from './problem.ts';
 import { Repair } from './repair.ts';
+import { backupRoutes } from './routes/backups.ts';
 import { erasureRoutes } from './routes/erasures.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
@@ -100,6 +101,7 @@ export function createApp(service: Service, options: AppOptions = {}): App {
     opendsrRoutes,
     logRoutes,
     repairRoutes,
+    backupRoutes,
     historyRoutes,
     eventRoutes,
   ]) {

@@ -1,4 +1,6 @@
 import type {
+  Backup,
+  BackupChoice,
   ContinueOptions,
   EraseOptions,
   ErasureTarget,
@@ -74,6 +76,8 @@ export interface Client {
   receiptFile(erasure: string): Promise<string>;
   /** The key that receipts are signed with. */
   publicKey(): Promise<string>;
+  /** Leaves a backup in the run folder, as `backup.staged`. */
+  backup(choice?: Pick<BackupChoice, 'signingKey'>): Promise<Backup>;
   /** Starts a repair in the server's background. */
   repair(): Promise<RepairState>;
   repairState(): Promise<RepairState>;
@@ -136,6 +140,7 @@ export function connect(url: string, { key }: { key?: string | undefined } = {})
     receiptFile: async (erasure) =>
       (await answered(`/v1/erasures/${encodeURIComponent(erasure)}/receipt`)).text(),
     publicKey: async () => (await (await answered('/v1/log/key')).text()).trim(),
+    backup: (choice = {}) => post('/v1/backups', choice),
     repair: () => post('/v1/repair'),
     repairState: () => get('/v1/repair'),
     pauseRepair: () => post('/v1/repair/pause'),

@@ -1,4 +1,4 @@
-import type { Receipt, Status } from '@s3t/unlearner';
+import type { Backup, Receipt, Status } from '@s3t/unlearner';
 import type { Hono } from 'hono';
 import { hc } from 'hono/client';
 import type { BlankEnv } from 'hono/types';
@@ -29,6 +29,7 @@ export type Api = Hono<
     };
     '/v1/erasures/:id': { $get: Route<Receipt, { param: { id: string } }> };
     '/v1/erasures/:id/receipt': { $get: Text<{ param: { id: string } }> };
+    '/v1/backups': { $post: Route<Backup, { json: { signingKey?: boolean | undefined } }, 201> };
     '/v1/repair': { $get: Route<RepairState>; $post: Route<RepairState, object, 202> };
     '/v1/repair/pause': { $post: Route<RepairState> };
     '/v1/repair/resume': { $post: Route<RepairState> };

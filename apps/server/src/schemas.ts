@@ -1,5 +1,5 @@
 // The shapes of what comes in and goes out. Those that come in are checked with these; all of them are the OpenAPI document.
-import type { ConsistencyProof, Receipt, Status } from '@s3t/unlearner';
+import type { Backup, ConsistencyProof, Receipt, Status } from '@s3t/unlearner';
 import * as v from 'valibot';
 import type { Answer } from './batcher.ts';
 import type { Point } from './history.ts';
@@ -232,6 +232,23 @@ export const repairSchema: v.GenericSchema<RepairState> = v.object({
     v.nullable(v.string()),
     v.description('When the policy wants the next repair if nothing else is erased.'),
   ),
+});
+
+export const makeBackupSchema: v.GenericSchema<{ signingKey?: boolean }> = v.strictObject({
+  signingKey: v.exactOptional(
+    v.pipe(v.boolean(), v.description('Whether the key that signs receipts is in it. Default true.')),
+  ),
+});
+
+export const backupSchema: v.GenericSchema<Backup> = v.object({
+  run: v.pipe(v.string(), v.description("The run's id.")),
+  at: v.string(),
+  version: count,
+  manifest: v.string(),
+  erasures: v.pipe(count, v.description('How many the run had had.')),
+  files: count,
+  bytes: count,
+  signingKey: v.boolean(),
 });
 
 export const pointSchema: v.GenericSchema<Point> = v.object({

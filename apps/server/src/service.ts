@@ -1,4 +1,6 @@
 import type {
+  Backup,
+  BackupChoice,
   ConsistencyProof,
   ContinueOptions,
   EraseOptions,
@@ -60,6 +62,8 @@ export interface Service {
   evaluate?(): Promise<{ accuracy?: number; version: number }>;
   /** Trains what is missing. */
   repair(options?: WorkOptions): Promise<TrainingSummary>;
+  /** Leaves a backup in the run folder. Throws an error with code `unavailable` when records are erased meanwhile. */
+  stageBackup(choice?: BackupChoice): Promise<Backup>;
   /** Calls `listener` for everything that happens in the run; returns how to stop. */
   on(listener: (event: UnlearnerEvent) => void): () => void;
 }

@@ -10,6 +10,8 @@ export type Db = PgDatabase<PgQueryResultHKT, typeof schema>;
 /** An open database, whichever it is. */
 export interface Database {
   db: Db;
+  /** Where its files lie, of one that is embedded; null of a server's, which are not ours to copy. */
+  folder: string | null;
   /** Throws when the database is no longer ours (a lost advisory lock). */
   check(): void;
   /** Makes what was written so far cheap to reopen. */

@@ -1,5 +1,6 @@
 export type { Acknowledge } from './acknowledge.ts';
 export { AdapterStore } from './adapter-store.ts';
+export { type BackupManifest, type BackupOptions, readBackup, restoreFiles } from './backup.ts';
 export { entryHash } from './chain.ts';
 export * from './errors.ts';
 export { Ledger } from './ledger.ts';

@@ -1,5 +1,6 @@
 import { type Acknowledge, acknowledge } from './acknowledge.ts';
 import type { AdapterStore } from './adapter-store.ts';
+import { type BackupManifest, type BackupOptions, writeBackup } from './backup.ts';
 import { catchUp } from './catch-up.ts';
 import { createRun } from './create-run.ts';
 import { type Database, guarded, transaction } from './database.ts';
@@ -112,6 +113,18 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
     const missed = await catchUp(this, journal, erasures);
     this.#journal = journal;
     return missed;
+  }
+
+  /**
+   * Writes a backup: the database, the adapters of the stages that are active, and files of the run folder, all of one moment. Erasures
+   * wait while the database is copied. @throws LedgerError `invalid` for a store that is not embedded, StoreWriteError
+   */
+  backup(into: string, options: BackupOptions): Promise<BackupManifest> {
+    return writeBackup(
+      { database: this.database, adapters: this.adapters, folder: this.folder },
+      into,
+      options,
+    );
   }
 
   /** Says of completed erasures that at this moment no stage was missing any more. Repeating it changes nothing. */

@@ -41,6 +41,7 @@ export async function openPglite(folder: string): Promise<Database> {
     const opened = client;
     return {
       db: db as unknown as Db,
+      folder,
       check: () => {},
       checkpoint: async () => {
         await opened.exec('checkpoint');

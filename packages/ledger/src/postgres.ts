@@ -49,6 +49,7 @@ export async function openPostgres(store: string, folder: string, exclusive: boo
     }
     return {
       db: db as unknown as Db,
+      folder: null,
       check: () => {
         if (lost !== null && exclusive) {
           throw new LedgerError(

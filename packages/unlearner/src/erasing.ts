@@ -7,6 +7,7 @@ import type { Mutex } from './mutex.ts';
 import type { OpenedRun } from './open-run.ts';
 import { receiptOf, storedReceipt } from './receipts.ts';
 import type { RightOfWay } from './right-of-way.ts';
+import type { StagedBackup } from './staged-backup.ts';
 import { statementOf } from './statement.ts';
 import type { EraseOptions, ErasureTarget, Receipt, UnlearnerEvent } from './types.ts';
 
@@ -21,6 +22,8 @@ export interface ErasingParts {
   /** Takes erased records out of memory, and stops what is learning from them. Synchronous. */
   forget: (gone: readonly GoneRecord[]) => void;
   emit: (event: UnlearnerEvent) => void;
+  /** A backup that is being made, or waits in the run folder. */
+  staged: StagedBackup;
 }
 
 /** Erasures from the request to the receipt, and bringing to their end those that a crash or a failure left half-way. */
@@ -94,6 +97,7 @@ export class Erasing {
   /** Destroys what erasures before a crash left, and completes them. */
   async recover(): Promise<void> {
     const { ledger } = this.#parts.opened;
+    await this.#parts.staged.drop();
     await ledger.adapters.destroyAll(await ledger.pendingDestruction());
     for (const row of await ledger.erasures('in_progress')) await this.#finish(row);
     // Adapters that were stored but never published, and temporary files.
@@ -110,12 +114,12 @@ export class Erasing {
     drained?: Promise<void>,
     phases = new PhaseTimes(),
   ): Promise<Receipt> {
-    const { opened } = this.#parts;
+    const { opened, staged } = this.#parts;
     const { ledger, device } = opened;
     const files = erased.deactivated.map(({ weights }) => weights);
     // On the device they are zeroed in the order of its queue: after what is still computed with them.
     const destroyed = phases.measure('destroy', () =>
-      Promise.all([ledger.adapters.destroyAll(files), device.idle()]),
+      Promise.all([ledger.adapters.destroyAll(files), device.idle(), staged.drop()]),
     );
     await Promise.all([destroyed, drained]);
     const destroyedAt = Date.now();

@@ -177,7 +177,12 @@ async function interleave(seed: number): Promise<Outcome> {
     ...{ located: { config: { data: {} } }, setting: { kernels: 'k' } },
     run: { id: 'run', base: 'b', settingDigest: 's' },
   } as unknown as ErasingParts['opened'];
-  const erasing = new Erasing({ opened, erasures, changes, refresh, forget: () => {}, emit: () => {} });
+  const staged = { drop: async () => {} } as ErasingParts['staged'];
+  const erasing = new Erasing({
+    ...{ opened, erasures, changes, refresh, staged },
+    forget: () => {},
+    emit: () => {},
+  });
   const dead = new Set<string>();
   const predict = async () => {
     const base = { network: { architecture: { inputs: [] } }, lengthOf: () => 1 };

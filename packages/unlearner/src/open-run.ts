@@ -37,9 +37,9 @@ import { evaluationDigest } from './stage-meter.ts';
 import { logOrigin } from './statement.ts';
 import { outputNames, TASKS } from './tasks.ts';
 
-const RUN_FILE = 'run.json';
-const KEY_FILE = 'signing-key.pem';
-const JOURNAL_FILE = 'erasures.journal';
+export const RUN_FILE = 'run.json';
+export const KEY_FILE = 'signing-key.pem';
+export const JOURNAL_FILE = 'erasures.journal';
 
 export interface OpenOptions {
   /** The run folder. */
@@ -77,7 +77,7 @@ export interface OpenedRun {
 }
 
 /** What the ledger keeps of a configuration: enough to open the run without the file. */
-interface StoredConfig {
+export interface StoredConfig {
   config: RunConfig;
   folder: string;
 }
@@ -147,7 +147,7 @@ export async function openRun({
   }
 }
 
-function noRun(folder: string): UnlearnerError {
+export function noRun(folder: string): UnlearnerError {
   return new UnlearnerError('usage', `${folder}: there is no run here; create one with a configuration file`);
 }
 
@@ -237,7 +237,7 @@ export async function prepareRun(
 }
 
 /** Where a run's ledger lies: the one thing that must be known before the ledger can be read. */
-async function storeOf(folder: string): Promise<string | null> {
+export async function storeOf(folder: string): Promise<string | null> {
   const file = join(folder, RUN_FILE);
   let text: string;
   try {
@@ -253,7 +253,7 @@ async function storeOf(folder: string): Promise<string | null> {
   throw new UnlearnerError('corrupt', `${file}: is not what this program wrote`);
 }
 
-async function writeStore(folder: string, store: string): Promise<void> {
+export async function writeStore(folder: string, store: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   const file = join(folder, RUN_FILE);
   await writeFile(`${file}.part`, `${JSON.stringify({ format: 's3t-run-1', store })}\n`, { flush: true });

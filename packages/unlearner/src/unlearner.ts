@@ -1,6 +1,7 @@
 import { affectedBy } from '@s3t/algorithm';
 import type { GoneRecord } from '@s3t/ledger';
 import { Answering } from './answering.ts';
+import type { Backup, BackupChoice } from './backup.ts';
 import type { RunConfig } from './config.ts';
 import { costsOf } from './costs.ts';
 import { Erasing } from './erasing.ts';
@@ -19,6 +20,7 @@ import { Serving } from './serving.ts';
 import { groupsOf } from './setting.ts';
 import type { SignedLog } from './signed-log.ts';
 import type { StackConfidences } from './stack-confidences.ts';
+import { StagedBackup } from './staged-backup.ts';
 import { statusOf } from './status.ts';
 import { outputNames, TASKS } from './tasks.ts';
 import type {
@@ -60,6 +62,7 @@ export class Unlearner {
   readonly #answering: Answering;
   readonly #erasing: Erasing;
   readonly #worker: Worker;
+  readonly #staged: StagedBackup;
   /** The version that listeners heard of last. */
   #announced: number | null = null;
   readonly #listeners: Listeners = new Listeners();
@@ -81,8 +84,10 @@ export class Unlearner {
     this.#records = new RunRecords(opened);
     this.#serving = new Serving({ base, form, run, store: ledger.adapters, groups, ensemble });
     this.#answering = new Answering(opened, this.#serving, this.#erasures);
+    this.#staged = new StagedBackup(opened);
     this.#erasing = new Erasing({
       opened,
+      staged: this.#staged,
       erasures: this.#erasures,
       changes: this.#changes,
       refresh: () => this.#refresh(),
@@ -360,6 +365,15 @@ export class Unlearner {
     return this.#guard(() => exportStack(this.#opened, options, (section) => this.#changes.run(section)));
   }
 
+  /**
+   * Writes a backup of this moment into the run folder, as `backup.staged`, to be moved away: an erasure, another backup, closing and opening the
+   * run remove it. Answers and training go on; an erasure waits for no more than a copy of the database.
+   * @throws UnlearnerError `usage` for a PostgreSQL store; `unavailable` when records are erased meanwhile, or another backup is made
+   */
+  async stageBackup(choice: BackupChoice = {}): Promise<Backup> {
+    return this.#guard(() => this.#staged.make(choice));
+  }
+
   /** Writes where a server of this run listens into the run's lock, for other processes to find. */
   async publishUrl(url: string): Promise<void> {
     await this.#opened.ledger.lock?.publish({ url });
@@ -373,6 +387,7 @@ export class Unlearner {
 
   async #close(): Promise<void> {
     this.#closing.abort(new UnlearnerError('unavailable', 'the run was closed'));
+    await this.#staged.drop().catch(() => {});
     await Promise.allSettled(this.#pending);
     const { ledger, ownsDevice, device } = this.#opened;
     try {

@@ -290,6 +290,10 @@ describe('a run that a server holds', { timeout: PATIENCE }, () => {
 
     const status = await json<Status>('status');
     expect(status).toMatchObject({ records: 93, missing: 0 });
+    const saved = join(folder, 'saved');
+    const { manifest, version } = status;
+    expect(await json('backup', saved)).toMatchObject({ manifest, version, signingKey: true });
+    await fails(1, /^s3t: .*saved: is there already/, 'backup', saved);
     const file = join(folder, 'served.json');
     const receipt = await json('erase', 'train/10', '--idempotency-key', 'ticket-2', '--receipt', file);
     const { publicKey } = await json<{ publicKey: string }>('key');
@@ -337,5 +341,27 @@ describe('a run that a server holds', { timeout: PATIENCE }, () => {
       expect.objectContaining({ route: '/v1/erasures', status: 201, version: expect.any(Number), key: null }),
     );
     expect(await json('verify')).toMatchObject({ identical: true });
+
+    // What was erased after the backup does not come back with it.
+    const args = [
+      'restore',
+      saved,
+      '--run',
+      join(folder, 'back'),
+      '--journal',
+      join(run, 'erasures.journal'),
+    ];
+    const restored = await s3t([...args, '--json']);
+    expect(restored, restored.stderr).toMatchObject({ code: 0 });
+    expect(JSON.parse(restored.stdout)).toMatchObject({ version, reapplied: 1, newerJournal: true });
+    const back = await s3t(['status', '--run', join(folder, 'back'), '--json']);
+    expect(JSON.parse(back.stdout)).toMatchObject({
+      records: 92,
+      manifest: (receipt.after as Status).manifest,
+    });
+    expect(await s3t(args)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/back: is not empty; restore/),
+    });
   });
 });

@@ -1,6 +1,7 @@
 // A run in memory: real shards, sequences, versions and erasures, but nothing is trained and answers are constants. For tests of the
 // HTTP layer that must control time; everything else is tested against the real thing.
 import type {
+  Backup,
   EraseOptions,
   ErasurePhases,
   ErasureTarget,
@@ -289,6 +290,13 @@ export class StandIn implements Service {
     if (ids.length === 0)
       throw new RunError('unknown-subject', '1 subject has no record in this run; nothing was erased');
     return ids;
+  }
+
+  async stageBackup(): Promise<Backup> {
+    return {
+      ...{ run: 'stand-in', at: new Date(this.createdAt).toISOString(), ...this.#stamp() },
+      ...{ erasures: this.#receipts.length, files: 1, bytes: 1, signingKey: true },
+    };
   }
 
   async repairStanding(): Promise<RepairStanding> {
