@@ -1,4 +1,5 @@
 export { type Counted, type LayerPasses, layerPasses } from './counting.ts';
+export { type DepthScores, depthScores, resultsOf } from './depth-scores.ts';
 export { LaboratoryError } from './errors.ts';
 export {
   type ExperimentOptions,

@@ -2,7 +2,7 @@
 export { measures, metricOf } from './evaluate.ts';
 export { exampleOf } from './examples.ts';
 export { KeptActivations } from './kept-activations.ts';
-export { type PreparedBase, type PreparedRun, prepareBase, prepareRun } from './open-run.ts';
+export { openRun, type PreparedBase, type PreparedRun, prepareBase, prepareRun } from './open-run.ts';
 export { encodeAll } from './predict.ts';
 export { type RunRecord, readSplit, recordsByKey } from './run-data.ts';
 export { groupsOf, manifestFunction } from './setting.ts';

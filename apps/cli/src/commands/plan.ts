@@ -2,13 +2,13 @@ import { PlanError, type PlanOptions, plan, type RepairPolicy, type StageCosts }
 import type { Command } from 'commander';
 import { UsageError } from '../errors.ts';
 import { byteCount, integer, JSON_OUTPUT, type JsonOption, number, numbers, PRIOR } from '../options.ts';
+import { type Measured, measuredOf } from '../planner/measured.ts';
 import { POLICIES, policies, policyName } from '../planner/policies.ts';
 import { alternativesOf, planChart, renderPlan } from '../planner/render.ts';
 import { PLOT, type PlotOption, writePlot } from '../plot/plot-file.ts';
-import { withRun } from '../run-access.ts';
 import { STRATEGIES } from '../simulate/options.ts';
 import { bytes, count, duration, plural } from '../terminal/format.ts';
-import { print, printJson } from '../terminal/print.ts';
+import { print, printJson, say } from '../terminal/print.ts';
 
 /**
  * Of assets/vit-tiny with rank 16 on query and value and 10 labels: three passes over handwritten digits, 4 slices of 300, medians of the stages at
@@ -76,7 +76,10 @@ export function addPlan(program: Command): void {
       'only these repair policies: at-once, batch:10, batch:24h, batch:10/30m, exhaustion, manual',
       policies,
     )
-    .option('--from <run>', 'take the next four from this run: what its stages weigh, and took')
+    .option(
+      '--from <dir>',
+      'take the next five from this run or experiment: what its stages weigh and took, and its accuracy by depth',
+    )
     .option('--layers <n>', `layers of the base (default: ${MEASURED.layers})`, integer(1))
     .option('--layer-bytes <bytes>', `adapters of a layer (default: ${MEASURED.layerBytes})`, byteCount)
     .option('--head-bytes <bytes>', `head of a stage (default: ${MEASURED.headBytes})`, byteCount)
@@ -116,15 +119,18 @@ export function addPlan(program: Command): void {
 }
 
 async function showPlan(options: Options): Promise<void> {
-  const { layers, layerBytes, headBytes, stageSecondsPerRecord: secondsPerRecord } = options;
+  const { layers, layerBytes, headBytes, stageSecondsPerRecord: secondsPerRecord, from } = options;
   const given = Object.entries({ layers, layerBytes, headBytes, secondsPerRecord });
-  const measured =
-    options.from === undefined
-      ? MEASURED
-      : await withRun({ run: options.from }, (unlearner) => unlearner.costs());
+  const isCurveGiven = options.accuracyByDepth !== undefined;
+  const measured: Measured =
+    from === undefined ? { costs: MEASURED } : await measuredOf(from, { accuracy: !isCurveGiven });
   // What is given by hand goes first.
-  const costs = { ...measured, ...Object.fromEntries(given.filter(([, value]) => value !== undefined)) };
-  const request = requestOf(options, costs);
+  const costs = {
+    ...measured.costs,
+    ...Object.fromEntries(given.filter(([, value]) => value !== undefined)),
+  };
+  const accuracyByDepth = options.accuracyByDepth ?? measured.accuracyByDepth;
+  const request = requestOf({ ...options, accuracyByDepth }, costs);
   const plans = planOrRefuse(request);
   const [best] = plans;
   const alternatives = alternativesOf(plans);
@@ -137,7 +143,11 @@ async function showPlan(options: Options): Promise<void> {
     printJson({ plan: named[0], alternatives: named.slice(1), considered: plans.length, request });
     return;
   }
-  print(renderPlan(best!, alternatives, options.accuracyByDepth !== undefined, request.days));
+  if (measured.accuracyByDepth && !isCurveGiven)
+    say(
+      `accuracy by depth, as ${from} has it: ${measured.accuracyByDepth.map((value) => value.toFixed(4)).join(', ')}`,
+    );
+  print(renderPlan(best!, alternatives, accuracyByDepth !== undefined, request.days));
 }
 
 function requestOf(o: Options, costs: StageCosts): PlanOptions {
