@@ -63,7 +63,7 @@ export interface Service {
   /** Trains what is missing. */
   repair(options?: WorkOptions): Promise<TrainingSummary>;
   /** Leaves a backup in the run folder. Throws an error with code `unavailable` when records are erased meanwhile. */
-  stageBackup(choice?: BackupChoice): Promise<Backup>;
+  stageBackup(choice?: Omit<BackupChoice, 'onFile'>): Promise<Backup>;
   /** Calls `listener` for everything that happens in the run; returns how to stop. */
   on(listener: (event: UnlearnerEvent) => void): () => void;
 }

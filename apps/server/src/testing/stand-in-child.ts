@@ -1,0 +1,14 @@
+// A process of its own that holds a stand-in run. Ends with its parent.
+import { hostService } from '../child/host.ts';
+import { processPort } from '../child/process-port.ts';
+import { StandIn } from './stand-in.ts';
+
+const run = new StandIn({ reads: process.argv[2] === 'text' ? 'text' : 'image' });
+/** Which input an answer of the first version is held back for until the erasure has happened. */
+const HELD = 77;
+const swapped = new Promise<void>((resolve) => run.on(({ type }) => type === 'version' && resolve()));
+run.beforeAnswer = async ([input]) => {
+  if (input !== undefined && 'image' in input && input.image.pixels[0] === HELD) await swapped;
+};
+hostService(run, processPort(process));
+process.once('disconnect', () => process.exit());
