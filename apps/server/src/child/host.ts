@@ -5,6 +5,7 @@ import {
   errorOf,
   failureOf,
   type Port,
+  type Refusal,
   type Standing,
   type ToApp,
   type ToRun,
@@ -86,6 +87,11 @@ export function hostService(service: Service, port: Port): () => void {
     for (const pieces of texts.values()) pieces.return().catch(() => {});
     for (const told of asked.values()) told.reject(new Error('the app is gone'));
   };
+}
+
+/** Tells the other end of `port` why there is no run. */
+export function refuseService(error: unknown, port: Port): void {
+  port.send({ type: 'refusal', error: failureOf(error) } satisfies Refusal);
 }
 
 async function answer(

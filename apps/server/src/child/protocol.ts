@@ -50,6 +50,12 @@ export type ToRun =
   /** What an `ask` waited for has happened, or failed. */
   | { type: 'told'; id: number; error?: Failure };
 
+/** From the run to the app, instead of all else: the run could not be opened. */
+export interface Refusal {
+  type: 'refusal';
+  error: Failure;
+}
+
 /** From the run to the app. */
 export type ToApp = Standing &
   (

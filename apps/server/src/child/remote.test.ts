@@ -12,20 +12,16 @@ let child: ChildProcess;
 let run: RemoteService;
 let app: App;
 
-beforeEach(async () => {
-  child = fork(CHILD, { serialization: 'advanced', execArgv: ['--conditions=@s3t/source'] });
-  run = await RemoteService.open(processPort(child));
-  child.once('exit', () => run.lose());
-  app = createApp(run, { onError: () => {} });
-});
+function start(...args: string[]): void {
+  child = fork(CHILD, args, { serialization: 'advanced', execArgv: ['--conditions=@s3t/source'] });
+}
 
-afterEach(async () => {
-  await app.shutdown();
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  // The child ends of itself when its parent lets go.
-  child.disconnect();
-  await once(child, 'exit');
-});
+function open(): Promise<RemoteService> {
+  const lost = new AbortController();
+  // Not its exit, which may be told before its last messages are.
+  child.once('disconnect', () => lost.abort());
+  return RemoteService.open(processPort(child), lost.signal);
+}
 
 const predict = (first: number) => post(app, '/v1/predict', { inputs: [image(first)] });
 
@@ -38,6 +34,20 @@ async function heldBack(): Promise<{ response: Promise<Response> }> {
 }
 
 describe('RemoteService', () => {
+  beforeEach(async () => {
+    start();
+    run = await open();
+    app = createApp(run, { onError: () => {} });
+  });
+
+  afterEach(async () => {
+    await app.shutdown();
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    // The child ends of itself when its parent lets go.
+    if (child.connected) child.disconnect();
+    await once(child, 'exit');
+  });
+
   it('answers, erases, repairs and signs through the pipe', async () => {
     const answered = await predict(3);
     expect([answered.status, answered.headers.get('x-s3t-version')]).toEqual([
@@ -114,5 +124,22 @@ describe('RemoteService', () => {
     expect((await post(app, '/v1/erasures', { records: ['train/0'] })).status).toBe(503);
     expect((await app.request('/health/live')).status).toBe(200);
     expect([run.servedVersion, run.validSince]).toEqual([null, null]);
+  });
+});
+
+describe('RemoteService.open', () => {
+  it('throws what kept the other end from opening the run', async () => {
+    start('refuse');
+    const ended = once(child, 'exit');
+    const error = { code: 'run-held', message: 'the run is held by process 7' };
+    await expect(open()).rejects.toMatchObject(error);
+    await ended;
+  });
+
+  it('throws when the other end is gone before it has opened the run', async () => {
+    start();
+    const opening = open();
+    child.kill('SIGKILL');
+    await expect(opening).rejects.toThrow('ended before it was open');
   });
 });

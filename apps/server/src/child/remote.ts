@@ -18,7 +18,16 @@ import type {
 } from '@s3t/unlearner';
 import { Problem } from '../problem.ts';
 import type { Log, Service } from '../service.ts';
-import { type Call, errorOf, type Facts, failureOf, type Port, type ToApp, type ToRun } from './protocol.ts';
+import {
+  type Call,
+  errorOf,
+  type Facts,
+  failureOf,
+  type Port,
+  type Refusal,
+  type ToApp,
+  type ToRun,
+} from './protocol.ts';
 
 interface Waiting {
   resolve(value: unknown): void;
@@ -68,13 +77,24 @@ export class RemoteService implements Service {
     if (has.evaluate) this.evaluate = () => this.#call({ method: 'evaluate', args: [] });
   }
 
-  /** Resolves when the other end has said what its run is. */
-  static open(port: Port): Promise<RemoteService> {
-    return new Promise((resolve) => {
+  /**
+   * Resolves when the other end has said what its run is. Throws its error when it could not open one, and another when it was lost first.
+   * @param lost Aborts when the other end is gone: what waits for it then fails with 503, and so does all that follows. Nothing is served.
+   */
+  static open(port: Port, lost: AbortSignal): Promise<RemoteService> {
+    return new Promise((resolve, reject) => {
       let service: RemoteService | undefined;
+      const lose = () => {
+        if (service !== undefined) service.#lose();
+        else reject(new Error('the process that opens the run ended before it was open'));
+      };
+      if (lost.aborted) return lose();
+      lost.addEventListener('abort', lose, { once: true });
       port.receive((received) => {
-        const message = received as ToApp;
-        if (message.type === 'open') {
+        const message = received as ToApp | Refusal;
+        if (message.type === 'refusal') reject(errorOf(message.error));
+        else if (message.type === 'open') {
+          if (lost.aborted) return;
           service = new RemoteService(port, message.facts);
           service.#take(message);
           resolve(service);
@@ -152,8 +172,7 @@ export class RemoteService implements Service {
     return () => this.#listeners.delete(listener);
   }
 
-  /** The other end is gone: what waits for it fails with 503, and so does all that follows. Nothing is served. */
-  lose(): void {
+  #lose(): void {
     this.#isLost = true;
     this.servedVersion = null;
     this.validSince = null;

@@ -1,7 +1,7 @@
 // A process of its own that holds a stand-in run. Ends with its parent.
-import { hostService } from '../child/host.ts';
+import { hostService, refuseService } from '../child/host.ts';
 import { processPort } from '../child/process-port.ts';
-import { StandIn } from './stand-in.ts';
+import { RunError, StandIn } from './stand-in.ts';
 
 const run = new StandIn({ reads: process.argv[2] === 'text' ? 'text' : 'image' });
 /** Which input an answer of the first version is held back for until the erasure has happened. */
@@ -10,5 +10,8 @@ const swapped = new Promise<void>((resolve) => run.on(({ type }) => type === 've
 run.beforeAnswer = async ([input]) => {
   if (input !== undefined && 'image' in input && input.image.pixels[0] === HELD) await swapped;
 };
-hostService(run, processPort(process));
 process.once('disconnect', () => process.exit());
+if (process.argv[2] === 'refuse') {
+  refuseService(new RunError('run-held', 'the run is held by process 7'), processPort(process));
+  process.disconnect();
+} else hostService(run, processPort(process));
