@@ -144,6 +144,7 @@ describe('the app', () => {
       '/predict',
       '/requests',
       '/requests/{id}',
+      '/v1/backups',
       '/v1/chat/completions',
       '/v1/completions',
       '/v1/erasures',
