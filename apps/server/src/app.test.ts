@@ -82,6 +82,45 @@ describe('the app', () => {
     expect(await run.status()).toMatchObject({ missing: 0 });
   });
 
+  it('is held over a restart, until it is told to go on', async () => {
+    start();
+    run.standing = {
+      ...{ policy: { policy: 'at-once' }, pending: 1, since: Date.now() },
+      ...{ isDue: true, dueAt: Date.now() },
+    };
+    const repair = vi.spyOn(run, 'repair');
+    await post(app, '/v1/repair/pause', '');
+    const before = repair.mock.calls.length;
+    const restart = async (): Promise<void> => {
+      await app.shutdown();
+      app = createApp(run);
+    };
+    await restart();
+    const state = async () => (await (await app.request('/v1/repair')).json()) as RepairState;
+    await expect.poll(state).toMatchObject({ paused: true, pending: 1 });
+    expect(repair).toHaveBeenCalledTimes(before);
+    await post(app, '/v1/repair/resume', '');
+    await expect.poll(() => repair.mock.calls.length).toBeGreaterThan(before);
+    await restart();
+    await expect.poll(async () => (await state()).pending).toBeDefined();
+    expect((await state()).paused).toBe(false);
+  });
+
+  it('tells the history of earlier processes too: versions, and what was measured', async () => {
+    start();
+    const points = async () =>
+      ((await (await app.request('/v1/history')).json()) as { points: { at: number }[] }).points;
+    const measured = await (await post(app, '/v1/history', '')).json();
+    await app.shutdown();
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    const depths = [1, 2, 3];
+    run.past = [{ at: 5, version: 0, depths }];
+    app = createApp(run);
+    expect(await points()).toEqual([{ ...run.past[0], accuracy: null }, measured]);
+    const again = await (await post(app, '/v1/history', '')).json();
+    expect(await points()).toEqual([{ ...run.past[0], accuracy: null }, measured, again]);
+  });
+
   it('waits for the hour of the policy, and longer after a repair that failed', async () => {
     start();
     run.standing = {

@@ -142,7 +142,12 @@ function share(
     stepMs: options.stepMs,
     beforeErased: (version) => egress.settle(version),
   });
-  const callbacks = new Callbacks({ delays: options.callbackDelays, counter: metrics.callbacks });
+  const callbacks = new Callbacks({
+    delays: options.callbackDelays,
+    counter: metrics.callbacks,
+    service,
+    onError: options.onError,
+  });
   const repair = new Repair(service, hub, options.onError, tracing);
   const history = new History({ service, hub, current });
   const batcher = new Batcher({

@@ -1,16 +1,36 @@
 import type { Counter } from './exposition.ts';
+import type { Service } from './service.ts';
 
 export interface CallbackOptions {
   /** Milliseconds to wait before each try after the first. */
   delays: readonly number[];
   /** Counts how tries and callbacks end. */
   counter: Counter;
+  /** Where they are kept until they are delivered or given up. */
+  service: Pick<Service, 'note' | 'notes'>;
+  onError: (error: unknown) => void;
 }
+
+/** A callback that is to be delivered. */
+interface Callback {
+  url: string;
+  body: string;
+  headers: Record<string, string>;
+  /** Tries that failed. */
+  tries: number;
+  /** When the next one is due, milliseconds since 1970. */
+  due: number;
+}
+
+const PREFIX = 'callback/';
 
 /** How long a receiver may take to answer. */
 const PATIENCE_MS = 10_000;
 
-/** Tells others of what has happened, and again while they do not answer. What was not told when the process ends is lost. */
+/**
+ * Tells others of what has happened, and again while they do not answer. What was not told when the process ends is gone on with by the next:
+ * each is kept in the ledger until it is delivered or given up, so one may arrive twice, but none is forgotten.
+ */
 export class Callbacks {
   readonly #options: CallbackOptions;
   readonly #closing = new AbortController();
@@ -18,32 +38,56 @@ export class Callbacks {
 
   constructor(options: CallbackOptions) {
     this.#options = options;
+    this.#track(this.#resume());
   }
 
-  /** Sends in the background. */
-  send(url: string, body: string, headers: Record<string, string>): void {
-    const sending = this.#deliver(url, { method: 'POST', body, headers }).finally(() =>
-      this.#sending.delete(sending),
-    );
-    this.#sending.add(sending);
+  /** Sends in the background. Resolves once a restart would not forget it. */
+  async send(url: string, body: string, headers: Record<string, string>): Promise<void> {
+    const [name, callback] = [
+      `${PREFIX}${crypto.randomUUID()}`,
+      { url, body, headers, tries: 0, due: Date.now() },
+    ];
+    await this.#options.service.note(name, callback);
+    this.#track(this.#deliver(name, callback));
   }
 
-  /** Gives up what has not been delivered. */
+  /** Stops trying; what has not been delivered is kept. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#sending);
   }
 
-  async #deliver(url: string, init: RequestInit): Promise<void> {
-    const { delays, counter } = this.#options;
-    for (const delay of [0, ...delays]) {
-      await this.#sleep(delay);
-      if (this.#closing.signal.aborted) break;
-      const delivered = await this.#post(url, init);
+  #track(work: Promise<void>): void {
+    const tracked = work.catch(this.#options.onError).finally(() => this.#sending.delete(tracked));
+    this.#sending.add(tracked);
+  }
+
+  async #resume(): Promise<void> {
+    for (const [name, callback] of await this.#options.service.notes(PREFIX))
+      this.#track(this.#deliver(name, callback as Callback));
+  }
+
+  async #deliver(name: string, callback: Callback): Promise<void> {
+    const { delays, counter, service } = this.#options;
+    const { url, body, headers } = callback;
+    for (let { tries, due } = callback; ; ) {
+      await this.#sleep(Math.max(0, due - Date.now()));
+      if (this.#closing.signal.aborted) return;
+      const delivered = await this.#post(url, { method: 'POST', body, headers });
+      // Ended with the process, it was no try.
+      if (!delivered && this.#closing.signal.aborted) return;
       counter.add(1, { result: delivered ? 'delivered' : 'failed' });
-      if (delivered) return;
+      if (delivered) break;
+      const delay = delays[tries];
+      if (delay === undefined) {
+        counter.add(1, { result: 'given-up' });
+        break;
+      }
+      tries += 1;
+      due = Date.now() + delay;
+      await service.note(name, { ...callback, tries, due });
     }
-    counter.add(1, { result: 'given-up' });
+    await service.note(name, null);
   }
 
   async #post(url: string, init: RequestInit): Promise<boolean> {

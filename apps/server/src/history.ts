@@ -14,17 +14,23 @@ export interface Point {
   accuracy: number | null;
 }
 
-/** Points that are kept; the oldest go. */
+/** Points that are told; the oldest are not. */
 const MOST = 2000;
 /** Versions that follow each other faster are one point. */
 const SETTLE_MS = 200;
 
-/** What was served since the app started, and how well, as often as somebody measured it. */
+/** Notes of what was measured; their names sort by time. */
+const MEASURED = 'measured/';
+
+/** What was served, and how well, as often as somebody measured it. What was before the app started stands in the ledger. */
 export class History {
   readonly #service: Service;
   readonly #hub: EventHub;
   readonly #current: Current;
   readonly #stop: () => void;
+  readonly #startedAt = Date.now();
+  /** Read when somebody first asks. */
+  #past: Promise<Point[]> | undefined;
   #points: Point[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #measuring: Promise<Point> | undefined;
@@ -47,8 +53,13 @@ export class History {
   /** Oldest first. The first of all is how it stood when this was first asked for, or changed. */
   async points(): Promise<readonly Point[]> {
     const { version } = await this.#current.get();
-    if (this.#points.length === 0) this.#note(version, null);
-    return this.#points;
+    this.#past ??= this.#recall().catch((error: unknown) => {
+      this.#past = undefined;
+      throw error;
+    });
+    const past = await this.#past;
+    if (this.#points.length === 0 && past.at(-1)?.version !== version) this.#note(version, null);
+    return [...past, ...this.#points].slice(-MOST);
   }
 
   /** Measures what is served. Who asks while that is done gets the same answer. */
@@ -76,7 +87,16 @@ export class History {
       throw new Problem(404, 'no-evaluation', "the run's task is not measured by accuracy: use s3t eval");
     const point = this.#note(version, accuracy);
     this.#hub.add({ event: 'measured', data: point });
+    await this.#service.note(`${MEASURED}${String(point.at).padStart(15, '0')}`, point);
     return point;
+  }
+
+  async #recall(): Promise<Point[]> {
+    const versions = (await this.#service.history(MOST)).map((point) => ({ ...point, accuracy: null }));
+    const measured = (await this.#service.notes(MEASURED)).values();
+    return [...versions, ...(measured as Iterable<Point>)]
+      .filter(({ at }) => at < this.#startedAt)
+      .sort((a, b) => a.at - b.at);
   }
 
   #note(version: number, accuracy: number | null): Point {

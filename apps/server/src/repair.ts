@@ -22,6 +22,9 @@ export interface RepairState {
   dueAt: string | null;
 }
 
+/** The note that keeps a pause. */
+const PAUSED = 'repair-paused';
+
 /** After a repair that failed of itself the next try waits this long, twice as long after each that follows. */
 const RETRY_MS = 60_000;
 const LONGEST_RETRY_MS = 3_600_000;
@@ -49,6 +52,9 @@ export class Repair {
   /** Whether a look is to come: one is enough for many erasures. */
   #isAsked = false;
   #failures = 0;
+  /** Whether this process was told to hold or to go on: what an earlier one was told counts no more. */
+  #isTold = false;
+  #noting: Promise<void> = Promise.resolve();
 
   constructor(service: Service, hub: EventHub, onError: (error: unknown) => void, tracing?: Tracing) {
     this.#service = service;
@@ -62,7 +68,8 @@ export class Repair {
       }
       if (event.type === 'erased' || event.type === 'repaired') this.#look();
     });
-    // What an earlier process left may be due.
+    // What an earlier process left may be due, unless it was told to hold.
+    this.#looking = this.#recall().catch(this.#onError);
     this.#look();
   }
 
@@ -79,20 +86,38 @@ export class Repair {
     return this.#state;
   }
 
-  /** Holds the repair before its next training step, and begins none until it is resumed. A restart forgets it. */
-  pause(): RepairState {
-    this.#resumed ??= Promise.withResolvers();
-    if (!this.#state.paused) this.#set({ ...this.#state, paused: true });
+  /** Holds the repair before its next training step, and begins none until it is resumed, whether or not the server restarts. */
+  async pause(): Promise<RepairState> {
+    this.#hold();
+    await this.#remember(true);
     return this.#state;
   }
 
+  #hold(): void {
+    this.#resumed ??= Promise.withResolvers();
+    if (!this.#state.paused) this.#set({ ...this.#state, paused: true });
+  }
+
   /** Goes on from where it was paused. */
-  resume(): RepairState {
+  async resume(): Promise<RepairState> {
+    await this.#remember(null);
     this.#resumed?.resolve();
     this.#resumed = undefined;
     if (this.#state.paused) this.#set({ ...this.#state, paused: false });
     this.#look();
     return this.#state;
+  }
+
+  async #recall(): Promise<void> {
+    if ((await this.#service.notes(PAUSED)).get(PAUSED) === true && !this.#isTold) this.#hold();
+  }
+
+  /** In the order in which it was told. */
+  #remember(paused: true | null): Promise<void> {
+    this.#isTold = true;
+    const noted = this.#noting.then(() => this.#service.note(PAUSED, paused));
+    this.#noting = noted.catch(() => {});
+    return noted;
   }
 
   /** Stops after the current training step; what was published stays. */

@@ -17,6 +17,7 @@ import type {
   UnlearnerEvent,
   WorkOptions,
 } from '@s3t/unlearner';
+import type { Point } from './history.ts';
 
 /**
  * What the HTTP app needs from a run: the part of `Unlearner` it calls. Declared here so that tests can control time with a
@@ -62,6 +63,12 @@ export interface Service {
   evaluate?(): Promise<{ accuracy?: number; version: number }>;
   /** Trains what is missing. */
   repair(options?: WorkOptions): Promise<TrainingSummary>;
+  /** How deep each shard's stack was in the newest `limit` versions, oldest first. */
+  history(limit: number): Promise<Omit<Point, 'accuracy'>[]>;
+  /** What `note` has kept, also before a restart: values by names that begin with `prefix`. */
+  notes(prefix: string): Promise<Map<string, unknown>>;
+  /** Keeps a value; null takes it away. Durable once it resolves. */
+  note(name: string, value: unknown): Promise<void>;
   /** Leaves a backup in the run folder. Throws an error with code `unavailable` when records are erased meanwhile. */
   stageBackup(choice?: Omit<BackupChoice, 'onFile'>): Promise<Backup>;
   /** Calls `listener` for everything that happens in the run; returns how to stop. */

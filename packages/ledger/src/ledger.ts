@@ -8,6 +8,7 @@ import { erase } from './erase.ts';
 import { LedgerError } from './errors.ts';
 import { Journal } from './journal.ts';
 import type { Lock } from './lock.ts';
+import { setNote } from './notes.ts';
 import { publishStage } from './publish.ts';
 import { LedgerReader } from './reader.ts';
 import { markRepaired } from './repaired.ts';
@@ -130,6 +131,11 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
   /** Says of completed erasures that at this moment no stage was missing any more. Repeating it changes nothing. */
   async repaired(erasures: readonly string[], moment: types.Repaired): Promise<void> {
     await transaction(this.database, (tx) => markRepaired(tx, erasures, moment));
+  }
+
+  /** Keeps something for the next process, beside the log; null takes it away. Durable once it resolves. */
+  async note(name: string, value: unknown): Promise<void> {
+    await transaction(this.database, (tx) => setNote(tx, name, value));
   }
 
   /** Closes the database and gives the lock back. Doing so twice is harmless. */

@@ -1,4 +1,4 @@
-import { and, asc, eq, gt } from 'drizzle-orm';
+import { and, asc, desc, eq, gt } from 'drizzle-orm';
 import { unreferenced } from './acknowledge.ts';
 import { audit } from './audit.ts';
 import { readEntries } from './chain.ts';
@@ -6,6 +6,7 @@ import { commitmentOf, subjectHashOf } from './commitment.ts';
 import { type Database, guarded } from './database.ts';
 import { LedgerError } from './errors.ts';
 import { MerkleLog } from './merkle-log.ts';
+import { readNotes } from './notes.ts';
 import { readRecords } from './read-records.ts';
 import { awaitingRepair, unrepaired } from './repaired.ts';
 import { erased, erasures, records, run, slices, versions } from './schema.ts';
@@ -119,8 +120,15 @@ export class LedgerReader {
     return guarded(() => latestVersion(this.database.db));
   }
 
-  async versions(): Promise<types.VersionRow[]> {
-    return guarded(() => this.database.db.select().from(versions).orderBy(asc(versions.version)));
+  /** Oldest first; with a limit, only the newest so many. */
+  async versions(limit?: number): Promise<types.VersionRow[]> {
+    const newest = this.database.db.select().from(versions).orderBy(desc(versions.version));
+    return guarded(async () => (await (limit === undefined ? newest : newest.limit(limit))).reverse());
+  }
+
+  /** What was kept with `note`, by name, of the names that begin with `prefix`. */
+  async notes(prefix: string): Promise<Map<string, unknown>> {
+    return guarded(() => readNotes(this.database.db, prefix));
   }
 
   /** Erasures in the order they were committed. */

@@ -132,3 +132,9 @@ export const entries = pgTable('entries', {
   previous: text('previous').notNull(),
   hash: text('hash').notNull(),
 });
+
+/** What a service must remember over a restart and nobody has to prove: no part of the log. */
+export const notes = pgTable('notes', {
+  name: text('name').primaryKey(),
+  value: json('value').notNull(),
+});

@@ -53,6 +53,12 @@ test('a backup of an open run is the run of that moment, with the weights of act
   expect(back).toMatchObject({ reapplied: 0, destroyed: 0, newerJournal: false, version: before!.version });
   await using restored = await open('as-it-was');
   expect(await restored.status()).toEqual(before);
+  const history = await restored.history(100);
+  expect(history.map(({ version }) => version)).toEqual(history.map((_, i) => i));
+  expect(history.at(0)!.depths).toEqual([0, 0]);
+  expect(history.at(-1)!.depths).toEqual(restored.servedDepths);
+  expect(history.at(-2)!.depths).toEqual([2, 2]);
+  expect(await restored.history(2)).toEqual(history.slice(-2));
   expect(await restored.receipt(receipts[0]!.erasure)).toEqual(receipts[0]);
 });
 

@@ -1,4 +1,4 @@
-import { deletionRate, type StagePlan } from '@s3t/algorithm';
+import { deletionRate, type Manifest, type StagePlan } from '@s3t/algorithm';
 import type { ActiveStage } from '@s3t/ledger';
 import type { OpenedRun } from './open-run.ts';
 import { repairStandingOf } from './repairs.ts';
@@ -63,4 +63,16 @@ function stageStatus(
     active: row !== undefined,
     records: recordsOf(plan, wanted),
   };
+}
+
+/** See `Unlearner.history`. */
+export async function historyOf(
+  { ledger, run }: Pick<OpenedRun, 'ledger' | 'run'>,
+  limit: number,
+): Promise<{ at: number; version: number; depths: number[] }[]> {
+  return (await ledger.versions(limit)).map(({ at, version, manifest }) => {
+    const depths = new Array<number>(run.shards).fill(0);
+    for (const { shard, stages } of (manifest as Manifest).stacks) depths[shard] = stages.length;
+    return { at, version, depths };
+  });
 }

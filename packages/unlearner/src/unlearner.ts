@@ -21,7 +21,7 @@ import { groupsOf } from './setting.ts';
 import type { SignedLog } from './signed-log.ts';
 import type { StackConfidences } from './stack-confidences.ts';
 import { StagedBackup } from './staged-backup.ts';
-import { statusOf } from './status.ts';
+import { historyOf, statusOf } from './status.ts';
 import { outputNames, TASKS } from './tasks.ts';
 import type {
   EraseOptions,
@@ -328,6 +328,21 @@ export class Unlearner {
   /** Where the run stands, by its ledger, whether or not anything is served. Costs little, however many records there are. */
   async version(): Promise<{ version: number; manifest: string }> {
     return this.#guard(() => this.#opened.ledger.version());
+  }
+
+  /** How deep each shard's stack was in the newest `limit` versions, oldest first. `at` is milliseconds since 1970. */
+  async history(limit: number): Promise<{ at: number; version: number; depths: number[] }[]> {
+    return this.#guard(() => historyOf(this.#opened, limit));
+  }
+
+  /** What a service keeps over a restart, beside the log: values by names that begin with `prefix`. */
+  async notes(prefix: string): Promise<Map<string, unknown>> {
+    return this.#guard(() => this.#opened.ledger.notes(prefix));
+  }
+
+  /** Keeps a value under a name; null takes it away. Durable once it resolves. */
+  async note(name: string, value: unknown): Promise<void> {
+    await this.#guard(() => this.#opened.ledger.note(name, value));
   }
 
   /** The run in full. After an erasure it reads the records of the slices that were touched. */

@@ -113,6 +113,12 @@ async function answer(
     }
     case 'stageBackup':
       return service.stageBackup({ ...args[0], signal });
+    case 'history':
+      return service.history(args[0]);
+    case 'notes':
+      return service.notes(args[0]);
+    case 'note':
+      return service.note(...args);
     case 'receipt':
       return service.receipt(args[0]);
     case 'receiptFor':

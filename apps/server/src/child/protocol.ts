@@ -34,6 +34,9 @@ export type Call =
   | { method: 'erase'; args: [ErasureTarget, Omit<EraseOptions, 'drain'>, { drains: boolean }] }
   | { method: 'repair'; args: [{ shards?: readonly number[] }, { turns: boolean }] }
   | { method: 'stageBackup'; args: [Pick<BackupChoice, 'signingKey'>] }
+  | { method: 'history'; args: [number] }
+  | { method: 'notes'; args: [string] }
+  | { method: 'note'; args: [string, unknown] }
   | { method: 'log.publicKey' | 'log.checkpoint'; args: [] }
   | { method: 'log.sign'; args: [Uint8Array<ArrayBuffer>] }
   | { method: 'log.consistency'; args: [number, number | undefined] };

@@ -55,6 +55,9 @@ describe('RemoteService', () => {
       String(run.servedVersion),
     ]);
     expect((await run.version()).version).toBe(run.servedVersion);
+    await run.note('a/1', { tries: 2 });
+    expect(await run.notes('a/')).toEqual(new Map([['a/1', { tries: 2 }]]));
+    expect(await run.history(5)).toEqual([]);
     const headers = { 'Idempotency-Key': 'k' };
     expect((await post(app, '/v1/erasures', { records: ['train/0'] }, headers)).status).toBe(201);
     expect((await post(app, '/v1/erasures', { records: ['train/0'] }, headers)).status).toBe(200);

@@ -16,6 +16,7 @@ import type {
   UnlearnerEvent,
   WorkOptions,
 } from '@s3t/unlearner';
+import type { Point } from '../history.ts';
 import { Problem } from '../problem.ts';
 import type { Log, Service } from '../service.ts';
 import {
@@ -165,6 +166,18 @@ export class RemoteService implements Service {
 
   stageBackup({ signal, ...choice }: Omit<BackupChoice, 'onFile'> = {}): Promise<Backup> {
     return this.#call({ method: 'stageBackup', args: [choice] }, { signal });
+  }
+
+  history(limit: number): Promise<Omit<Point, 'accuracy'>[]> {
+    return this.#call({ method: 'history', args: [limit] });
+  }
+
+  notes(prefix: string): Promise<Map<string, unknown>> {
+    return this.#call({ method: 'notes', args: [prefix] });
+  }
+
+  note(name: string, value: unknown): Promise<void> {
+    return this.#call({ method: 'note', args: [name, value] });
   }
 
   on(listener: (event: UnlearnerEvent) => void): () => void {

@@ -8,7 +8,7 @@ export function historyRoutes({ history, access }: Shared): Hono {
   const routes = new Hono();
   const list = describeRoute({
     operationId: 'history',
-    summary: 'Served depths and measured accuracy since the server started, oldest first',
+    summary: 'Served depths and measured accuracy of the run, oldest first',
     responses: { 200: { description: 'The points.', content: json(historySchema) }, ...problems() },
   });
   routes.get('/v1/history', access.allow('audit'), list, async (c) =>

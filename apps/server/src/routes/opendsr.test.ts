@@ -111,6 +111,26 @@ it('gives up callbacks that nobody takes', async () => {
   expect(received).toHaveLength(3);
 });
 
+it('goes on with a callback after a restart, with the tries that are left to it', async () => {
+  start();
+  const { url, received } = await receiver(2);
+  await app.shutdown();
+  app = createApp(run, { callbackDelays: [5, 60_000], onError: () => {} });
+  await post(app, '/requests', request({ status_callback_urls: [url] }));
+  await expect.poll(() => metric('failed')).toBe(2);
+  await expect.poll(() => [...run.kept.values()].map((text) => JSON.parse(text).tries)).toEqual([2]);
+  await app.shutdown();
+  expect(received).toHaveLength(2);
+  // Its hour has come while no server ran.
+  for (const [name, text] of run.kept) run.kept.set(name, JSON.stringify({ ...JSON.parse(text), due: 0 }));
+  app = createApp(run, { onError: () => {} });
+  await expect.poll(() => received.length).toBe(3);
+  expect(received[2]).toMatchObject({ body: received[0]!.body });
+  expect(received[2]!.headers['x-opendsr-signature']).toBe(received[0]!.headers['x-opendsr-signature']);
+  await expect.poll(() => run.kept.size).toBe(0);
+  expect(await metric('delivered')).toBe(1);
+});
+
 it('is in progress while it is, and never to be cancelled', async () => {
   start();
   const slow = gate();

@@ -92,7 +92,7 @@ export function opendsrRoutes(shared: Shared): Hono {
       if (receipt.repeated !== true) metrics.erasures.add();
       for (const url of body.status_callback_urls ?? []) {
         const text = JSON.stringify({ ...statusOf(c, id, receipt), status_callback_url: url });
-        callbacks.send(url, text, { 'Content-Type': 'application/json', ...(await signed(c, text)) });
+        await callbacks.send(url, text, { 'Content-Type': 'application/json', ...(await signed(c, text)) });
       }
       const { request_status: _, ...known } = statusOf(c, id, receipt);
       const bytes = new TextEncoder().encode(await c.req.text());

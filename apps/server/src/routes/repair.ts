@@ -27,13 +27,13 @@ export function repairRoutes({ repair, access, closing }: Shared): Hono {
       ...problems(),
     },
   });
-  routes.post('/v1/repair/pause', access.allow('admin'), hold, (c) => c.json(repair.pause()));
+  routes.post('/v1/repair/pause', access.allow('admin'), hold, async (c) => c.json(await repair.pause()));
   const go = describeRoute({
     operationId: 'resumeRepair',
     summary: 'Goes on with a paused repair, and with the policy',
     responses: { 200: { description: 'A repair that was held goes on.', content }, ...problems() },
   });
-  routes.post('/v1/repair/resume', access.allow('admin'), go, (c) => c.json(repair.resume()));
+  routes.post('/v1/repair/resume', access.allow('admin'), go, async (c) => c.json(await repair.resume()));
   const state = describeRoute({
     operationId: 'repairState',
     summary: 'How the repair stands',

@@ -19,6 +19,7 @@ import type {
   UnlearnerEvent,
   WorkOptions,
 } from '@s3t/unlearner';
+import type { Point } from '../history.ts';
 import type { Log, Service } from '../service.ts';
 import { cyclicOrders, digest, type Wanted, wantedStages } from './plan.ts';
 
@@ -290,6 +291,26 @@ export class StandIn implements Service {
     if (ids.length === 0)
       throw new RunError('unknown-subject', '1 subject has no record in this run; nothing was erased');
     return ids;
+  }
+
+  /** Kept as a ledger keeps them: an app over the same stand-in finds them again. */
+  readonly kept: Map<string, string> = new Map();
+
+  /** It keeps no old versions; a test may tell some. */
+  past: Omit<Point, 'accuracy'>[] = [];
+
+  async history(limit: number): Promise<Omit<Point, 'accuracy'>[]> {
+    return this.past.slice(-limit);
+  }
+
+  async notes(prefix: string): Promise<Map<string, unknown>> {
+    const found = [...this.kept].filter(([name]) => name.startsWith(prefix));
+    return new Map(found.map(([name, value]) => [name, JSON.parse(value)]));
+  }
+
+  async note(name: string, value: unknown): Promise<void> {
+    if (value === null) this.kept.delete(name);
+    else this.kept.set(name, JSON.stringify(value));
   }
 
   async stageBackup(): Promise<Backup> {

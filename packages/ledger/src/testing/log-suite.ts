@@ -63,7 +63,8 @@ export function logSuite({ fresh, reopen, done }: Stand): void {
       'alter table erasures drop column statement, drop column acknowledged_seq, drop column repaired_at, drop column repaired_seq',
     );
     await execute(ledger, 'alter table records drop column subject');
-    await forgetMigrations(ledger, 3);
+    await execute(ledger, 'drop table notes');
+    await forgetMigrations(ledger, 4);
     ledger = await reopen(ledger);
     expect(await ledger.log.head()).toEqual(now);
     expect(await ledger.erasure(erasure)).toMatchObject({

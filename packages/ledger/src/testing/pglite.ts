@@ -5,7 +5,7 @@ import { inject } from 'vitest';
 import { type Ledger, openLedger } from '../index.ts';
 import { temporaryFolder } from './run.ts';
 
-const TABLES = ['run', 'records', 'slices', 'erased', 'stages', 'versions', 'erasures', 'entries'];
+const TABLES = ['run', 'records', 'slices', 'erased', 'stages', 'versions', 'erasures', 'entries', 'notes'];
 
 /** Runs SQL beside the ledger's back, and gives the rows. */
 export async function execute(ledger: Ledger, statement: string): Promise<Record<string, unknown>[]> {

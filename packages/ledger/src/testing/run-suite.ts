@@ -51,6 +51,23 @@ export function runSuite({ fresh, reopen, done }: Stand): void {
     await expect(ledger.createRun(testRun())).rejects.toMatchObject({ code: 'run-exists' });
   });
 
+  test('notes are kept by name across a reopening, until they are taken away', async () => {
+    await ledger.note('a/1', { tries: 1 });
+    await ledger.note('a/1', { tries: 2 });
+    await ledger.note('a/2', true);
+    await ledger.note('a%', 'another');
+    ledger = await reopen(ledger);
+    expect([...(await ledger.notes('a/'))]).toEqual([
+      ['a/1', { tries: 2 }],
+      ['a/2', true],
+    ]);
+    expect([...(await ledger.notes('a%'))]).toEqual([['a%', 'another']]);
+    await ledger.note('a/1', null);
+    await ledger.note('a/1', null);
+    expect([...(await ledger.notes('a/')).keys()]).toEqual(['a/2']);
+    expect(await ledger.verifyChain()).toBe(0);
+  });
+
   test('a run that cannot be is refused whole', async () => {
     const [first] = testRecords(1);
     for (const [records, code] of [

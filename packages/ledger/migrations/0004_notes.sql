@@ -1,0 +1,4 @@
+CREATE TABLE "notes" (
+	"name" text PRIMARY KEY NOT NULL,
+	"value" json NOT NULL
+);
