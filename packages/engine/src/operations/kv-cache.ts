@@ -48,6 +48,11 @@ const applyCachedAttention = operation<Heads>({
     'attention of new tokens over a cache: query i of batch row b sees the keys up to start[b] + i of row b, or rows[b]',
   dtypes: ['f32', 'f32', 'f32', 'u32', 'u32'],
   shape: ([q, keys, values, start, rows], heads) => {
+    // Of a cache with rows to choose from the batch row's own take part, whatever their number.
+    if (rows && keys!.join() !== values!.join())
+      throw new ShapeError(
+        `cachedAttention: k [${keys}] and v [${values}] differ; every axis must be the same`,
+      );
     const cached = [keys!, values!].map((shape) => (rows ? [q![0]!, ...shape.slice(1)] : shape));
     checkAttention('cachedAttention', [q!, ...cached], heads);
     if (start!.join() !== `${q![0]}`)
