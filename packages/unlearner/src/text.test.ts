@@ -190,7 +190,7 @@ describe('one text a record, and a number to learn of it', () => {
   test('and a training cut short in its last epoch, before that is measured or once it has stopped early goes on to the same bytes', async () => {
     const config = await project.writeConfig('cut.json', {
       ...change,
-      training: { epochs: 6, batchSize: 16, learningRate: 0.03, earlyStopping: { patience: 1 } },
+      training: { epochs: 30, batchSize: 16, learningRate: 0.1, earlyStopping: { patience: 1 } },
     });
     await using whole = await project.open('whole', { device: device(), config });
     const first: { step: number; steps: number }[] = [];
