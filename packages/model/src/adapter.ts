@@ -73,20 +73,25 @@ function groupedLinear({ weight, bias }: LinearWeights, x: Tensor): Tensor {
  */
 export function sideBySide(adapters: readonly LayerAdapter[]): LayerAdapter {
   const [{ pairs, scale }] = adapters as [LayerAdapter];
-  const stacked = (target: string, part: keyof LoraPair): Tensor => {
-    const parts = adapters.map((adapter) => adapter.pairs[target]![part]);
-    const result = scope(() =>
-      concat(
-        parts.map((each) => reshape(each, [1, ...each.shape])),
-        0,
-      ),
-    );
-    // It is never written again, so its texture form may be kept.
-    result.storage.constant = true;
-    return keep(result);
-  };
+  const stacked = (target: string, part: keyof LoraPair): Tensor =>
+    stackedConstant(adapters.map((adapter) => adapter.pairs[target]![part]));
   const targets = Object.keys(pairs).map(
     (target) => [target, { down: stacked(target, 'down'), up: stacked(target, 'up') }] as const,
   );
   return { pairs: Object.fromEntries(targets), scale };
+}
+
+/** Tensors of one shape as one, along a new first axis. */
+export function stackedOf(tensors: readonly Tensor[]): Tensor {
+  return concat(
+    tensors.map((tensor) => reshape(tensor, [1, ...tensor.shape])),
+    0,
+  );
+}
+
+/** The same as a copy that is never written again, so that its texture form may be kept. Whoever asked for it destroys it. */
+export function stackedConstant(tensors: readonly Tensor[]): Tensor {
+  const result = scope(() => stackedOf(tensors));
+  result.storage.constant = true;
+  return keep(result);
 }

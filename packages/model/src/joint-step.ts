@@ -17,7 +17,7 @@ import {
   type Tensor,
   zeros,
 } from '@s3t/engine';
-import type { LayerAdapter, LoraPair } from './adapter.ts';
+import { type LayerAdapter, type LoraPair, stackedConstant, stackedOf } from './adapter.ts';
 import { HostBatch } from './host-batch.ts';
 import type { BaseModel } from './model.ts';
 import { objectiveOf } from './objective.ts';
@@ -112,8 +112,7 @@ export class JointStep {
     if (!first) return undefined;
     const stacked = new Map<string, Tensor>();
     for (const target of first.keys()) {
-      const weight = stackedOf(each.map((merged) => merged!.get(target)!));
-      weight.storage.constant = true;
+      const weight = stackedConstant(each.map((merged) => merged!.get(target)!));
       this.#constants.push(weight);
       stacked.set(target, weight);
     }
@@ -154,12 +153,4 @@ export class JointStep {
     };
     return { pairs, scale: first.scale, dropout: masked };
   }
-}
-
-/** Tensors of one shape as one, along a new first axis. */
-function stackedOf(tensors: readonly Tensor[]): Tensor {
-  return concat(
-    tensors.map((tensor) => reshape(tensor, [1, ...tensor.shape])),
-    0,
-  );
 }

@@ -41,6 +41,8 @@ export function canTrainTogether(base: BaseModel, tasks: readonly StageTask[]): 
 
 /** A stage that is trained beside others, and how far it is. */
 interface Lane extends JointPart {
+  /** Its number among the parts of a step. */
+  part: number;
   parameters: ReturnType<typeof placeStage>['parameters'];
   optimiser: AdamW;
   update: Captured<void> | null;
@@ -74,7 +76,7 @@ export async function trainStages(
   const lanes: Lane[] = [];
   let step: JointStep | null = null;
   try {
-    for (const task of tasks) lanes.push(placeLane(base, task));
+    for (const [part, task] of tasks.entries()) lanes.push(placeLane(base, task, part));
     step = new JointStep(base, lanes, tokens);
     for (let left = lanes.filter(({ done, steps }) => done < steps); left.length > 0; ) {
       await turn?.();
@@ -89,14 +91,14 @@ export async function trainStages(
           await task.prepare(batch.records, epoch);
           signal?.throwIfAborted();
         }
-        step.fill(lanes.indexOf(lane), batch.records);
+        step.fill(lane.part, batch.records);
         lane.random.setStep(lane.done);
         lane.optimiser.begin(learningRateAt(lane.done, { ...training, steps: lane.steps }));
         learning.push(lane);
       }
       if (learning.length > 0) step.run();
       for (const lane of learning) {
-        const found = step.gradients(lanes.indexOf(lane));
+        const found = step.gradients(lane.part);
         lane.update ??= capture(device, () => lane.optimiser.apply(found));
         lane.update.replay();
       }
@@ -104,13 +106,13 @@ export async function trainStages(
       for (const lane of left) {
         lane.done++;
         const wanted = lane.done % lossEvery === 0 || lane.done === lane.steps;
-        const loss = wanted && learning.includes(lane) ? await step.loss(lanes.indexOf(lane)).item() : null;
+        const loss = wanted && learning.includes(lane) ? await step.loss(lane.part).item() : null;
         isRead ||= loss !== null;
         if (loss !== null && !Number.isFinite(loss))
           throw new ModelError(
             `training: the loss became ${loss} at step ${lane.done}; lower training.learningRate`,
           );
-        onProgress(tasks.indexOf(lane.task), { step: lane.done, steps: lane.steps, loss });
+        onProgress(lane.part, { step: lane.done, steps: lane.steps, loss });
       }
       if (!isRead) await device.idle();
       left = left.filter(({ done, steps }) => done < steps);
@@ -129,7 +131,7 @@ export async function trainStages(
   }
 }
 
-function placeLane(base: BaseModel, task: StageTask): Lane {
+function placeLane(base: BaseModel, task: StageTask, part: number): Lane {
   const { device } = base;
   const { form, layers, key, training } = task;
   const above = task.prefix.at(-1)?.values ?? null;
@@ -143,7 +145,7 @@ function placeLane(base: BaseModel, task: StageTask): Lane {
   const trained = [...parameters.values()];
   const { weightDecay, clipNorm } = training;
   return {
-    ...{ task, stage, parameters, trained, prefix: placePrefix(base, task) },
+    ...{ part, task, stage, parameters, trained, prefix: placePrefix(base, task) },
     random: randomState(device, key),
     optimiser: new AdamW(device, trained, { weightDecay, clipNorm: clipNorm ?? undefined }),
     ...{ update: null, batches: batchesOfAll(base, task), done: 0 },
