@@ -142,6 +142,8 @@ function share(
     stepMs: options.stepMs,
     beforeErased: (version) => egress.settle(version),
   });
+  // What an opening run finishes of an erasure is acknowledged there: no older answer may still be on its way then.
+  const forgetLosses = service.onLost?.(() => egress.settle(Number.POSITIVE_INFINITY));
   const callbacks = new Callbacks({
     delays: options.callbackDelays,
     counter: metrics.callbacks,
@@ -161,6 +163,7 @@ function share(
     // Streams first: they are what keeps connections open.
     closing.abort();
     await Promise.all([batcher.close(), repair.close(), callbacks.close()]);
+    forgetLosses?.();
     history.close();
     hub.close();
     current.close();

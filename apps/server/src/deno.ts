@@ -1,3 +1,4 @@
+import { holdHere } from './hold-here.ts';
 import { listenDeno } from './listen-deno.ts';
 import { type ServeOptions, type Serving, serveRun } from './serve.ts';
 
@@ -10,10 +11,10 @@ declare const Deno: {
   removeSignalListener(signal: 'SIGTERM' | 'SIGINT', listener: () => void): void;
 };
 
-/** As `serve` of `@s3t/server/node`, on Deno with its own HTTP server and its own WebGPU. */
+/** As `serve` of `@s3t/server/node`, on Deno with its own HTTP server and its own WebGPU, which computes in this process. */
 export async function serve(options: ServeOptions & { signals?: boolean }): Promise<Serving> {
   const { signals = true, ...rest } = options;
-  const serving = await serveRun(rest, listenDeno);
+  const serving = await serveRun(rest, holdHere, listenDeno);
   if (signals) {
     const each = ['SIGTERM', 'SIGINT'] as const;
     const stop = (): void => {

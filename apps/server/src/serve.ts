@@ -1,24 +1,19 @@
 import { basename, resolve } from 'node:path';
-import { Unlearner, UnlearnerError } from '@s3t/unlearner';
 import { isLoopback } from './access.ts';
 import { KeyFile, keyFileOf } from './api-keys.ts';
 import { createApp } from './app.ts';
-import type { Listen } from './listener.ts';
+import type { HoldRun, RunOptions } from './held-run.ts';
+import type { Listen, Listener } from './listener.ts';
 import type { AppOptions } from './options.ts';
+import { Problem } from './problem.ts';
 
-export interface ServeOptions extends Omit<AppOptions, 'keys'> {
-  /** The run folder. */
-  run: string;
-  /** Path of s3t.config.json; only needed where the run does not exist yet. */
-  config?: string;
+export interface ServeOptions extends Omit<AppOptions, 'keys'>, RunOptions {
   /** Default 8787; 0 takes a free one. */
   port?: number;
   /** The file of the API keys. Default: S3T_API_KEYS, or one in the run folder. */
   apiKeys?: string;
   /** Default 127.0.0.1. Another one needs API keys: without, who can reach the port may erase. */
   host?: string;
-  /** Of a run that continues texts: how many go on together, 1 to 128. Default 8. */
-  textSlots?: number;
   /** How long a close waits for answers under way, milliseconds. Default 10,000. */
   drainMs?: number;
 }
@@ -35,27 +30,25 @@ export interface Serving {
 }
 
 /** Opens the run, serves it, and writes the address into the run's lock, so that other commands find their way here. */
-export async function serveRun(options: ServeOptions, listen: Listen): Promise<Serving> {
+export async function serveRun(options: ServeOptions, hold: HoldRun, listen: Listen): Promise<Serving> {
   const { run, config, textSlots, apiKeys, port = 8787, host = '127.0.0.1', ...others } = options;
   const { drainMs = 10_000, ...appOptions } = others;
   const keys = new KeyFile(apiKeys ?? keyFileOf(run));
   const needsKey = await keys.isRequired();
   if (!needsKey && !isLoopback(host)) {
     const message = `${host}: without API keys only this machine may be served; make one with s3t api-key create, or listen on 127.0.0.1`;
-    throw new UnlearnerError('usage', message);
+    throw new Problem(400, 'usage', message);
   }
-  // The ledger is replayed in here: nothing listens before it holds.
-  const unlearner = await Unlearner.open({ run, config, textSlots });
-  let listener: Awaited<ReturnType<Listen>>;
+  // Nothing listens before the ledger holds.
+  const held = await hold({ run, config, textSlots });
+  let listener: Listener | undefined;
   try {
-    await unlearner.rehearse();
-    listener = await listen(
-      createApp(unlearner, { modelName: basename(resolve(run)), ...appOptions, keys }),
-      { port, host, drainMs },
-    );
-    await unlearner.publishUrl(listener.url);
+    const app = createApp(held.service, { modelName: basename(resolve(run)), ...appOptions, keys });
+    listener = await listen(app, { port, host, drainMs });
+    await held.publishUrl(listener.url);
   } catch (error) {
-    await unlearner.close();
+    await listener?.close();
+    await held.close();
     throw error;
   }
   const { promise: closed, resolve: done, reject } = Promise.withResolvers<void>();
@@ -67,7 +60,7 @@ export async function serveRun(options: ServeOptions, listen: Listen): Promise<S
       closing = true;
       listener
         .close()
-        .finally(() => unlearner.close())
+        .finally(() => held.close())
         .then(done, reject);
     }
     return closed;

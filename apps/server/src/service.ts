@@ -71,6 +71,11 @@ export interface Service {
   note(name: string, value: unknown): Promise<void>;
   /** Leaves a backup in the run folder. Throws an error with code `unavailable` when records are erased meanwhile. */
   stageBackup(choice?: Omit<BackupChoice, 'onFile'>): Promise<Backup>;
+  /**
+   * Calls `listener` when the run is gone from under the app, with nothing served any more: it is opened again once what the listeners gave has
+   * resolved. Returns how to stop. Left out, the run ends with the app.
+   */
+  onLost?(listener: () => Promise<void>): () => void;
   /** Calls `listener` for everything that happens in the run; returns how to stop. */
   on(listener: (event: UnlearnerEvent) => void): () => void;
 }

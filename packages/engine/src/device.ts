@@ -74,6 +74,8 @@ export class Device {
   /** What the adapter calls itself. */
   readonly adapterName: string;
   readonly pipelines: PipelineCache;
+  /** Resolves when the device is lost, and never when it is closed. Everything that is asked of it then throws the same error. */
+  readonly lost: Promise<EngineError>;
   /** Looks for results that are not finite; null unless asked for. */
   readonly numerics: NumericsCheck | null;
   readonly #pool: BufferPool;
@@ -109,8 +111,12 @@ export class Device {
       const error = new EngineError(`WebGPU: ${event.error.message.split('\n')[0]}`);
       this.#explain(error);
     });
-    gpu.lost.then(({ message }) => {
-      this.#fail(new EngineError(`the device was lost: ${message.split('\n')[0]}; open another`));
+    this.lost = new Promise((resolve) => {
+      gpu.lost.then(({ message }) => {
+        const error = new EngineError(`the device was lost: ${message.split('\n')[0]}; open another`);
+        this.#fail(error);
+        if (!this.#closed) resolve(error);
+      });
     });
     this.numerics = options.checkNumerics ? new NumericsCheck(this) : null;
   }

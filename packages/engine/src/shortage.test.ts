@@ -100,6 +100,7 @@ describe('a lost device', () => {
     await expect(x.read()).rejects.toThrow(/^the device was lost: .*; open another$/);
     expect(() => affine(x, 2)).toThrow('the device was lost');
     await expect(device.idle()).rejects.toThrow('the device was lost');
+    expect((await device.lost).message).toMatch('the device was lost');
     x.dispose();
     device.close();
     using other = await Device.open();

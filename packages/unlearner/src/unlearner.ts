@@ -57,6 +57,8 @@ import { Worker } from './work.ts';
  */
 export class Unlearner {
   readonly #opened: OpenedRun;
+  /** Resolves when the device is lost: nothing is served from then on, and nothing computed until the run is opened again. */
+  readonly lost: Promise<Error>;
   readonly #records: RunRecords;
   readonly #serving: Serving;
   readonly #answering: Answering;
@@ -78,12 +80,20 @@ export class Unlearner {
 
   private constructor(opened: OpenedRun) {
     this.#opened = opened;
-    const { base, form, run, ledger, located, setting, folder } = opened;
+    const { base, device, form, run, ledger, located, setting, folder } = opened;
     const groups = groupsOf(form, located.config);
     const { ensemble } = located.config;
     this.#records = new RunRecords(opened);
     this.#serving = new Serving({ base, form, run, store: ledger.adapters, groups, ensemble });
     this.#answering = new Answering(opened, this.#serving, this.#erasures);
+    this.lost = device.lost.then((error) => {
+      try {
+        this.#serving.stop();
+      } catch {
+        // Nothing is served by then; the weights that it cannot destroy went with the device.
+      }
+      return error;
+    });
     this.#staged = new StagedBackup(opened);
     this.#erasing = new Erasing({
       opened,

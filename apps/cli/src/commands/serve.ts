@@ -14,6 +14,7 @@ interface Options extends RunOptions {
   modelName?: string;
   subjectIdentity?: string;
   log: 'json' | 'off';
+  inProcess?: boolean;
 }
 
 /** `s3t serve`: the HTTP API and the dashboard over a run. */
@@ -54,6 +55,10 @@ export function addServe(program: Command): void {
       new Option('--log <format>', 'a line per request on stderr, without what was sent or answered')
         .choices(['json', 'off'])
         .default('off'),
+    )
+    .option(
+      '--in-process',
+      'compute in the process of the HTTP server; left out, in another, which is replaced when its device is lost',
     )
     .option(...JSON_OUTPUT)
     .action(serveRun);

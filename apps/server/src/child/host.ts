@@ -1,4 +1,5 @@
 import type { GenerationPiece } from '@s3t/unlearner';
+import type { HeldRun } from '../held-run.ts';
 import type { Service } from '../service.ts';
 import {
   type Call,
@@ -14,8 +15,11 @@ import {
 // Of each member of a union its own parts, so that what a message must carry stays checked.
 type Bare<T> = T extends unknown ? Omit<T, keyof Standing> : never;
 
+/** What a host asks of its run. */
+export type Hosted = Service & Pick<HeldRun, 'publishUrl'>;
+
 /** Answers what a `RemoteService` at the other end of `port` asks of `service`. Returns how to stop, and cancel what is under way. */
-export function hostService(service: Service, port: Port): () => void {
+export function hostService(service: Hosted, port: Port): () => void {
   const calls = new Map<number, AbortController>();
   const texts = new Map<number, AsyncGenerator<GenerationPiece, void, undefined>>();
   const asked = new Map<number, PromiseWithResolvers<void>>();
@@ -95,7 +99,7 @@ export function refuseService(error: unknown, port: Port): void {
 }
 
 async function answer(
-  service: Service,
+  service: Hosted,
   { method, args }: Call,
   signal: AbortSignal,
   ask: (drain?: number) => Promise<void>,
@@ -133,6 +137,8 @@ async function answer(
       return service.log.publicKey();
     case 'log.checkpoint':
       return service.log.checkpoint();
+    case 'publishUrl':
+      return service.publishUrl(args[0]);
     case 'version':
       return service.version();
     case 'status':

@@ -16,11 +16,13 @@ function start(...args: string[]): void {
   child = fork(CHILD, args, { serialization: 'advanced', execArgv: ['--conditions=@s3t/source'] });
 }
 
-function open(): Promise<RemoteService> {
+async function open(): Promise<RemoteService> {
   const lost = new AbortController();
   // Not its exit, which may be told before its last messages are.
   child.once('disconnect', () => lost.abort());
-  return RemoteService.open(processPort(child), lost.signal);
+  const service = new RemoteService();
+  await service.connect(processPort(child), lost.signal);
+  return service;
 }
 
 const predict = (first: number) => post(app, '/v1/predict', { inputs: [image(first)] });
@@ -130,7 +132,7 @@ describe('RemoteService', () => {
   });
 });
 
-describe('RemoteService.open', () => {
+describe('RemoteService.connect', () => {
   it('throws what kept the other end from opening the run', async () => {
     start('refuse');
     const ended = once(child, 'exit');

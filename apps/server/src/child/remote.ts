@@ -26,9 +26,13 @@ import {
   failureOf,
   type Port,
   type Refusal,
+  type Standing,
   type ToApp,
   type ToRun,
 } from './protocol.ts';
+
+/** So often a repair is begun again after its process was lost. */
+const MOST_LOSSES = 3;
 
 interface Waiting {
   resolve(value: unknown): void;
@@ -46,10 +50,6 @@ interface Waiting {
  * is not `servedVersion` and drops it.
  */
 export class RemoteService implements Service {
-  readonly labels: readonly string[];
-  readonly task: RunConfig['task'];
-  readonly reads: 'image' | 'text';
-  readonly createdAt: number;
   servedVersion: number | null = null;
   validSince: number | null = null;
   servedDepths: readonly number[] = [];
@@ -60,33 +60,29 @@ export class RemoteService implements Service {
     consistency: (from, to) => this.#call({ method: 'log.consistency', args: [from, to] }),
     receiptFile: (erasure) => this.#call({ method: 'log.receiptFile', args: [erasure] }),
   };
-  readonly receipts?: () => Promise<readonly Receipt[]>;
-  readonly evaluate?: () => Promise<{ accuracy?: number; version: number }>;
-  readonly #port: Port;
+  receipts?: () => Promise<readonly Receipt[]>;
+  evaluate?: () => Promise<{ accuracy?: number; version: number }>;
   readonly #listeners = new Set<(event: UnlearnerEvent) => void>();
+  readonly #lostListeners = new Set<() => Promise<void>>();
   readonly #waiting = new Map<number, Waiting>();
+  /** Null while the other end is gone. */
+  #port: Port | null = null;
+  #facts: Facts | null = null;
+  #url: string | null = null;
   #ids = 0;
-  #isLost = false;
-
-  private constructor(port: Port, { labels, task, reads, createdAt, has }: Facts) {
-    this.#port = port;
-    this.labels = labels;
-    this.task = task;
-    this.reads = reads;
-    this.createdAt = createdAt;
-    if (has.receipts) this.receipts = () => this.#call({ method: 'receipts', args: [] });
-    if (has.evaluate) this.evaluate = () => this.#call({ method: 'evaluate', args: [] });
-  }
+  /** While the other end is gone: resolves when it is back, rejects when it will not be. */
+  #back: PromiseWithResolvers<void> | null = null;
+  #isEnded = false;
 
   /**
-   * Resolves when the other end has said what its run is. Throws its error when it could not open one, and another when it was lost first.
+   * Takes a run from the other end of `port`, for the first time or in the place of one that was lost. Resolves when that end has said what its
+   * run is. Throws its error when it could not open one, and another when it was lost first.
    * @param lost Aborts when the other end is gone: what waits for it then fails with 503, and so does all that follows. Nothing is served.
    */
-  static open(port: Port, lost: AbortSignal): Promise<RemoteService> {
+  connect(port: Port, lost: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      let service: RemoteService | undefined;
       const lose = () => {
-        if (service !== undefined) service.#lose();
+        if (this.#port === port) this.#lose();
         else reject(new Error('the process that opens the run ended before it was open'));
       };
       if (lost.aborted) return lose();
@@ -94,14 +90,37 @@ export class RemoteService implements Service {
       port.receive((received) => {
         const message = received as ToApp | Refusal;
         if (message.type === 'refusal') reject(errorOf(message.error));
-        else if (message.type === 'open') {
-          if (lost.aborted) return;
-          service = new RemoteService(port, message.facts);
-          service.#take(message);
-          resolve(service);
-        } else if (service !== undefined) service.#take(message);
+        else if (message.type !== 'open') this.#take(port, message);
+        else if (!lost.aborted) this.#begin(port, message).then(resolve, reject);
       });
     });
+  }
+
+  /** Gives up on what waits until the other end is there again. */
+  end(): void {
+    this.#isEnded = true;
+    this.#back?.reject(gone());
+  }
+
+  get labels(): readonly string[] {
+    return this.#known.labels;
+  }
+
+  get task(): RunConfig['task'] {
+    return this.#known.task;
+  }
+
+  get reads(): 'image' | 'text' {
+    return this.#known.reads;
+  }
+
+  get createdAt(): number {
+    return this.#known.createdAt;
+  }
+
+  get #known(): Facts {
+    if (this.#facts === null) throw new Error('no run was opened');
+    return this.#facts;
   }
 
   predict(inputs: readonly Input[]): Promise<Prediction> {
@@ -159,9 +178,10 @@ export class RemoteService implements Service {
     return this.#call({ method: 'repairStanding', args: [] });
   }
 
+  /** One that loses the other end goes on when it is back: what was published stays. */
   repair({ signal, turn, shards }: WorkOptions = {}): Promise<TrainingSummary> {
     const call: Call = { method: 'repair', args: [{ shards }, { turns: turn !== undefined }] };
-    return this.#call(call, { turn, signal });
+    return this.#again(() => this.#call(call, { turn, signal }), signal);
   }
 
   stageBackup({ signal, ...choice }: Omit<BackupChoice, 'onFile'> = {}): Promise<Backup> {
@@ -172,12 +192,25 @@ export class RemoteService implements Service {
     return this.#call({ method: 'history', args: [limit] });
   }
 
+  /** As `note`, it waits for the other end while that is gone. */
   notes(prefix: string): Promise<Map<string, unknown>> {
-    return this.#call({ method: 'notes', args: [prefix] });
+    return this.#again(() => this.#call({ method: 'notes', args: [prefix] }));
   }
 
+  /** Keeping a value twice is keeping it, so it is asked for again where nobody knows whether it was kept. */
   note(name: string, value: unknown): Promise<void> {
-    return this.#call({ method: 'note', args: [name, value] });
+    return this.#again(() => this.#call({ method: 'note', args: [name, value] }));
+  }
+
+  /** Every process that holds the run from now on says so. */
+  async publishUrl(url: string): Promise<void> {
+    this.#url = url;
+    await this.#call({ method: 'publishUrl', args: [url] });
+  }
+
+  onLost(listener: () => Promise<void>): () => void {
+    this.#lostListeners.add(listener);
+    return () => this.#lostListeners.delete(listener);
   }
 
   on(listener: (event: UnlearnerEvent) => void): () => void {
@@ -185,13 +218,54 @@ export class RemoteService implements Service {
     return () => this.#listeners.delete(listener);
   }
 
+  async #begin(port: Port, message: Extract<ToApp, { type: 'open' }>): Promise<void> {
+    const { facts } = message;
+    const isFirst = this.#facts === null;
+    this.#facts = facts;
+    this.#port = port;
+    this.#stand(message);
+    this.receipts = facts.has.receipts ? () => this.#call({ method: 'receipts', args: [] }) : undefined;
+    this.evaluate = facts.has.evaluate ? () => this.#call({ method: 'evaluate', args: [] }) : undefined;
+    if (this.#url !== null) await this.publishUrl(this.#url);
+    if (!isFirst) await this.#catchUp();
+    this.#back?.resolve();
+    this.#back = null;
+  }
+
+  /** Tells of the version that opening the run left: an erasure that was cut off is finished there. */
+  async #catchUp(): Promise<void> {
+    const version = await this.version();
+    // Where another came meanwhile, it was told of.
+    if (this.servedVersion === null || this.servedVersion === version.version)
+      this.#tellListeners({ type: 'version', ...version });
+  }
+
   #lose(): void {
-    this.#isLost = true;
+    this.#port = null;
     this.servedVersion = null;
     this.validSince = null;
     this.servedDepths = this.servedDepths.map(() => 0);
+    this.#back ??= awaited();
     for (const { reject } of this.#waiting.values()) reject(gone());
     this.#waiting.clear();
+  }
+
+  /** Resolves when whoever is told of a loss has let go of what the lost end had given. */
+  async settle(): Promise<void> {
+    await Promise.all([...this.#lostListeners].map((listener) => listener()));
+  }
+
+  /** Does `work`, and again after the other end was lost and is back, a few times. */
+  async #again<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    for (let losses = 0; ; losses++) {
+      try {
+        return await work();
+      } catch (error) {
+        // What loses it each time does so of itself.
+        if (!(error instanceof Gone) || losses === MOST_LOSSES || this.#isEnded) throw error;
+        if (this.#back !== null) await orAborted(this.#back.promise, signal);
+      }
+    }
   }
 
   async #call<T>(call: Call, options: Waiting['options'] & { signal?: AbortSignal } = {}): Promise<T> {
@@ -208,7 +282,7 @@ export class RemoteService implements Service {
   }
 
   #ask<T>(message: ToRun, options: Waiting['options'] = {}): Promise<T> {
-    if (this.#isLost) return Promise.reject(gone());
+    if (this.#port === null) return Promise.reject(gone());
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(message.id, { resolve: resolve as Waiting['resolve'], reject, options });
       this.#send(message);
@@ -216,17 +290,24 @@ export class RemoteService implements Service {
   }
 
   #send(message: ToRun): void {
-    if (!this.#isLost) this.#port.send(message);
+    this.#port?.send(message);
   }
 
-  #take(message: ToApp): void {
-    if (this.#isLost) return;
-    this.servedVersion = message.servedVersion;
-    this.validSince = message.validSince;
-    this.servedDepths = message.servedDepths;
-    if (message.type === 'open') return;
+  #stand({ servedVersion, validSince, servedDepths }: Standing): void {
+    this.servedVersion = servedVersion;
+    this.validSince = validSince;
+    this.servedDepths = servedDepths;
+  }
+
+  #tellListeners(event: UnlearnerEvent): void {
+    for (const listener of [...this.#listeners]) listener(event);
+  }
+
+  #take(port: Port, message: Exclude<ToApp, { type: 'open' }>): void {
+    if (port !== this.#port) return;
+    this.#stand(message);
     if (message.type === 'event') {
-      for (const listener of [...this.#listeners]) listener(message.event);
+      this.#tellListeners(message.event);
     } else if (message.type === 'ask') {
       void this.#tell(message.id, message.drain, this.#waiting.get(message.call)?.options);
     } else {
@@ -249,6 +330,29 @@ export class RemoteService implements Service {
   }
 }
 
-function gone(): Problem {
-  return new Problem(503, 'unavailable', 'the run is being opened again; try again', { retryAfter: 1 });
+/** The other end is not there. */
+class Gone extends Problem {}
+
+function gone(): Gone {
+  return new Gone(503, 'unavailable', 'the run is being opened again; try again', { retryAfter: 1 });
+}
+
+/** A promise that others settle, and that nobody has to wait for. */
+function awaited(): PromiseWithResolvers<void> {
+  const promise = Promise.withResolvers<void>();
+  promise.promise.catch(() => {});
+  return promise;
+}
+
+async function orAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return promise;
+  signal.throwIfAborted();
+  const end = awaited();
+  const abort = () => end.reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    await Promise.race([promise, end.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }

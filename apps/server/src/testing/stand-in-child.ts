@@ -14,4 +14,4 @@ process.once('disconnect', () => process.exit());
 if (process.argv[2] === 'refuse') {
   refuseService(new RunError('run-held', 'the run is held by process 7'), processPort(process));
   process.disconnect();
-} else hostService(run, processPort(process));
+} else hostService(Object.assign(run, { publishUrl: async () => {} }), processPort(process));
