@@ -18,5 +18,5 @@ export interface HeldRun {
   close(): Promise<void>;
 }
 
-/** Opens a run, in this process or another. */
-export type HoldRun = (options: RunOptions) => Promise<HeldRun>;
+/** Opens a run, in this process or another. `onNotice` is told, in one line, when it is lost and when it cannot be opened again yet. */
+export type HoldRun = (options: RunOptions, onNotice: (message: string) => void) => Promise<HeldRun>;

@@ -1,5 +1,5 @@
-import type { AppOptions } from './options.ts';
 import { codeOf } from './problem.ts';
+import type { ServeOptions } from './serve.ts';
 
 /** One answered request. Nothing of what was sent or answered, no address, no path: those may be personal. */
 export interface RequestLine {
@@ -20,16 +20,19 @@ export interface RequestLine {
 }
 
 /**
- * Makes an app write one line of JSON per request, and one per fault of the server's own. A fault is told by its name, code and place:
+ * Makes an app write one line of JSON per request, one per notice, and one per fault of the server's own. A fault is told by its name, code and place:
  * its message may name a record.
  *
  * @example
  * createApp(run, jsonLog((line) => console.error(line)));
  */
-export function jsonLog(write: (line: string) => void): Required<Pick<AppOptions, 'onRequest' | 'onError'>> {
+export function jsonLog(
+  write: (line: string) => void,
+): Required<Pick<ServeOptions, 'onRequest' | 'onError' | 'onNotice'>> {
   return {
     onRequest: (line) => write(JSON.stringify(line)),
     onError: (error, request) => write(JSON.stringify(faultLine(error, request))),
+    onNotice: (notice) => write(JSON.stringify({ at: new Date().toISOString(), notice })),
   };
 }
 

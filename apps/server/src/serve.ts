@@ -14,6 +14,8 @@ export interface ServeOptions extends Omit<AppOptions, 'keys'>, RunOptions {
   apiKeys?: string;
   /** Default 127.0.0.1. Another one needs API keys: without, who can reach the port may erase. */
   host?: string;
+  /** Told, in one line, of what whoever runs the server should know. Default: the console. */
+  onNotice?: (message: string) => void;
   /** How long a close waits for answers under way, milliseconds. Default 10,000. */
   drainMs?: number;
 }
@@ -32,7 +34,7 @@ export interface Serving {
 /** Opens the run, serves it, and writes the address into the run's lock, so that other commands find their way here. */
 export async function serveRun(options: ServeOptions, hold: HoldRun, listen: Listen): Promise<Serving> {
   const { run, config, textSlots, apiKeys, port = 8787, host = '127.0.0.1', ...others } = options;
-  const { drainMs = 10_000, ...appOptions } = others;
+  const { drainMs = 10_000, onNotice = console.error, ...appOptions } = others;
   const keys = new KeyFile(apiKeys ?? keyFileOf(run));
   const needsKey = await keys.isRequired();
   if (!needsKey && !isLoopback(host)) {
@@ -40,7 +42,7 @@ export async function serveRun(options: ServeOptions, hold: HoldRun, listen: Lis
     throw new Problem(400, 'usage', message);
   }
   // Nothing listens before the ledger holds.
-  const held = await hold({ run, config, textSlots });
+  const held = await hold({ run, config, textSlots }, onNotice);
   let listener: Listener | undefined;
   try {
     const app = createApp(held.service, { modelName: basename(resolve(run)), ...appOptions, keys });

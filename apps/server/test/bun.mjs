@@ -20,7 +20,7 @@ const child = spawn(bun, ['--conditions=@s3t/source', script], { stdio: ['ignore
 const exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)));
 try {
   const [line] = await Array.fromAsync(firstLine());
-  const { url } = JSON.parse(line);
+  const { url, holder } = JSON.parse(line);
   const client = connect(url);
   const events = client.events();
   assert.equal((await events.next()).value.event, 'hello');
@@ -36,6 +36,14 @@ try {
   const page = await fetch(url);
   assert.match(page.headers.get('content-security-policy'), /default-src 'none'/);
   assert.match(await page.text(), /<title>S3T<\/title>/);
+  // Its run is opened again when the process that holds it is killed.
+  process.kill(holder, 'SIGKILL');
+  const predicted = () =>
+    client.predict([input]).then(
+      () => 200,
+      ({ status }) => status,
+    );
+  for (const wanted of [503, 200]) while ((await predicted()) !== wanted) await sleep(5);
   // Told to end, it ends the stream that is open and exits by itself.
   child.kill('SIGTERM');
   while (!(await events.next()).done);

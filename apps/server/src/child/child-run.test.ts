@@ -107,7 +107,7 @@ describe('ChildRun', () => {
   it('is opened again when its device is lost', async () => {
     const told: string[] = [];
     const entry = new URL('../testing/lossy-entry.ts', import.meta.url);
-    const run = await ChildRun.open({ run: files.run }, { entry, tell: (message) => told.push(message) });
+    const run = await ChildRun.open({ run: files.run }, { entry, onNotice: (message) => told.push(message) });
     const app = createApp(run.service, { onError: () => {} });
     try {
       const image = { ...input(1).image, pixels: [...stripes(1)] };
@@ -117,9 +117,7 @@ describe('ChildRun', () => {
       await expect.poll(async () => (await predict()).status).toBe(503);
       await expect.poll(async () => (await predict()).status, { timeout: 60_000 }).toBe(200);
       expect(await (await predict()).json()).toEqual(before);
-      expect(told).toEqual([
-        's3t: the process that holds the run ended with exit code 1; opening the run again',
-      ]);
+      expect(told).toEqual(['the process that holds the run ended with exit code 1; opening the run again']);
     } finally {
       await app.shutdown();
       await run.close();

@@ -9,7 +9,7 @@ export interface ChildRunOptions {
   /** The script of the child. */
   entry?: URL;
   /** Told, in one line, that the child was lost, or why it does not come back. Default: the console. */
-  tell?: (message: string) => void;
+  onNotice?: (message: string) => void;
 }
 
 /** How long a child may take to let go of its run before it is killed, milliseconds. */
@@ -34,15 +34,15 @@ export class ChildRun implements HeldRun {
   readonly service: RemoteService = new RemoteService();
   readonly #argument: string;
   readonly #entry: URL;
-  readonly #tell: (message: string) => void;
+  readonly #onNotice: (message: string) => void;
   readonly #closing = new AbortController();
   #child!: Child;
   #supervising: Promise<void> = Promise.resolve();
 
-  private constructor(run: RunOptions, { entry = ENTRY, tell = console.error }: ChildRunOptions) {
+  private constructor(run: RunOptions, { entry = ENTRY, onNotice = console.error }: ChildRunOptions) {
     this.#argument = JSON.stringify(run);
     this.#entry = entry;
-    this.#tell = tell;
+    this.#onNotice = onNotice;
   }
 
   /** Opens the run in a child. Throws what kept the child from it. */
@@ -86,7 +86,7 @@ export class ChildRun implements HeldRun {
       const since = performance.now();
       const how = await this.#child.ended;
       if (signal.aborted) return;
-      this.#tell(`s3t: the process that holds the run ended with ${how}; opening the run again`);
+      this.#onNotice(`the process that holds the run ended with ${how}; opening the run again`);
       await this.service.settle();
       if (performance.now() - since > STEADY_MS) wait = 0;
       for (let isOpen = false; !isOpen; ) {
@@ -96,7 +96,7 @@ export class ChildRun implements HeldRun {
         isOpen = await this.#start().then(
           () => true,
           (error: Error) => {
-            if (!signal.aborted) this.#tell(`s3t: the run cannot be opened again yet: ${error.message}`);
+            if (!signal.aborted) this.#onNotice(`the run cannot be opened again yet: ${error.message}`);
             return false;
           },
         );
@@ -105,8 +105,8 @@ export class ChildRun implements HeldRun {
   }
 }
 
-/** As `ChildRun.open`, for whoever does not care. */
-export const holdInChild: HoldRun = (run) => ChildRun.open(run);
+/** `ChildRun.open` for `serveRun`. */
+export const holdInChild: HoldRun = (run, onNotice) => ChildRun.open(run, { onNotice });
 
 /** A child process that holds, or held, a run. */
 class Child {
