@@ -2,7 +2,7 @@
  * What the service is to reach (2 cores, no GPU, vit-tiny, 3 shards), over real HTTP with server and clients in two processes of one machine.
  *
  *     npm run bench:service -- [--only NAME,...] [--clients N] [--records N] [--erasures N] [--predictions N] [--between N]
- *       [--rounds N] [--seconds S] [--json FILE]
+ *       [--rounds N] [--seconds S] [--in-process] [--json FILE]
  */
 import { writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { grownRun, questions, SHARDS, trainedRun } from './run.ts';
 import { Server } from './start-server.ts';
 
 const USAGE =
-  'usage: npm run bench:service -- [--only erase,stale,throughput,start] [--clients N] [--records N] [--erasures N] [--predictions N] [--between N] [--rounds N] [--seconds S] [--json FILE]';
+  'usage: npm run bench:service -- [--only erase,stale,throughput,start] [--clients N] [--records N] [--erasures N] [--predictions N] [--between N] [--rounds N] [--seconds S] [--in-process] [--json FILE]';
 const BENCHES = ['erase', 'stale', 'throughput', 'start'] as const;
 /** Of the run whose ledger is large; the other has two. */
 const SLICES = 4;
@@ -55,7 +55,12 @@ function readOptions(): { only: readonly string[]; sizes: Sizes; json: string | 
       Object.keys(DEFAULTS).map((name) => [name, { type: 'string' as const }]),
     );
     const { values } = parseArgs({
-      options: { ...numbers, only: { type: 'string', default: BENCHES.join() }, json: { type: 'string' } },
+      options: {
+        ...numbers,
+        only: { type: 'string', default: BENCHES.join() },
+        json: { type: 'string' },
+        'in-process': { type: 'boolean', default: false },
+      },
     });
     const only = values.only.split(',');
     const strange = only.find((name) => !BENCHES.some((known) => known === name));
@@ -68,6 +73,7 @@ function readOptions(): { only: readonly string[]; sizes: Sizes; json: string | 
       if (!Number.isInteger(sizes[name]) || sizes[name] < 1)
         throw new Error(`--${name} ${given} is not 1 or more`);
     }
+    Server.inProcess = values['in-process'];
     return { only, sizes, json: values.json };
   } catch (error) {
     console.error(`${(error as Error).message}\n${USAGE}`);

@@ -12,8 +12,12 @@ export interface Delays {
 export type ToServer = 'watch' | 'delays' | 'close';
 export type FromServer = { url: string } | { watching: true } | Delays;
 
+export const IN_PROCESS = '--in-process';
+
 /** A server in a process of its own. */
 export class Server {
+  /** Whether servers hold their runs themselves, and not in another process. */
+  static inProcess = false;
   readonly url: string;
   /** Milliseconds from the start of the process to its first answer that it is ready. */
   readonly readyMs: number;
@@ -28,9 +32,13 @@ export class Server {
   /** @throws Error where it ends instead, with what it said on stderr shown */
   static async start(run: string): Promise<Server> {
     const began = performance.now();
-    const child = fork(fileURLToPath(new URL('./server.ts', import.meta.url)), [run], {
-      execArgv: ['--conditions=@s3t/source'],
-    });
+    const child = fork(
+      fileURLToPath(new URL('./server.ts', import.meta.url)),
+      [run, ...(Server.inProcess ? [IN_PROCESS] : [])],
+      {
+        execArgv: ['--conditions=@s3t/source'],
+      },
+    );
     const { url } = (await answerOf(child)) as { url: string };
     const response = await fetch(`${url}/health/ready`);
     if (!response.ok) throw new Error(`the server is not ready: ${await response.text()}`);
