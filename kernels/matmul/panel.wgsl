@@ -1,4 +1,5 @@
-// C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ residual)), row-major f32, for CPU rasterisers (lavapipe). n is a multiple of 4.
+// C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ scale * hidden * up^T) (+ residual)), row-major f32, for CPU rasterisers (lavapipe).
+// n is a multiple of 4.
 //
 // There a load costs far more than arithmetic: one of a storage texture takes about 100 instructions for 8 lanes of four values
 // (and a load of a storage buffer, done lane by lane under a mask, twice that), a multiply-add takes two. So a workgroup, which
@@ -9,7 +10,8 @@
 // workgroup memory, which costs half of what waiting in C would.
 //
 // Every element of C is one chain of multiply-adds over k = 0, 1, 2, ... in order, then times alpha: its bits depend on its
-// row of op(A) and its column of op(B) alone, and are those of matmul/broadcast.
+// row of op(A) and its column of op(B) alone, and are those of matmul/broadcast. A low-rank change is a chain of its own over
+// one more panel, up^T, while the sums of the base wait: the bits of a second product that adds to C.
 //
 // The rows of A and B as stored must fill whole texels (matmul/pad sees to it).
 // 0: texture form of A, [batch, m, k] or transposed [batch, k, m]
@@ -19,6 +21,7 @@
 // 4: what the constants make of it: the residual [batch, m, n], or where the values before the activation go; else any
 //    buffer that nothing else uses
 // 5: params
+// 6, 7: with RANK, the texture forms of hidden [batch, m, RANK] and up [batch, n, RANK]
 enable subgroups;
 requires readonly_and_readwrite_storage_textures;
 
@@ -35,6 +38,8 @@ const K_REST: u32 = 0u;
 /** Whether k is deeper than the panel; then a workgroup takes TILE_ROWS rows at most. */
 const DEEP: bool = false;
 const TILE_ROWS: u32 = 1u;
+/** The rank of the low-rank change, 0 without one; with one, TILE_ROWS holds as it does with DEEP. Not together with ACCUMULATE. */
+const RANK: u32 = 0u;
 const TRANSPOSE_A: bool = false;
 const TRANSPOSE_B: bool = false;
 /** Add bias[j] to column j of the product. */
@@ -50,6 +55,10 @@ const FORM_BITS: u32 = 10u;
 
 /** How much of k one texel of A in every lane of a row covers. Transposed, a texel covers four rows instead. */
 const REACH: u32 = 4u * SPAN;
+/** 1 with a low-rank change, else 0. */
+const CHANGES: u32 = (RANK + 1023u) / 1024u;
+/** Texels of a row of hidden and up. */
+const RANK_TEXELS: u32 = (RANK + 3u) / 4u;
 
 struct Params {
   m: u32,
@@ -64,6 +73,8 @@ struct Params {
   heads: u32,
   /** Rows of a workgroup. */
   rows: u32,
+  /** Of the low-rank change. */
+  scale: f32,
 }
 
 /** Where the first matrix begins, and from one row, head and batch row to the next (0: all use the same). */
@@ -80,8 +91,10 @@ struct Placement {
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> extra: array<vec4f>;
 @group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(6) var hidden_form: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(7) var up_form: texture_storage_2d<rgba32float, read>;
 
-/** Sums of the panels so far. */
+/** Sums of the panels so far; with a low-rank change, in the end those of the whole product. */
 var<workgroup> partial: array<vec4f, TILE_ROWS * SPAN>;
 
 /** Where a matrix of the batch begins. */
@@ -106,6 +119,28 @@ fn activate(v: vec4f) -> vec4f {
     return 0.5 * v * (1.0 + erf(v * 0.70710678118));
   }
   return v / (1.0 + exp(-v));
+}
+
+/** What is done to four elements of a row of C when their sums are complete. */
+fn finish(sum: vec4f, change: vec4f, at: u32, column: u32) {
+  var value = params.alpha * sum;
+  if (BIAS) {
+    value += bias[column];
+  }
+  if (ACCUMULATE) {
+    value += c[at];
+  }
+  if (RANK > 0u) {
+    value += params.scale * change;
+  }
+  if (RESIDUAL) {
+    value += extra[at];
+  }
+  if (ACTIVATION != 0u) {
+    extra[at] = value;
+    value = activate(value);
+  }
+  c[at] = value;
 }
 
 @compute @workgroup_size(LANES)
@@ -196,7 +231,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
           }
         }
 
-        if (DEEP && k_begin + DEPTH * (1u - part) + K_REST * part < params.k) {
+        if (RANK > 0u || (DEEP && k_begin + DEPTH * (1u - part) + K_REST * part < params.k)) {
           // @unroll
           for (var i = 0u; i < ROWS; i++) {
             partial[waiting + i * SPAN] = sum[i];
@@ -205,24 +240,56 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
           // @unroll
           for (var i = 0u; i < ROWS; i++) {
             if (row + i < end && column < columns) {
-              let at = c_start + (row + i) * params.c.row + column;
-              var value = params.alpha * sum[i];
-              if (BIAS) {
-                value += bias[column];
-              }
-              if (ACCUMULATE) {
-                value += c[at];
-              }
-              if (RESIDUAL) {
-                value += extra[at];
-              }
-              if (ACTIVATION != 0u) {
-                extra[at] = value;
-                value = activate(value);
-              }
-              c[at] = value;
+              finish(sum[i], vec4f(), c_start + (row + i) * params.c.row + column, column);
             }
           }
+        }
+      }
+    }
+  }
+
+  // Written out only where there is a low-rank change, so that other products bind nothing for it.
+  // @unroll
+  for (var changing = 0u; changing < CHANGES; changing++) {
+    var b: array<vec4f, RANK + 3u>;
+    let up_at = (group.z * params.n + column * 4u) * RANK_TEXELS;
+    // @unroll
+    for (var q = 0u; q < RANK_TEXELS; q++) {
+      let b0 = textureLoad(up_form, place(up_at + q));
+      let b1 = textureLoad(up_form, place(up_at + q + RANK_TEXELS));
+      let b2 = textureLoad(up_form, place(up_at + q + 2u * RANK_TEXELS));
+      let b3 = textureLoad(up_form, place(up_at + q + 3u * RANK_TEXELS));
+      b[q * 4u] = vec4f(b0.x, b1.x, b2.x, b3.x);
+      b[q * 4u + 1u] = vec4f(b0.y, b1.y, b2.y, b3.y);
+      b[q * 4u + 2u] = vec4f(b0.z, b1.z, b2.z, b3.z);
+      b[q * 4u + 3u] = vec4f(b0.w, b1.w, b2.w, b3.w);
+    }
+    for (var top = begin; top < end; top += ROWS * (LANES / SPAN)) {
+      let row = top + down * ROWS;
+      let hidden_at = (group.z * params.m + row) * RANK_TEXELS + across;
+      var a: array<vec4f, ROWS * (RANK / REACH + 1u)>;
+      // @unroll
+      for (var t = 0u; t < (RANK + REACH - 1u) / REACH; t++) {
+        // @unroll
+        for (var i = 0u; i < ROWS; i++) {
+          a[t * ROWS + i] = textureLoad(hidden_form, place(hidden_at + i * RANK_TEXELS + t * SPAN));
+        }
+      }
+      var change = array<vec4f, ROWS>();
+      // @unroll
+      for (var k = 0u; k < RANK; k++) {
+        // @unroll
+        for (var i = 0u; i < ROWS; i++) {
+          let value = subgroupShuffle(a[k / REACH * ROWS + i][k % 4u], down * SPAN + k % REACH / 4u);
+          change[i] = fma(vec4f(value), b[k], change[i]);
+        }
+      }
+      let waiting = (row - begin) * SPAN + across;
+      // @unroll
+      for (var i = 0u; i < ROWS; i++) {
+        if (row + i < end && column < columns) {
+          let at = c_start + (row + i) * params.c.row + column;
+          finish(partial[waiting + i * SPAN], change[i], at, column);
         }
       }
     }

@@ -1,9 +1,9 @@
-// C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ residual)), row-major f32, with registers only: for rasterisers that lack what
-// matmul/panel needs. Workgroup memory costs there as much as any other and barriers cost more, so each invocation computes
+// C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ scale * hidden * up^T) (+ residual)), row-major f32, with registers only: for rasterisers
+// that lack what matmul/panel needs. Workgroup memory costs there as much as any other and barriers cost more, so each invocation computes
 // ROWS x 4 elements from what it loads itself.
 //
 // Every element of C is one chain of multiply-adds over k = 0, 1, 2, ... in order, then times alpha: its bits depend on its
-// row of op(A) and its column of op(B) alone.
+// row of op(A) and its column of op(B) alone. A low-rank change is a chain of its own: the bits of a second product that adds to C.
 //
 // 0: A [batch, m, k] or transposed [batch, k, m]
 // 1: B [batch, k, n] or transposed [batch, n, k]; with B_BITS below 32 packed, see quantised/unpack
@@ -12,6 +12,7 @@
 // 4: what the constants make of it: the residual [batch, m, n], or where the values before the activation go; else any
 //    buffer that nothing else uses
 // 5: params
+// 6, 7: with LOW_RANK, hidden [batch, m, rank] and up [batch, n, rank]
 /** Rows an invocation computes. */
 const ROWS: u32 = 8u;
 const GROUP_X: u32 = 8u;
@@ -28,6 +29,8 @@ const ACTIVATION: u32 = 0u;
 const RESIDUAL: bool = false;
 /** Bits of an element of B. */
 const B_BITS: u32 = 32u;
+/** 1 with a low-rank change, else 0. Not together with ACCUMULATE. */
+const LOW_RANK: u32 = 0u;
 
 struct Params {
   m: u32,
@@ -42,6 +45,10 @@ struct Params {
   /** The word of B's first scale, and how many elements share one. */
   b_scales: u32,
   b_group: u32,
+  /** Of the low-rank change. */
+  rank: u32,
+  adapter_rows: u32,
+  scale: f32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
@@ -50,6 +57,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> extra: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read> hidden: array<f32>;
+@group(0) @binding(7) var<storage, read> up: array<f32>;
 
 /** Element i of B. */
 fn b_value(i: u32) -> f32 {
@@ -107,6 +116,21 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
   }
 
+  var change = array<vec4f, ROWS>();
+  // Written out only where there is a low-rank change, so that other products bind nothing for it.
+  // @unroll
+  for (var changing = 0u; changing < LOW_RANK; changing++) {
+    for (var k = 0u; k < params.rank; k++) {
+      let at = (id.z * params.n + columns) * params.rank + k;
+      let b_values = vec4f(up[at.x], up[at.y], up[at.z], up[at.w]);
+      // @unroll
+      for (var i = 0u; i < ROWS; i++) {
+        let value = hidden[(id.z * params.m + min(row + i, last_row)) * params.rank + k];
+        change[i] = fma(vec4f(value), b_values, change[i]);
+      }
+    }
+  }
+
   // @unroll
   for (var i = 0u; i < ROWS; i++) {
     // @unroll
@@ -119,6 +143,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         }
         if (ACCUMULATE) {
           value += c[at];
+        }
+        if (LOW_RANK > 0u) {
+          value += params.scale * change[i][j];
         }
         if (RESIDUAL) {
           value += extra[at];

@@ -1,9 +1,12 @@
-// C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ residual)), row-major f32, for GPUs: workgroup memory, no other feature.
+// C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ scale * hidden * up^T) (+ residual)), row-major f32, for GPUs: workgroup memory, no
+// other feature.
 //
 // A workgroup computes a tile of TILE_M x TILE_N; each invocation keeps THREAD_M x THREAD_N of it in registers, so that an
 // element brought into workgroup memory is used THREAD_M or THREAD_N times per read.
 // Every element of C is one chain of multiply-adds over k = 0, 1, 2, ... in order (k padded with zeros to TILE_K), then times
-// alpha: its bits depend on its row of op(A) and its column of op(B) alone, not on the tile sizes.
+// alpha: its bits depend on its row of op(A) and its column of op(B) alone, not on the tile sizes. A low-rank change is a chain of
+// its own, in the same order: the bits of a second product that adds to C. Each of its adapters has as many rows of the batch's only
+// product; a tile goes through those that have some of its rows.
 //
 // 0: A [batch, m, k] or transposed [batch, k, m]
 // 1: B [batch, k, n] or transposed [batch, n, k]; with B_BITS below 32 packed, see quantised/unpack
@@ -12,6 +15,7 @@
 // 4: what the constants make of it: the residual [batch, m, n], or where the values before the activation go; else any
 //    buffer that nothing else uses
 // 5: params
+// 6, 7: with LOW_RANK, hidden [m, rank] and up [adapters, n, rank]
 const TILE_M: u32 = 64u;
 const TILE_N: u32 = 64u;
 const TILE_K: u32 = 16u;
@@ -29,6 +33,8 @@ const ACTIVATION: u32 = 0u;
 const RESIDUAL: bool = false;
 /** Bits of an element of B. */
 const B_BITS: u32 = 32u;
+/** 1 with a low-rank change, else 0. Not together with ACCUMULATE or parts. */
+const LOW_RANK: u32 = 0u;
 
 const GROUP_X: u32 = TILE_N / THREAD_N;
 const GROUP_Y: u32 = TILE_M / THREAD_M;
@@ -47,6 +53,10 @@ struct Params {
   /** The word of B's first scale, and how many elements share one. */
   b_scales: u32,
   b_group: u32,
+  /** Of the low-rank change; how many rows each adapter has. */
+  rank: u32,
+  adapter_rows: u32,
+  scale: f32,
   /** How many parts k is cut into, and how deep each is; then C is [batch, parts, m, n], for matmul/combine to add up. */
   parts: u32,
   part_depth: u32,
@@ -58,6 +68,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> extra: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read> hidden: array<f32>;
+@group(0) @binding(7) var<storage, read> up: array<f32>;
 
 /** Tiles with k as the slow axis: what a round of the inner loop reads lies together. */
 var<workgroup> a_tile: array<f32, TILE_K * TILE_M>;
@@ -148,6 +160,62 @@ fn main(
     workgroupBarrier();
   }
 
+  var change: array<array<f32, THREAD_N>, THREAD_M>;
+  // Written out only where there is a low-rank change, so that other products bind nothing for it.
+  // @unroll
+  for (var changing = 0u; changing < LOW_RANK; changing++) {
+    let last = (min(tile_row + TILE_M, params.m) - 1u) / params.adapter_rows;
+    for (var adapter = tile_row / params.adapter_rows; adapter <= last; adapter++) {
+      for (var k = 0u; k < params.rank; k += TILE_K) {
+        for (var e = index; e < TILE_K * TILE_M; e += INVOCATIONS) {
+          let i = e / TILE_K;
+          let q = e % TILE_K;
+          let row = tile_row + i;
+          var value = 0.0;
+          if (row < params.m && k + q < params.rank) {
+            value = hidden[row * params.rank + k + q];
+          }
+          a_tile[q * TILE_M + i] = value;
+        }
+        for (var e = index; e < TILE_K * TILE_N; e += INVOCATIONS) {
+          let j = e / TILE_K;
+          let q = e % TILE_K;
+          let column = tile_column + j;
+          var value = 0.0;
+          if (column < params.n && k + q < params.rank) {
+            value = up[(adapter * params.n + column) * params.rank + k + q];
+          }
+          b_tile[q * TILE_N + j] = value;
+        }
+        workgroupBarrier();
+
+        var is_own: array<bool, THREAD_M>;
+        // @unroll
+        for (var i = 0u; i < THREAD_M; i++) {
+          is_own[i] = (tile_row + local.y * THREAD_M + i) / params.adapter_rows == adapter;
+        }
+        for (var q = 0u; q < TILE_K; q++) {
+          var b_values: array<f32, THREAD_N>;
+          // @unroll
+          for (var j = 0u; j < THREAD_N; j++) {
+            b_values[j] = b_tile[q * TILE_N + local.x * THREAD_N + j];
+          }
+          // @unroll
+          for (var i = 0u; i < THREAD_M; i++) {
+            let a_value = a_tile[q * TILE_M + local.y * THREAD_M + i];
+            if (is_own[i]) {
+              // @unroll
+              for (var j = 0u; j < THREAD_N; j++) {
+                change[i][j] = fma(a_value, b_values[j], change[i][j]);
+              }
+            }
+          }
+        }
+        workgroupBarrier();
+      }
+    }
+  }
+
   // @unroll
   for (var i = 0u; i < THREAD_M; i++) {
     let row = tile_row + local.y * THREAD_M + i;
@@ -162,6 +230,9 @@ fn main(
         }
         if (ACCUMULATE) {
           value += c[at];
+        }
+        if (LOW_RANK > 0u) {
+          value += params.scale * change[i][j];
         }
         if (RESIDUAL) {
           value += extra[at];

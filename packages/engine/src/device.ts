@@ -249,6 +249,8 @@ export class Device {
       unroll?: boolean;
       bindings: readonly (Storage | TextureForm)[];
       params?: Uint32Array<ArrayBuffer>;
+      /** What is bound after `params`. */
+      more?: readonly (Storage | TextureForm)[];
       writes: readonly number[];
       workgroups: readonly [number, number, number];
     },
@@ -262,7 +264,7 @@ export class Device {
       this.run({
         kind: 'dispatch',
         pipeline,
-        bindings: [...bindings, ...uniform],
+        bindings: [...bindings, ...uniform, ...(call.more ?? [])],
         writes: call.writes,
         workgroups,
       });

@@ -3,7 +3,10 @@ import type { Packing } from './data-type.ts';
 import { EngineError } from './errors.ts';
 import { gridOf } from './operation.ts';
 
-/** One product C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ residual)), row-major: op(A) is [m, k], op(B) is [k, n], C is [batch, m, n]. */
+/**
+ * One product C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ scale * hidden * up^T) (+ residual)), row-major: op(A) is [m, k], op(B) is
+ * [k, n], C is [batch, m, n].
+ */
 export interface MatmulProblem {
   m: number;
   n: number;
@@ -28,10 +31,20 @@ export interface MatmulProblem {
   residual?: boolean;
   /** Apply this at last; what C would be without it goes to `extra`. Not together with a residual. */
   activation?: Activation;
+  /** Add a low-rank change; only to a batch of one product. Not together with accumulation. */
+  lowRank?: LowRank;
   /** How B is packed, where a kernel reads its buffer. Default f32. */
   packingB?: Packing;
   /** On `gpu`: round A and B to f16 and use subgroup matrices. Default false. */
   subgroupMatrix?: boolean;
+}
+
+/** The change scale * hidden * up^T of a product: its adapters take turns in m, each for as many rows as the others. */
+export interface LowRank {
+  /** hidden is [m, rank], up is [adapters, n, rank]. */
+  rank: number;
+  adapters: number;
+  scale: number;
 }
 
 /** Where an operand's matrices lie, in elements, multiples of four: the first, and from one row, head and batch row to the next. */
@@ -66,7 +79,12 @@ export interface MatmulPlan {
   kernel: string;
   constants: Record<string, number | boolean>;
   unroll: boolean;
-  operands: { a: OperandForm; b: OperandForm };
+  operands: {
+    a: OperandForm;
+    b: OperandForm;
+    /** Of hidden and up, bound as 6 and 7; null: the kernel adds no low-rank change, another product has to. */
+    lowRank: OperandForm | null;
+  };
   workgroups: [number, number, number];
   params: Uint32Array<ArrayBuffer>;
   /** A product deep in k is computed in parts: the kernel writes [batch, parts, m, n] instead of C, and then this adds them up. */
@@ -122,12 +140,28 @@ function planOf(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan 
   switch (adapterClass) {
     case 'software':
       if (isForFewRows(problem)) return packedRowsPlan(problem);
-      return problem.n % 4 === 0 ? panelPlan(problem) : broadcastPlan(problem);
+      return problem.n % 4 === 0 ? panelPlan(byAdapter(problem, LEAST_ROWS)) : broadcastPlan(problem);
     case 'gpu':
       return problem.subgroupMatrix ? matrixPlan(problem) : tiledPlan(problem);
     case 'portable':
-      return registersPlan(problem);
+      return registersPlan(byAdapter(problem, REGISTER_ROWS));
   }
+}
+
+/** The part of up that a panel holds must fit the registers as B's does. */
+const MOST_RANK = 64;
+
+/**
+ * A product with a low-rank change as a batch with one entry an adapter, which all use B. Without the change where that does not
+ * pay: every entry loads B for itself.
+ */
+function byAdapter(problem: MatmulProblem, leastRows: number): MatmulProblem {
+  const { m, lowRank } = problem;
+  if (!lowRank) return problem;
+  const { rank, adapters } = lowRank;
+  const rows = m / adapters;
+  if (rank > MOST_RANK || (adapters > 1 && rows < leastRows)) return { ...problem, lowRank: undefined };
+  return { ...problem, batch: adapters, m: rows, sharedB: true, lowRank: { ...lowRank, adapters: 1 } };
 }
 
 /** The subgroup size of lavapipe. */
@@ -147,14 +181,16 @@ const WANTED_WORKGROUPS = 16;
 
 /** The fast kernel of lavapipe, which writes four columns at a time. */
 function panelPlan(problem: MatmulProblem, placements = denselyPlaced(problem)): MatmulPlan {
-  const { m, n, k, transposeA, transposeB, batch } = problem;
+  const { m, n, k, transposeA, transposeB, batch, lowRank } = problem;
   const span = n <= 16 ? 4 : LANES;
   const deep = k > WHOLE_PANEL_DEPTH;
   const depth = deep ? PANEL_DEPTH : k;
   const columnTiles = Math.ceil(n / (4 * span));
   const share = Math.max(LEAST_ROWS, Math.ceil((m * columnTiles * batch) / WANTED_WORKGROUPS));
   const step = ROWS_AT_ONCE * (LANES / span);
-  const rows = step * Math.ceil(Math.min(m, share, deep ? DEEP_ROWS : m) / step);
+  // Their sums wait in workgroup memory.
+  const waits = deep || lowRank !== undefined;
+  const rows = step * Math.ceil(Math.min(m, share, waits ? DEEP_ROWS : m) / step);
   return {
     kernel: 'matmul/panel',
     constants: {
@@ -162,13 +198,14 @@ function panelPlan(problem: MatmulProblem, placements = denselyPlaced(problem)):
       DEPTH: depth,
       K_REST: k % depth,
       DEEP: deep,
-      TILE_ROWS: deep ? DEEP_ROWS : 1,
+      TILE_ROWS: waits ? DEEP_ROWS : 1,
       TRANSPOSE_A: transposeA,
       TRANSPOSE_B: transposeB,
       ...epilogue(problem),
+      ...(lowRank && { RANK: lowRank.rank }),
     },
     unroll: true,
-    operands: { a: 'texture', b: 'texture' },
+    operands: { a: 'texture', b: 'texture', lowRank: lowRank ? 'texture' : null },
     workgroups: [columnTiles, Math.ceil(m / rows), batch],
     params: panelParams(problem, placements, rows),
     combine: null,
@@ -202,7 +239,7 @@ function packedRowsPlan(problem: MatmulProblem): MatmulPlan {
       ...epilogue(problem),
     },
     unroll: true,
-    operands: { a: 'buffer', b: 'buffer' },
+    operands: { a: 'buffer', b: 'buffer', lowRank: null },
     workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / rows), 1],
     params: words,
     combine: null,
@@ -224,13 +261,15 @@ function denselyPlaced({ m, n, k, transposeA, transposeB, sharedA, sharedB }: Ma
 }
 
 function panelParams(
-  { m, n, k, alpha = 1 }: MatmulProblem,
+  { m, n, k, alpha = 1, lowRank }: MatmulProblem,
   { a, b, c, heads }: Placements,
   rows: number,
 ): Uint32Array<ArrayBuffer> {
   const places = [a, b, c].flatMap(({ start, row, head, batch }) => [start, row, head, batch]);
-  const words = new Uint32Array([m, n, k, 0, ...places.map((elements) => elements / 4), heads, rows]);
-  new Float32Array(words.buffer)[3] = alpha;
+  const words = new Uint32Array([m, n, k, 0, ...places.map((elements) => elements / 4), heads, rows, 0]);
+  const floats = new Float32Array(words.buffer);
+  floats[3] = alpha;
+  floats[words.length - 1] = lowRank?.scale ?? 0;
   return words;
 }
 
@@ -248,7 +287,7 @@ function broadcastPlan(problem: MatmulProblem): MatmulPlan {
       ...epilogue(problem),
     },
     unroll: true,
-    operands: { a: 'texture', b: 'texture' },
+    operands: { a: 'texture', b: 'texture', lowRank: null },
     workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / tileRows), batch],
     params: params(problem, 4),
     combine: null,
@@ -257,7 +296,7 @@ function broadcastPlan(problem: MatmulProblem): MatmulPlan {
 
 /** Workgroups of 256 invocations, each with up to 4 x 4 elements; fewer where C is small, so that more of them get work. */
 function tiledPlan(problem: MatmulProblem): MatmulPlan {
-  const { m, n, transposeA, transposeB, batch, packingB } = problem;
+  const { m, n, transposeA, transposeB, batch, packingB, lowRank } = problem;
   const side = (extent: number): number => (extent <= 16 ? 1 : extent <= 32 ? 2 : 4);
   const [threadM, threadN] = [side(m), side(n)];
   const [tileM, tileN] = [16 * threadM, 16 * threadN];
@@ -275,9 +314,10 @@ function tiledPlan(problem: MatmulProblem): MatmulPlan {
       TRANSPOSE_B: transposeB,
       ...epilogue(first),
       B_BITS: packingB?.bits ?? 32,
+      ...(lowRank && { LOW_RANK: 1 }),
     },
     unroll: true,
-    operands: { a: 'buffer', b: 'buffer' },
+    operands: { a: 'buffer', b: 'buffer', lowRank: lowRank ? 'buffer' : null },
     workgroups: [Math.ceil(n / tileN), Math.ceil(m / tileM), batch * parts],
     params: params(first, 1, cut),
     combine: parts > 1 ? combinePlan(problem, parts) : null,
@@ -296,7 +336,7 @@ function matrixPlan(problem: MatmulProblem): MatmulPlan {
       B_BITS: packingB?.bits ?? 32,
     },
     unroll: false,
-    operands: { a: 'buffer', b: 'buffer' },
+    operands: { a: 'buffer', b: 'buffer', lowRank: null },
     workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), batch],
     params: params(problem, 1),
     combine: null,
@@ -313,8 +353,8 @@ const MOST_PARTS = 16;
  * cut. Only such products (A transposed, nothing done to their elements afterwards) are, and how follows from k alone.
  */
 function partsOf(problem: MatmulProblem): { parts: number; depth: number } {
-  const { k, transposeA, transposeB, bias, residual, activation } = problem;
-  const plain = !bias && !residual && !activation;
+  const { k, transposeA, transposeB, bias, residual, activation, lowRank } = problem;
+  const plain = !bias && !residual && !activation && !lowRank;
   if (!transposeA || transposeB || !plain || k < 2 * LEAST_PART) return { parts: 1, depth: k };
   const depth = Math.max(LEAST_PART, 16 * Math.ceil(k / MOST_PARTS / 16));
   return { parts: Math.ceil(k / depth), depth };
@@ -332,9 +372,12 @@ function combinePlan({ batch, m, n, alpha = 1, accumulate = false }: MatmulProbl
   };
 }
 
+/** Rows an invocation computes, if there are so many. */
+const REGISTER_ROWS = 8;
+
 function registersPlan(problem: MatmulProblem): MatmulPlan {
-  const { m, n, transposeA, transposeB, batch, packingB } = problem;
-  const rows = m <= 4 ? 4 : 8;
+  const { m, n, transposeA, transposeB, batch, packingB, lowRank } = problem;
+  const rows = m <= 4 ? 4 : REGISTER_ROWS;
   const groupX = 8;
   return {
     kernel: 'matmul/registers',
@@ -345,9 +388,10 @@ function registersPlan(problem: MatmulProblem): MatmulPlan {
       TRANSPOSE_B: transposeB,
       ...epilogue(problem),
       B_BITS: packingB?.bits ?? 32,
+      ...(lowRank && { LOW_RANK: 1 }),
     },
     unroll: true,
-    operands: { a: 'buffer', b: 'buffer' },
+    operands: { a: 'buffer', b: 'buffer', lowRank: lowRank ? 'buffer' : null },
     workgroups: [Math.ceil(n / (4 * groupX)), Math.ceil(m / rows), batch],
     params: params(problem, 1),
     combine: null,
@@ -366,7 +410,7 @@ function epilogue(problem: MatmulProblem): Record<string, number | boolean> {
 }
 
 /**
- * The parameter block that all kernels but matmul/panel share (the packing of B and the parts only matter to those that read
+ * The parameter block that all kernels but matmul/panel share (what follows the strides only matters to those that read
  * buffers); strides count `unit` elements.
  */
 function params(
@@ -374,14 +418,19 @@ function params(
   unit: number,
   { parts, depth } = { parts: 1, depth: problem.k },
 ): Uint32Array<ArrayBuffer> {
-  const { m, n, k, transposeA, transposeB, sharedA, sharedB, alpha = 1, packingB } = problem;
+  const { m, n, k, transposeA, transposeB, sharedA, sharedB, alpha = 1, packingB, lowRank } = problem;
   const aRow = Math.ceil((transposeA ? m : k) / unit);
   const bRow = Math.ceil((transposeB ? k : n) / unit);
   const aBatch = sharedA ? 0 : aRow * (transposeA ? k : m);
   const bBatch = sharedB ? 0 : bRow * (transposeB ? n : k);
   const { scales = 0, group = 1 } = packingB ?? {};
-  const words = new Uint32Array([m, n, k, 0, aRow, aBatch, bRow, bBatch, scales, group, parts, depth]);
-  new Float32Array(words.buffer)[3] = alpha;
+  const { rank = 1, adapters = 1, scale = 0 } = lowRank ?? {};
+  const strides = [aRow, aBatch, bRow, bBatch];
+  const rows = m / adapters;
+  const words = new Uint32Array([m, n, k, 0, ...strides, scales, group, rank, rows, 0, parts, depth]);
+  const floats = new Float32Array(words.buffer);
+  floats[3] = alpha;
+  floats[12] = scale;
   return words;
 }
 

@@ -31,6 +31,18 @@ export interface ProductEpilogue {
   residual?: Tensor;
   /** Apply `kind`; `before` takes what C would be without it. */
   activation?: { kind: Activation; before: Tensor };
+  /** Add a low-rank change. Only together with a bias, and to a batch of one product. */
+  lowRank?: LowRankChange;
+}
+
+/** scale * hidden up^T: of m rows, each of the adapters takes as many as the others, one after the other. */
+export interface LowRankChange {
+  /** [m, rank] */
+  hidden: Tensor;
+  /** [n, rank], or [adapters, n, rank]. */
+  up: Tensor;
+  adapters: number;
+  scale: number;
 }
 
 /**
@@ -46,11 +58,13 @@ export function launchProduct(
   epilogue: ProductEpilogue = {},
 ): void {
   const { device } = c;
-  if ([a, b, c].some(({ storage }) => storage.bytes > device.bindingLimit)) {
-    launchProductInParts(shape, a, b, c, alpha, epilogue);
+  const { accumulate = false, bias, residual, activation, lowRank } = epilogue;
+  const bound = [a, b, c, ...(lowRank ? [lowRank.hidden, lowRank.up] : [])];
+  if (bound.some(({ storage }) => storage.bytes > device.bindingLimit)) {
+    if (lowRank) launchLowRankAfter(shape, a, b, c, alpha, { bias, lowRank });
+    else launchProductInParts(shape, a, b, c, alpha, epilogue);
     return;
   }
-  const { accumulate = false, bias, residual, activation } = epilogue;
   if (shape.transposeA && shape.transposeB) {
     const plain = permute(a, a.shape.length === 3 ? [0, 2, 1] : [1, 0]);
     launchProduct({ ...shape, transposeA: false }, plain, b, c, alpha, epilogue);
@@ -66,13 +80,17 @@ export function launchProduct(
     bias: bias !== undefined,
     residual: residual !== undefined,
     activation: activation?.kind,
+    lowRank: lowRank && { rank: lowRank.up.shape.at(-1)!, adapters: lowRank.adapters, scale: lowRank.scale },
     packingB,
     subgroupMatrix: device.subgroupMatrix,
   });
+  const { operands } = plan;
+  if (lowRank && operands.lowRank === null) {
+    launchLowRankAfter(shape, a, b, c, alpha, { bias, lowRank });
+    return;
+  }
   const unpacked =
-    plan.operands.b === 'texture' && packingB.bits < 32
-      ? unpackedForm(b, shape.batch * rowsB, columnsB)
-      : null;
+    operands.b === 'texture' && packingB.bits < 32 ? unpackedForm(b, shape.batch * rowsB, columnsB) : null;
   const parts = plan.combine && empty(device, [shape.batch, plan.combine.parts, shape.m, shape.n]);
   // What the kernel does not use must still be bound, and memory that it could write must be bound nowhere else.
   const extra = residual ?? activation?.before ?? empty(device, [1]);
@@ -80,13 +98,14 @@ export function launchProduct(
     values: plan.constants,
     unroll: plan.unroll,
     bindings: [
-      operand(plan.operands.a, a.storage, shape.batch * rowsA, columnsA),
-      unpacked ?? operand(plan.operands.b, b.storage, shape.batch * rowsB, columnsB),
+      operand(operands.a, a.storage, shape.batch * rowsA, columnsA),
+      unpacked ?? operand(operands.b, b.storage, shape.batch * rowsB, columnsB),
       (parts ?? c).storage,
       (bias ?? a).storage,
       extra.storage,
     ],
     params: plan.params,
+    more: lowRank && operands.lowRank ? lowRankOperands(operands.lowRank, lowRank) : [],
     writes: activation ? [2, 4] : [2],
     workgroups: plan.workgroups,
   });
@@ -102,6 +121,27 @@ export function launchProduct(
   }
   // Whoever takes it next is queued behind this product. A captured step plans its textures itself.
   if (unpacked?.texture) device.recycleTexture(unpacked.texture);
+}
+
+function lowRankOperands(form: OperandForm, { hidden, up }: LowRankChange): (Storage | TextureForm)[] {
+  const rank = up.shape.at(-1)!;
+  return [hidden, up].map(({ storage, size }) => operand(form, storage, size / rank, rank));
+}
+
+/** A low-rank change as a product of its own that adds to C: the same bits. */
+function launchLowRankAfter(
+  shape: ProductShape,
+  a: Tensor,
+  b: Tensor,
+  c: Tensor,
+  alpha: number,
+  { bias, lowRank }: { bias: Tensor | undefined; lowRank: LowRankChange },
+): void {
+  const { hidden, up, adapters, scale } = lowRank;
+  launchProduct(shape, a, b, c, alpha, { bias });
+  const change = { batch: adapters, m: shape.m / adapters, n: shape.n, k: up.shape.at(-1)! };
+  const turned = { transposeA: false, transposeB: true };
+  launchProduct({ ...change, ...turned }, hidden, up, c, scale, { accumulate: true });
 }
 
 /**

@@ -3,10 +3,12 @@ import {
   type AdapterClass,
   capture,
   Device,
+  type FrozenType,
   gradients,
   groupedLoraLinear,
   loraLinear,
   multiply,
+  quantise,
   reshape,
   ShapeError,
   scope,
@@ -17,9 +19,36 @@ import {
   uniformValues,
   zeros,
 } from '../index.ts';
+import { launchProduct } from '../product.ts';
 import { bitsOf, bitsOfAll } from '../testing/block.ts';
 
 const COMPILING = 120_000;
+
+interface Extents {
+  groups: number;
+  rows: number;
+  n: number;
+  k: number;
+  rank: number;
+}
+
+/** The same as a base product and two low-rank ones. */
+function inThreeProducts(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  { down, up, scale }: { down: Tensor; up: Tensor; scale: number },
+  { groups, rows, n, k, rank }: Extents,
+): Tensor {
+  const turned = { transposeA: false, transposeB: true };
+  const [y, hidden] = [zeros(x.device, [groups, rows, n]), zeros(x.device, [groups, rows, rank])];
+  launchProduct({ ...turned, batch: 1, m: groups * rows, n, k }, x, weight, y, 1, { bias });
+  launchProduct({ ...turned, batch: groups, m: rows, n: rank, k }, x, down, hidden);
+  launchProduct({ ...turned, batch: groups, m: rows, n, k: rank }, hidden, up, y, scale, {
+    accumulate: true,
+  });
+  return y;
+}
 
 describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %s', (adapterClass) => {
   let device: Device;
@@ -82,6 +111,50 @@ describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %
     },
     COMPILING,
   );
+
+  // Groups that end within tiles; a rank that fills no texels and takes more than one of every lane; a packed weight (that its type
+  // changes no bits is a test beside the packings).
+  test.each<Extents & { dtype?: FrozenType }>([
+    { groups: 3, rows: 40, n: 64, k: 130, rank: 16 },
+    { groups: 2, rows: 34, n: 12, k: 64, rank: 38, dtype: 'int8' },
+  ])(
+    'the change has the bits of a product of its own, in one launch less: %o',
+    async ({ dtype, ...extents }) => {
+      const { groups, rows, n, k, rank } = extents;
+      const whole = made(false, n, k);
+      const weight = dtype ? quantise(device, await whole.read(), [n, k], dtype) : whole;
+      const [x, bias] = [made(false, groups, rows, k), made(false, n)];
+      const adapters = { down: made(false, groups, rank, k), up: made(false, groups, n, rank), scale: 0.7 };
+      const both = capture(device, () => ({
+        fused: groupedLoraLinear(x, weight, bias, adapters),
+        apart: inThreeProducts(x, weight, bias, adapters, extents),
+      }));
+      both.replay();
+      const bits = bitsOf(await both.outputs.fused.read());
+      expect(bits).toBe(bitsOf(await both.outputs.apart.read()));
+      const times = await both.profile(1);
+      const products = times.filter(({ kernel }) =>
+        /^matmul.(panel|broadcast|tiled|registers) /.test(kernel),
+      );
+      expect(products.reduce((sum, { launches }) => sum + launches, 0)).toBe(2 + 3);
+      both.dispose();
+    },
+    COMPILING,
+  );
+
+  test('what is no number in one adapter stays there', async () => {
+    const [groups, rows, n, k, rank] = [2, 34, 12, 64, 38];
+    const [x, weight, bias] = [made(false, groups, rows, k), made(false, n, k), made(false, n)];
+    const [down, up] = [made(false, groups, rank, k), await made(false, groups, n, rank).read()];
+    const computed = (values: Float32Array<ArrayBuffer>) =>
+      scope(() =>
+        groupedLoraLinear(x, weight, bias, { down, up: tensor(device, values, [groups, n, rank]), scale: 1 }),
+      );
+    const sound = await computed(up).read();
+    const spoilt = await computed(up.map((value, i) => (i < n * rank ? Number.NaN : value))).read();
+    expect(spoilt.subarray(0, rows * n).every(Number.isNaN)).toBe(true);
+    expect(bitsOf(spoilt.subarray(rows * n))).toBe(bitsOf(sound.subarray(rows * n)));
+  });
 });
 
 describe('groups', () => {

@@ -31,8 +31,9 @@ function loraShape(x: Shape, weight: Shape, down: Shape, grouped: boolean): Lora
 }
 
 /**
- * loraLinear and its grouped form: the base product runs over all rows at once, the low-rank ones as a batch with one entry an
- * adapter. A row of a product has the same bits in any batch, so a group gets what it would get alone.
+ * loraLinear and its grouped form, in two launches: what the adapters make of x, a batch with one entry an adapter; then the base
+ * product over all rows, whose kernel adds the change. A row of a product has the same bits in any batch, so a group gets what it would
+ * get alone.
  */
 function define(
   name: string,
@@ -68,12 +69,13 @@ function define(
     },
     forward: ({ inputs: [x, weight, bias, adapted, down, up], attributes: { scale }, output }) => {
       const { groups, rows, n, k, rank } = loraShape(x!.shape, weight!.shape, down!.shape, grouped);
-      const plain = { transposeA: false, transposeB: true };
-      launchProduct({ ...plain, batch: 1, m: groups * rows, n, k }, x!, weight!, output, 1, { bias: bias! });
+      const turned = { transposeA: false, transposeB: true };
       const hidden = empty(x!.device, [groups * rows, rank]);
-      const each = { ...plain, batch: groups, m: rows };
-      launchProduct({ ...each, n: rank, k }, adapted!, down!, hidden);
-      launchProduct({ ...each, n, k: rank }, hidden, up!, output, scale, { accumulate: true });
+      launchProduct({ ...turned, batch: groups, m: rows, n: rank, k }, adapted!, down!, hidden);
+      launchProduct({ ...turned, batch: 1, m: groups * rows, n, k }, x!, weight!, output, 1, {
+        bias: bias!,
+        lowRank: { hidden, up: up!, adapters: groups, scale },
+      });
       return [hidden];
     },
     gradient: ({ inputs, attributes: { scale }, saved: [hidden], gradient, wanted }) => {
