@@ -67,8 +67,8 @@ function readOptions(): { only: readonly string[]; sizes: Sizes; json: string | 
     if (strange !== undefined) throw new Error(`--only ${strange} is not one of ${BENCHES.join()}`);
     const sizes = { ...DEFAULTS };
     for (const name of Object.keys(DEFAULTS) as (keyof Sizes)[]) {
-      const given = (values as Record<string, string | undefined>)[name];
-      if (given === undefined) continue;
+      const given = (values as Record<string, string | boolean | undefined>)[name];
+      if (typeof given !== 'string') continue;
       sizes[name] = Number(given);
       if (!Number.isInteger(sizes[name]) || sizes[name] < 1)
         throw new Error(`--${name} ${given} is not 1 or more`);
