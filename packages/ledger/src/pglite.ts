@@ -9,6 +9,7 @@ import { drizzle } from 'drizzle-orm/pglite';
 import { migrate } from 'drizzle-orm/pglite/migrator';
 import { type Database, type Db, migrationsFolder } from './database.ts';
 import { causeMessage, LedgerError } from './errors.ts';
+import { PgliteClient } from './pglite-client.ts';
 import * as schema from './schema.ts';
 
 /** What we need of Emscripten's file system: the operations of an open file, which NODEFS shares between all of its files. */
@@ -24,17 +25,11 @@ const EIO = 29; // WASI's number, which is what the WASM build's fsync expects b
 /** Opens (or creates) the PGlite database in `folder`. The caller holds the lock: PGlite itself has none. */
 export async function openPglite(folder: string): Promise<Database> {
   await mkdir(dirname(folder), { recursive: true });
-  let client: PGlite | undefined;
+  let client: PgliteClient | undefined;
   try {
     if (!existsSync(folder)) await initialise(folder);
-    const startParams = [
-      ...PGlite.defaultStartParams.filter((param) => param !== '-F'),
-      '-c',
-      'wal_sync_method=fsync',
-    ];
-    client = await PGlite.create({ dataDir: folder, startParams });
-    makeDurable(client);
-    const db = drizzle({ client, schema });
+    client = new PgliteClient(folder, await start(folder), () => recover(folder));
+    const db = drizzle({ client: client as unknown as PGlite, schema });
     await migrate(db, { migrationsFolder });
     await client.exec('checkpoint');
     syncTree(folder);
@@ -54,6 +49,25 @@ export async function openPglite(folder: string): Promise<Database> {
       cause: error,
     });
   }
+}
+
+async function start(folder: string): Promise<PGlite> {
+  const startParams = [
+    ...PGlite.defaultStartParams.filter((param) => param !== '-F'),
+    '-c',
+    'wal_sync_method=fsync',
+  ];
+  const client = await PGlite.create({ dataDir: folder, startParams });
+  makeDurable(client);
+  return client;
+}
+
+/** Opens a database that stopped: what it wrote while it recovered was not synced. */
+async function recover(folder: string): Promise<PGlite> {
+  const client = await start(folder);
+  await client.exec('checkpoint');
+  syncTree(folder);
+  return client;
 }
 
 /** A new database appears whole: one that a kill left half made would look like one that lost its data. */

@@ -1,5 +1,5 @@
 import { digestOf } from '@s3t/algorithm';
-import type { ErasureRow, GoneRecord } from '@s3t/ledger';
+import { type ErasureRow, type GoneRecord, LedgerError } from '@s3t/ledger';
 import { statementText } from '@s3t/ledger/log';
 import { PhaseTimes } from './erasure-phases.ts';
 import { erasureRequest, namedError } from './erasure-request.ts';
@@ -21,6 +21,8 @@ export interface ErasingParts {
   refresh: () => Promise<void>;
   /** Takes erased records out of memory, and stops what is learning from them. Synchronous. */
   forget: (gone: readonly GoneRecord[]) => void;
+  /** The same for erasures of which only the commitments are known. */
+  forgetCommitted: (commitments: ReadonlySet<string>) => Promise<void>;
   emit: (event: UnlearnerEvent) => void;
   /** A backup that is being made, or waits in the run folder. */
   staged: StagedBackup;
@@ -31,6 +33,8 @@ export class Erasing {
   readonly #parts: ErasingParts;
   /** Whether an erasure that the ledger holds has failed to take effect in full. */
   #isUnfinished = false;
+  /** Whether a transaction failed of which it is not known whether the ledger holds its erasure. */
+  #isUnknown = false;
 
   constructor(parts: ErasingParts) {
     this.#parts = parts;
@@ -56,13 +60,15 @@ export class Erasing {
   ): Promise<Receipt> {
     const { opened, refresh, forget, emit } = this.#parts;
     const { ledger, located } = opened;
-    if (this.#isUnfinished) await this.#finishAll();
+    if (this.#isUnfinished || this.#isUnknown) await this.#finishAll();
     const request = await erasureRequest(target, { ledger, field: located.config.data.subject });
     const { requestDigest } = request;
     const phases = new PhaseTimes();
     const { gone, ...erased } = await phases
       .measure('transaction', () => ledger.erase({ ...request, receivedAt, idempotencyKey, dryRun }))
       .catch((error) => {
+        // A database that fails in a transaction does not say whether it holds what was asked.
+        if (!(error instanceof LedgerError) || error.code === 'database') this.#isUnknown = true;
         throw namedError(error, target);
       });
     if (erased.dryRun) return receiptOf(erased, receivedAt, Date.now());
@@ -134,10 +140,13 @@ export class Erasing {
 
   /** Brings erasures that failed half-way to their end. */
   async #finishAll(): Promise<void> {
-    const { opened, refresh, emit } = this.#parts;
+    const { opened, refresh, forgetCommitted, emit } = this.#parts;
+    // Where the ledger cannot be read, what is served stays: nothing was acknowledged.
+    const rows = await opened.ledger.erasures('in_progress');
+    if (this.#isUnknown) await forgetCommitted(new Set(rows.flatMap(({ result }) => result.commitments)));
     await refresh();
-    for (const row of await opened.ledger.erasures('in_progress'))
-      emit({ type: 'erased', receipt: await this.#finish(row) });
+    for (const row of rows) emit({ type: 'erased', receipt: await this.#finish(row) });
     this.#isUnfinished = false;
+    this.#isUnknown = false;
   }
 }

@@ -181,6 +181,7 @@ async function interleave(seed: number): Promise<Outcome> {
   const erasing = new Erasing({
     ...{ opened, erasures, changes, refresh, staged },
     forget: () => {},
+    forgetCommitted: async () => {},
     emit: () => {},
   });
   const dead = new Set<string>();

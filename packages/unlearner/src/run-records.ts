@@ -73,6 +73,15 @@ export class RunRecords {
     }
   }
 
+  /** Keys of the records in memory that these commitments stand for. */
+  async keysOf(commitments: ReadonlySet<string>): Promise<string[]> {
+    const { ledger } = this.#opened;
+    const keys: string[] = [];
+    for (const key of (await this.#training?.catch(() => null))?.keys() ?? [])
+      if (commitments.has(await ledger.commitment(key))) keys.push(key);
+    return keys;
+  }
+
   async #read(): Promise<Map<string, RunRecord>> {
     const { located, ledger } = this.#opened;
     const erased = new Set<string>();

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Ledger, openLedger } from '@s3t/ledger';
+import { Ledger, LedgerError, openLedger } from '@s3t/ledger';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { WorkChild } from './testing/child.ts';
 import { sharedDevice } from './testing/device.ts';
@@ -256,6 +256,30 @@ describe('what goes wrong in the middle', () => {
     const trained = await project.open('trained', { device: device() });
     expectSame(await snapshotOf(run), await snapshotOf(trained));
     await trained.close();
+    await run.close();
+  });
+
+  test('an erasure of which the database does not say that it holds it is finished by the next', async () => {
+    await project.copy('trained', 'unknown');
+    const run = await project.open('unknown', { device: device() });
+    await run.erase([project.idsIn(0, 0)[0]!]);
+    // From here on the data is in memory, and what is kept of it.
+    await run.train();
+    const { erase } = Ledger.prototype;
+    vi.spyOn(Ledger.prototype, 'erase').mockImplementationOnce(async function (this: Ledger, input) {
+      await erase.call(this, input);
+      throw new LedgerError('database', 'the connection was lost before the answer came');
+    });
+    const id = project.idsIn(1, 2)[0]!;
+    const before = await run.status();
+    await refused(run.erase([id], { idempotencyKey: 'k' }), 'store', 'lost');
+    expect(run.servedVersion).toBe(before.version);
+    const receipt = await run.erase([id], { idempotencyKey: 'k' });
+    expect(receipt).toMatchObject({ records: 1, repeated: true, before: { version: before.version } });
+    expect(run.servedVersion).toBe(receipt.after.version);
+    // Nothing that is kept of the record is learnt from.
+    await run.repair();
+    expect((await run.verify({ fromScratch: true })).identical).toBe(true);
     await run.close();
   });
 

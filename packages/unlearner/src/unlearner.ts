@@ -1,4 +1,4 @@
-import { affectedBy } from '@s3t/algorithm';
+import { affectedBy, type StagePlan } from '@s3t/algorithm';
 import type { GoneRecord } from '@s3t/ledger';
 import { Answering } from './answering.ts';
 import type { Backup, BackupChoice } from './backup.ts';
@@ -102,6 +102,9 @@ export class Unlearner {
       changes: this.#changes,
       refresh: () => this.#refresh(),
       forget: (gone) => this.#forget(gone),
+      forgetCommitted: async (commitments) => {
+        if (commitments.size > 0) this.#forgetKeys(await this.#records.keysOf(commitments), () => true);
+      },
       emit: (event) => this.#listeners.emit(event),
     });
     this.#worker = new Worker({
@@ -447,8 +450,12 @@ export class Unlearner {
   /** Takes erased records out of memory, and stops what is learning from them. */
   #forget(gone: readonly GoneRecord[]): void {
     const keys = gone.map(({ key }) => key);
+    this.#forgetKeys(keys, (plan) => affectedBy(plan, gone));
+  }
+
+  #forgetKeys(keys: readonly string[], touches: (plan: StagePlan) => boolean): void {
     this.#records.forget(keys);
-    this.#worker.erased(keys, (plan) => affectedBy(plan, gone));
+    this.#worker.erased(keys, touches);
     const changed = 'records were erased during the verification; verify again';
     this.#erasure.abort(new UnlearnerError('unavailable', changed));
     this.#erasure = new AbortController();
