@@ -14,7 +14,7 @@ import { Metrics } from './metrics.ts';
 import { observe } from './observe.ts';
 import { openapi } from './openapi.ts';
 import { type AppOptions, withDefaults } from './options.ts';
-import { Problem, problemOf, respondProblem } from './problem.ts';
+import { hidesCause, Problem, problemOf, respondProblem } from './problem.ts';
 import { Repair } from './repair.ts';
 import { backupRoutes } from './routes/backups.ts';
 import { erasureRoutes } from './routes/erasures.ts';
@@ -115,7 +115,7 @@ export function createApp(service: Service, options: AppOptions = {}): App {
   app.notFound((c) => respondProblem(c, new Problem(404, 'not-found', 'no such path')));
   app.onError((error, c) => {
     const problem = problemOf(error);
-    if (problem.status === 500) shared.options.onError(error, c.get('requestId'));
+    if (hidesCause(problem)) shared.options.onError(error, c.get('requestId'));
     return respondProblem(c, problem);
   });
   return Object.assign(app, { shutdown });

@@ -32,6 +32,7 @@ const reasons: Readonly<Record<number, string>> = {
   422: 'The idempotency key belongs to another request.',
   429: 'The queue is full, or the caller asks too often; retry after `Retry-After` seconds.',
   503: 'Nothing can answer now.',
+  507: "The server's disk is full; nothing is acknowledged.",
 };
 
 /** What any route that wants a key may answer. */

@@ -44,6 +44,7 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof HTTPException)
     return new Problem(error.status, 'http', error.message || 'bad request');
   const code = codeOf(error);
+  if (code === 'store') return storeProblem(error);
   const status = code === undefined ? undefined : statusOf[code];
   if (code === undefined || status === undefined) {
     return new Problem(
@@ -54,6 +55,29 @@ export function problemOf(error: unknown): Problem {
   }
   const { path, text } = located(error as Error, code);
   return new Problem(status, code, text, { path, retryAfter: status === 503 ? 5 : undefined });
+}
+
+/** What a disk without room is called by the system, and by PostgreSQL. */
+const FULL = new Set(['ENOSPC', 'EDQUOT', '53100']);
+
+/** What a run keeps could not be written or read. The error names files, an answer does not: it says whether asking again helps. */
+function storeProblem(error: unknown): Problem {
+  for (let cause = error; cause instanceof Error; cause = cause.cause)
+    if (FULL.has(codeOf(cause) ?? ''))
+      return new Problem(
+        507,
+        'store',
+        "the server's disk is full: nothing is acknowledged; ask again once there is room, with the same Idempotency-Key",
+        { retryAfter: 30 },
+      );
+  const message =
+    'the server cannot write or read what it keeps: nothing is acknowledged; ask again, with the same Idempotency-Key';
+  return new Problem(503, 'store', message, { retryAfter: 5 });
+}
+
+/** Whether an answer keeps back what went wrong: then the log has to say it. */
+export function hidesCause({ status, code }: Problem): boolean {
+  return status === 500 || code === 'store';
 }
 
 /** The field an error is about, and what to say of it. */

@@ -15,7 +15,7 @@ export function backupRoutes({ service, access, closing }: Shared): Hono {
     requestBody: { required: true, content: json(makeBackupSchema) },
     responses: {
       201: { description: 'It is written, of one moment.', content: json(backupSchema) },
-      ...problems(400, 413, 415, 503),
+      ...problems(400, 413, 415, 503, 507),
     },
   });
   return new Hono().post('/v1/backups', access.allow('admin'), description, async (c) => {

@@ -121,7 +121,7 @@ const describeErase = (schema: ReturnType<typeof eraseSchema>): ReturnType<typeo
         description: 'A dry run, or the receipt of an earlier request with the same key.',
         content: receiptContent,
       },
-      ...problems(400, 404, 409, 413, 415, 422, 503),
+      ...problems(400, 404, 409, 413, 415, 422, 503, 507),
     },
   });
 

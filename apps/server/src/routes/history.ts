@@ -20,7 +20,7 @@ export function historyRoutes({ history, access }: Shared): Hono {
     description: 'Predictions wait while it computes.',
     responses: {
       200: { description: 'What was measured.', content: json(pointSchema) },
-      ...problems(400, 404, 503),
+      ...problems(400, 404, 503, 507),
     },
   });
   routes.post('/v1/history', access.allow('admin'), measure, async (c) => c.json(await history.measure()));

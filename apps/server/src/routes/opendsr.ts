@@ -222,7 +222,7 @@ const describeCreate = (schema: v.GenericSchema<SubjectRequest>): ReturnType<typ
     responses: {
       201: { description: 'Erased.', content: json(createdSchema) },
       200: { description: 'This request was answered before.', content: json(createdSchema) },
-      ...problemsAs(errorSchema, 400, 404, 409, 413, 415, 422, 503),
+      ...problemsAs(errorSchema, 400, 404, 409, 413, 415, 422, 503, 507),
     },
   });
 

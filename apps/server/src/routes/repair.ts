@@ -24,14 +24,17 @@ export function repairRoutes({ repair, access, closing }: Shared): Hono {
     summary: 'Holds a running repair before its next training step, and begins none until it is resumed',
     responses: {
       200: { description: 'Nothing is trained any more; nothing is lost.', content },
-      ...problems(),
+      ...problems(503, 507),
     },
   });
   routes.post('/v1/repair/pause', access.allow('admin'), hold, async (c) => c.json(await repair.pause()));
   const go = describeRoute({
     operationId: 'resumeRepair',
     summary: 'Goes on with a paused repair, and with the policy',
-    responses: { 200: { description: 'A repair that was held goes on.', content }, ...problems() },
+    responses: {
+      200: { description: 'A repair that was held goes on.', content },
+      ...problems(503, 507),
+    },
   });
   routes.post('/v1/repair/resume', access.allow('admin'), go, async (c) => c.json(await repair.resume()));
   const state = describeRoute({
