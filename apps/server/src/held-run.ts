@@ -12,8 +12,8 @@ export interface RunOptions {
 /** A run that is open and has been rehearsed: its first erasure and its first answer wait for nothing that could be made before. */
 export interface HeldRun {
   readonly service: Service;
-  /** Writes the server's address into the run's lock, so that other commands find their way here. */
-  publishUrl(url: string): Promise<void>;
+  /** Writes the server's address and process (default: this one) into the run's lock, so that other commands find their way here. */
+  publishUrl(url: string, server?: number): Promise<void>;
   /** Lets go of the run. */
   close(): Promise<void>;
 }

@@ -28,10 +28,10 @@ describe('a lock', () => {
     expect(await readLock(folder)).toBeNull();
     const lock = await acquireLock(folder);
     await expect(acquireLock(folder)).rejects.toThrow(LedgerHeldError);
-    await lock.publish({ url: 'http://127.0.0.1:8787' });
+    await lock.publish({ url: 'http://127.0.0.1:8787', server: 4711 });
     await expect(acquireLock(folder)).rejects.toMatchObject({
-      ...{ code: 'held', folder, pid: process.pid, host: hostname(), url: 'http://127.0.0.1:8787' },
-      message: `the run in ${folder} is held by process ${process.pid} on ${hostname()}, which listens at http://127.0.0.1:8787`,
+      ...{ code: 'held', folder, pid: 4711, host: hostname(), url: 'http://127.0.0.1:8787' },
+      message: `the run in ${folder} is held by process 4711 on ${hostname()}, which listens at http://127.0.0.1:8787`,
     });
     expect(await readLock(folder)).toMatchObject({
       pid: process.pid,
@@ -50,7 +50,9 @@ describe('a lock', () => {
     const second = await acquireLock(folder);
     await first.release();
     expect(await readLock(folder)).toMatchObject({ token: second.record.token });
-    await expect(first.publish({ url: 'http://late' })).rejects.toMatchObject({ code: 'lock-lost' });
+    await expect(first.publish({ url: 'http://late', server: 1 })).rejects.toMatchObject({
+      code: 'lock-lost',
+    });
   });
 
   test('of a killed process is taken over', async () => {

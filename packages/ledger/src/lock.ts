@@ -16,15 +16,17 @@ export interface LockRecord extends ProcessIdentity {
   token: string;
   /** When it was taken, milliseconds since 1970. */
   at: number;
-  /** Where the holder listens, when it is a server that said so. */
+  /** Where a server of the run listens, when one said so. */
   url: string | null;
+  /** The process that listens there: the holder, or the one that it works for. */
+  server: number | null;
 }
 
 /** A lock we hold. */
 export interface Lock {
   readonly record: LockRecord;
-  /** Tells readers of the lock where this process listens. */
-  publish(info: { url: string | null }): Promise<void>;
+  /** Tells readers of the lock where the run is served. */
+  publish(info: Pick<LockRecord, 'url' | 'server'>): Promise<void>;
   /** Gives it back. Doing so twice is harmless. */
   release(): Promise<void>;
 }
@@ -45,7 +47,13 @@ export function acquireLock(folder: string): Promise<Lock> {
 /** As `acquireLock`, for a lock file of any name; `folder` is what errors call it. */
 export async function acquireFile(file: string, folder: string): Promise<Lock> {
   await mkdir(dirname(file), { recursive: true });
-  const record: LockRecord = { ...thisProcess(), token: crypto.randomUUID(), at: Date.now(), url: null };
+  const record: LockRecord = {
+    ...thisProcess(),
+    token: crypto.randomUUID(),
+    at: Date.now(),
+    url: null,
+    server: null,
+  };
   const mine = await writeBeside(file, record);
   const deadline = Date.now() + BREAK_WAIT_MS;
   try {
@@ -88,11 +96,11 @@ function lockOn(file: string, taken: LockRecord): Lock {
     get record() {
       return record;
     },
-    publish: async ({ url }) => {
+    publish: async ({ url, server }) => {
       if ((await read(file))?.token !== record.token) {
         throw new LedgerError('lock-lost', `${file} was taken away from this process`);
       }
-      record = { ...record, url };
+      record = { ...record, url, server };
       await rename(await writeBeside(file, record), file);
     },
     release: async () => {
@@ -142,8 +150,8 @@ async function read(file: string): Promise<LockRecord | null> {
   );
 }
 
-function held(folder: string, file: string, { pid, host, url }: LockRecord): LedgerHeldError {
+function held(folder: string, file: string, { pid, host, url, server }: LockRecord): LedgerHeldError {
   const here = host === thisProcess().host;
   const hint = here ? undefined : `if that machine is gone, remove ${file}`;
-  return new LedgerHeldError({ folder, pid, host, url, hint });
+  return new LedgerHeldError({ folder, pid: server ?? pid, host, url, hint });
 }

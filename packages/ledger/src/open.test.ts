@@ -22,7 +22,7 @@ describe('openLedger', () => {
     const [folder, other] = [await folderOf(), await folderOf()];
     {
       await using ledger = await openLedger({ store: 'file:../data', folder: join(folder, 'run') });
-      await ledger.lock?.publish({ url: 'http://127.0.0.1:1' });
+      await ledger.lock?.publish({ url: 'http://127.0.0.1:1', server: null });
       await expect(openLedger({ store: 'file:', folder: join(folder, 'run') })).rejects.toMatchObject({
         ...{ code: 'held', url: 'http://127.0.0.1:1' },
       });

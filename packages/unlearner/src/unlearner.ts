@@ -402,9 +402,9 @@ export class Unlearner {
     return this.#guard(() => this.#staged.make(choice));
   }
 
-  /** Writes where a server of this run listens into the run's lock, for other processes to find. */
-  async publishUrl(url: string): Promise<void> {
-    await this.#opened.ledger.lock?.publish({ url });
+  /** Writes where a server of this run listens into the run's lock, and in which process, for other processes to find. */
+  async publishUrl(url: string, server: number = process.pid): Promise<void> {
+    await this.#opened.ledger.lock?.publish({ url, server });
   }
 
   /** Stops what is going on, waits until it has stopped, and gives everything back. Doing so twice is harmless. */

@@ -138,7 +138,7 @@ async function answer(
     case 'log.checkpoint':
       return service.log.checkpoint();
     case 'publishUrl':
-      return service.publishUrl(args[0]);
+      return service.publishUrl(...args);
     case 'version':
       return service.version();
     case 'status':

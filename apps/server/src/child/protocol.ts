@@ -30,7 +30,8 @@ export type Standing = Pick<Service, 'servedVersion' | 'validSince' | 'servedDep
 export type Call =
   | { method: 'predict'; args: [readonly Input[]] }
   | { method: 'version' | 'status' | 'receipts' | 'evaluate' | 'repairStanding'; args: [] }
-  | { method: 'receipt' | 'receiptFor' | 'log.receiptFile' | 'publishUrl'; args: [string] }
+  | { method: 'receipt' | 'receiptFor' | 'log.receiptFile'; args: [string] }
+  | { method: 'publishUrl'; args: [url: string, server: number] }
   | { method: 'erase'; args: [ErasureTarget, Omit<EraseOptions, 'drain'>, { drains: boolean }] }
   | { method: 'repair'; args: [{ shards?: readonly number[] }, { turns: boolean }] }
   | { method: 'stageBackup'; args: [Pick<BackupChoice, 'signingKey'>] }

@@ -205,7 +205,7 @@ export class RemoteService implements Service {
   /** Every process that holds the run from now on says so. */
   async publishUrl(url: string): Promise<void> {
     this.#url = url;
-    await this.#call({ method: 'publishUrl', args: [url] });
+    await this.#call({ method: 'publishUrl', args: [url, process.pid] });
   }
 
   onLost(listener: () => Promise<void>): () => void {
