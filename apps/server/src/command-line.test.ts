@@ -28,7 +28,7 @@ beforeAll(async () => {
   Object.defineProperty(standIn, 'task', { value: 'causal-lm' });
   const server = await listenNode(createApp(standIn), { port: 0, host: '127.0.0.1', drainMs: 0 });
   ends.push(() => server.close());
-  await lock.publish({ url: server.url });
+  await lock.publish({ url: server.url, server: null });
 }, PATIENCE);
 afterAll(async () => {
   for (const end of ends.reverse()) await end();
