@@ -1,6 +1,15 @@
+import { existsSync, statfsSync } from 'node:fs';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 const conditions = ['@s3t/source'];
+
+// Temporary folders lie in memory where there is room: databases sync every write, and tests make many of them.
+const MEMORY = '/dev/shm';
+const WANTED_BYTES = 4 * 2 ** 30;
+if (process.env.TMPDIR === undefined && existsSync(MEMORY)) {
+  const { bavail, bsize } = statfsSync(MEMORY);
+  if (bavail * bsize > WANTED_BYTES) process.env.TMPDIR = MEMORY;
+}
 
 /** What every package's vitest.config.ts starts from: our TypeScript sources, Node 24, one file at a time. */
 export function s3tTests(test: NonNullable<ViteUserConfig['test']> = {}): ViteUserConfig {

@@ -1,10 +1,11 @@
-import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { philox } from '@s3t/engine';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Work, WorkChild } from './testing/child.ts';
 import { sharedDevice } from './testing/device.ts';
 import { Project } from './testing/project.ts';
 import { expectOnlyActiveFiles, expectSame, type Snapshot, snapshotOf } from './testing/snapshot.ts';
+import { copyFolder } from './testing/temporary.ts';
 import type { Receipt } from './types.ts';
 
 /** Starting, killing and opening processes: slow on a busy machine. */
@@ -119,7 +120,7 @@ test(
       await run.close();
     }
     expect(found.size).toBeGreaterThan(1);
-    await cp(project.path('killed', 'ledger'), project.path('yesterday'), { recursive: true });
+    copyFolder(project.path('killed', 'ledger'), project.path('yesterday'));
     const run = await project.open('killed', { device: device() });
     await run.repair();
     expectSame(await snapshotOf(run), erased);
@@ -153,5 +154,5 @@ test(
 /** Puts a copy of the ledger back: what was erased since is in the journal alone. */
 async function restore(backup: string): Promise<void> {
   await rm(project.path('killed', 'ledger'), { recursive: true });
-  await cp(project.path(backup), project.path('killed', 'ledger'), { recursive: true });
+  copyFolder(project.path(backup), project.path('killed', 'ledger'));
 }

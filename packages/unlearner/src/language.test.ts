@@ -1,17 +1,17 @@
 // A run whose base continues texts: a small random Llama that learns to say a colour after an animal.
 
-import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { decodeStage } from '@s3t/model';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { prepareBase } from './open-run.ts';
 import { readSplit } from './run-data.ts';
 import { groupsOf } from './setting.ts';
 import { StageMeter } from './stage-meter.ts';
 import { sharedDevice } from './testing/device.ts';
 import { expectSame, snapshotOf, weightsOf } from './testing/snapshot.ts';
-import { temporaryFolder } from './testing/temporary.ts';
+import { giveLedger, temporaryFolder } from './testing/temporary.ts';
 import type { GenerationPiece } from './types.ts';
 import { Unlearner } from './unlearner.ts';
 
@@ -62,7 +62,7 @@ async function write(name: string, records: readonly object[]): Promise<void> {
 /** Opens a run of its own; a fresh one gets a copy of an empty ledger, which takes no time. */
 async function open(name: string): Promise<Unlearner> {
   const path = join(folder, name);
-  await cp(join(inject('template'), 'ledger'), join(path, 'ledger'), { recursive: true, force: false });
+  giveLedger(path);
   return Unlearner.open({ run: path, config: join(folder, 's3t.config.json'), device: device() });
 }
 

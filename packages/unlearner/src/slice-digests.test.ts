@@ -1,16 +1,16 @@
-import { cp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { sha256Hex, sliceDigest } from '@s3t/algorithm';
 import { openLedger } from '@s3t/ledger';
 import fc from 'fast-check';
-import { expect, inject, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { SliceDigests } from './slice-digests.ts';
-import { temporaryFolder } from './testing/temporary.ts';
+import { giveLedger, temporaryFolder } from './testing/temporary.ts';
 
 const [SHARDS, SLICES, RECORDS] = [2, 3, 60];
 
 test('after any erasures the digests are those of all records read again, and only touched slices are read', async () => {
   const folder = await temporaryFolder();
-  await cp(inject('template'), folder, { recursive: true });
+  giveLedger(folder);
   await using ledger = await openLedger({ store: 'file:', folder });
   ledger.useManifest((active) => ({ digest: sha256Hex(JSON.stringify(active)), manifest: active }));
   const records = Array.from({ length: RECORDS }, (_, i) => ({

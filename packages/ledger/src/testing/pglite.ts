@@ -1,4 +1,5 @@
-import { cp, rm } from 'node:fs/promises';
+import { cpSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
 import { inject } from 'vitest';
@@ -18,8 +19,8 @@ export async function execute(ledger: Ledger, statement: string): Promise<Record
 /** A run folder with an empty database in it: a copy of the one that template.ts made for the whole run of the tests. */
 export async function emptyRunFolder(): Promise<string> {
   const folder = await temporaryFolder();
-  const template = inject('template');
-  await cp(join(template, 'ledger'), join(folder, 'ledger'), { recursive: true });
+  // Synchronously: a database has a thousand files, and a promise for each costs six times their bytes.
+  cpSync(join(inject('template'), 'ledger'), join(folder, 'ledger'), { recursive: true });
   return folder;
 }
 

@@ -1,13 +1,12 @@
-import { cp, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { placer } from '@s3t/algorithm';
 import type { Device } from '@s3t/engine';
 import type { VitConfig } from '@s3t/model';
-import { inject } from 'vitest';
 import { Unlearner } from '../unlearner.ts';
 import { LABELS, type MadeRecord, madeRecords, writeRecords } from './pictures.ts';
-import { temporaryFolder } from './temporary.ts';
+import { copyFolder, giveLedger, temporaryFolder } from './temporary.ts';
 import { type MadeText, madeTexts, TEXT_LABELS, writeTexts } from './texts.ts';
 import { tinyBase, writeBase } from './tiny-base.ts';
 
@@ -102,7 +101,7 @@ export class Project<R extends { id: string } = MadeRecord> implements AsyncDisp
   } = {}): Promise<Project<MadeText>> {
     const folder = await temporaryFolder();
     const project = new Project(folder, merged(TEXT_CONFIG, change), records, writeTexts);
-    await cp(ROBERTA, join(folder, 'base'), { recursive: true });
+    copyFolder(ROBERTA, join(folder, 'base'));
     await project.writeTrain(records);
     await writeTexts(folder, 'eval', madeTexts(40, 99));
     await project.writeConfig('s3t.config.json');
@@ -134,13 +133,13 @@ export class Project<R extends { id: string } = MadeRecord> implements AsyncDisp
     { device, config = this.configFile }: { device?: Device; config?: string } = {},
   ): Promise<Unlearner> {
     const run = this.path(name);
-    await cp(join(inject('template'), 'ledger'), join(run, 'ledger'), { recursive: true, force: false });
+    giveLedger(run);
     return Unlearner.open({ run, config, device });
   }
 
   /** A copy of a closed run, as it is. */
   async copy(from: string, to: string): Promise<void> {
-    await cp(this.path(from), this.path(to), { recursive: true });
+    copyFolder(this.path(from), this.path(to));
   }
 
   /** The ids of the records in a slice, in the order of the data. */
