@@ -21,6 +21,7 @@ export function s3tTests(test: NonNullable<ViteUserConfig['test']> = {}): ViteUs
       setupFiles: [new URL('./vitest.setup.ts', import.meta.url).pathname],
       // A worker owns a WebGPU device: separate processes, one after the other on a small machine.
       pool: 'forks',
+      execArgv: [`--import=${new URL('./packages/ledger/src/loading.ts', import.meta.url).href}`],
       fileParallelism: false,
       // The files of a package share a process: PGlite's WASM is compiled, and a device opened for the first time, once instead of per file.
       isolate: false,

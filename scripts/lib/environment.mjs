@@ -107,6 +107,8 @@ export function commandEnvironment(setup, root = ROOT, ambient = process.env) {
     ...ambient,
     ...prependPath(ambient, { ...setup.env, PATH }),
     ...(process.platform === 'linux' && { XDG_RUNTIME_DIR: runtimeFolder(root, ambient) }),
+    // Our TypeScript without its types, and compiled code, for the next process: they start in two thirds of the time.
+    NODE_COMPILE_CACHE: ambient.NODE_COMPILE_CACHE ?? join(root, '.cache', 'compiled'),
     NODE_OPTIONS: options.includes(CONDITION) ? options : `${options} ${CONDITION}`.trim(),
   };
 }

@@ -1,4 +1,5 @@
 /** The process behind `s3t`: runs a command and ends. */
+import '@s3t/ledger/loading';
 import { run } from './run.ts';
 
 // Our launcher holds the other end. When it is killed, going on would hold the run for a command nobody sees any more. As suddenly as it went:

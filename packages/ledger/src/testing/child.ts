@@ -8,7 +8,8 @@ export type Child = ChildProcessByStdio<null, Readable, Readable>;
 export function startChild(file: string, args: string[] = []): Child {
   const path = fileURLToPath(new URL(file, import.meta.url));
   // These live for a second: compiling PGlite's WASM twice would be most of their work.
-  const flags = ['--liftoff-only', '--conditions=@s3t/source'];
+  const loading = new URL('../loading.ts', import.meta.url);
+  const flags = ['--liftoff-only', '--conditions=@s3t/source', `--import=${loading.href}`];
   return spawn(process.execPath, [...flags, path, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -25,7 +25,10 @@ export class WorkChild {
   constructor() {
     const path = fileURLToPath(new URL('work-child.ts', import.meta.url));
     // They live for seconds: compiling PGlite's WASM twice would be most of their work.
-    const flags = ['--liftoff-only', '--conditions=@s3t/source', '--disable-warning=ExperimentalWarning'];
+    const flags = [
+      ...['--liftoff-only', '--conditions=@s3t/source', '--disable-warning=ExperimentalWarning'],
+      `--import=${import.meta.resolve('@s3t/ledger/loading')}`,
+    ];
     this.process = spawn(process.execPath, [...flags, path], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.process.stdout.on('data', (chunk) => this.#take(String(chunk)));
     this.process.stderr.on('data', (chunk) => {
