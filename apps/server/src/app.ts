@@ -143,7 +143,10 @@ function share(
     beforeErased: (version) => egress.settle(version),
   });
   // What an opening run finishes of an erasure is acknowledged there: no older answer may still be on its way then.
-  const forgetLosses = service.onLost?.(() => egress.settle(Number.POSITIVE_INFINITY));
+  const forgetLosses = service.onLost?.(() => {
+    hub.add({ event: 'lost', data: {} });
+    return egress.settle(Number.POSITIVE_INFINITY);
+  });
   const callbacks = new Callbacks({
     delays: options.callbackDelays,
     counter: metrics.callbacks,

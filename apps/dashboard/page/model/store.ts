@@ -165,7 +165,14 @@ class Store {
         (error) => this.failed(error),
       );
     },
-    version: () => void this.refresh(),
+    version: () => {
+      this.set({ link: 'live' });
+      void this.refresh();
+    },
+    lost: () => {
+      this.set({ link: 'lost', training: new Map() });
+      this.say('bad', 'The process that holds the run is gone; another opens it');
+    },
     erased: ({ receipt }: { receipt: Receipt }) => {
       const stages = counted(stagesOf(receipt.deactivated), 'stage');
       const took = milliseconds(receipt.acknowledgedMs);

@@ -65,9 +65,14 @@ describe('a served run whose process is killed', () => {
   it('stays live, answers 503 until the run is open again, and is found at the same address', async () => {
     const client = connect(server.url);
     const before = await client.predict([input(1)]);
+    const events = client.events();
+    expect((await events.next()).value?.event).toBe('hello');
     await lost();
+    expect((await events.next()).value?.event).toBe('lost');
     expect((await fetch(`${server.url}/health/live`)).status).toBe(200);
     await back();
+    expect((await events.next()).value?.event).toBe('version');
+    await events.return(undefined);
     expect(await client.predict([input(1)])).toEqual(before);
     expect((await holder()).url).toBe(server.url);
   });
