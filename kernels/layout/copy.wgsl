@@ -1,5 +1,7 @@
 // Moves a block of elements between two strided layouts: permute, slice, expand, concatenate and pad are all this.
-// Up to six axes, innermost last. Elements are moved as bits.
+// Up to six axes, innermost last. Elements are moved as bits; where a side is stored as f16, as f32.
+
+alias Element = u32;
 
 struct Params {
   count: u32,
@@ -10,8 +12,8 @@ struct Params {
   axes: array<vec4u, 6>,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read_write> result: array<u32>;
+@group(0) @binding(0) var<storage, read> source: array<Element>;
+@group(0) @binding(1) var<storage, read_write> result: array<Element>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

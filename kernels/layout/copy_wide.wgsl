@@ -1,5 +1,6 @@
 // layout/copy where the target runs along the last axis in whole vec4, and the source too, or one element is repeated along it.
 
+alias Element = vec4u;
 /** The source is repeated along the last axis: its strides and offset count elements, else vec4. */
 const REPEAT: bool = false;
 
@@ -13,8 +14,8 @@ struct Params {
   axes: array<vec4u, 6>,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4u>;
-@group(0) @binding(1) var<storage, read_write> result: array<vec4u>;
+@group(0) @binding(0) var<storage, read> source: array<Element>;
+@group(0) @binding(1) var<storage, read_write> result: array<Element>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -36,7 +37,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   read_at += rest * params.axes[0].y;
   write_at += rest * params.axes[0].z;
   if (REPEAT) {
-    result[write_at] = vec4u(source[read_at / 4u][read_at % 4u]);
+    result[write_at] = Element(source[read_at / 4u][read_at % 4u]);
   } else {
     result[write_at] = source[read_at];
   }

@@ -16,7 +16,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> packed: array<u32>;
-@group(0) @binding(1) var<storage, read> scales: array<f32>;
+@group(0) @binding(1) var<storage, read> scales: array<u32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -29,7 +29,7 @@ fn element(i: u32) -> f32 {
     return unpack2x16float(word)[i % 2u];
   }
   let level = extractBits(bitcast<i32>(word), i % (32u / BITS) * BITS, BITS);
-  return f32(level) * scales[params.scales + i / params.group];
+  return f32(level) * bitcast<f32>(scales[params.scales + i / params.group]);
 }
 
 @compute @workgroup_size(64)

@@ -6,12 +6,18 @@ const ORDERED = [...operations.values()]
   .sort((a, b) => (a.name < b.name ? -1 : 1));
 
 /** What each input holds; in brackets what may be left out. */
-function inputsOf({ cases, dtypes }) {
+function inputsOf({ cases, dtypes, rest }) {
   const counts = cases.map(({ inputs }) => inputs.length);
   return Array.from({ length: Math.max(...counts) }, (_, index) => {
-    const type = [dtypes?.[index] ?? 'f32'].flat().join(' or ');
+    const type = [dtypes?.[index] ?? rest ?? 'f32'].flat().join(' or ');
     return index < Math.min(...counts) ? type : `[${type}]`;
   });
+}
+
+/** What the result holds; where it may be stored as f16, it is if the first number is. */
+function resultOf({ dtypes, result }) {
+  if (result) return result;
+  return dtypes?.some((each) => [each].flat().join() === 'f32,f16') ? 'f32 or f16' : 'f32';
 }
 
 /** To which inputs gradients flow, counted from 0. */
@@ -23,8 +29,14 @@ function gradientOf(declaration) {
 }
 
 const rows = ORDERED.map((declaration) => {
-  const { name, summary, result = 'f32' } = declaration;
-  const cells = [`\`${name}\``, summary, inputsOf(declaration).join(', '), result, gradientOf(declaration)];
+  const { name, summary } = declaration;
+  const cells = [
+    `\`${name}\``,
+    summary,
+    inputsOf(declaration).join(', '),
+    resultOf(declaration),
+    gradientOf(declaration),
+  ];
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 });
 
@@ -32,7 +44,8 @@ process.stdout.write(`# Operations
 
 Printed from the table in \`packages/engine\` by \`npm run docs -w packages/engine\`; a test holds this page against it. Each row is one
 declaration: shapes, kernel, gradient rule, float64 reference and the cases it is tested by. Inputs in brackets may be left out; under
-*gradient* stand the inputs, counted from 0, that gradients reach.
+*gradient* stand the inputs, counted from 0, that gradients reach. What takes f32 or f16 computes in f32 either way: f16 is how it is stored.
+A result that may be either is f16 if the first such input is; gradients are always f32.
 
 | operation | computes | inputs | result | gradient |
 |---|---|---|---|---|

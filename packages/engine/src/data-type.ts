@@ -15,6 +15,9 @@ export type DataType = 'f32' | 'u32' | FrozenType;
 /** What the frozen weight of a product may be. */
 export const WEIGHT_TYPES: readonly DataType[] = ['f32', 'f16', 'int8', 'int4x32', 'int4x64'];
 
+/** What an operation takes that computes in f32: f16 is only how it is stored. Where its first input is f16, so is its result. */
+export const NUMBERS: readonly DataType[] = ['f32', 'f16'];
+
 /** Bits of an element, and how many elements share a scale: 0 for none, -1 for those of a row. */
 const FORMS: Record<DataType, { bits: number; group: number }> = {
   f32: { bits: 32, group: 0 },

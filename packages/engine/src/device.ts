@@ -9,6 +9,7 @@ import { Allocations } from './allocations.ts';
 import { bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
 import { type DryLimits, dryGpu } from './dry-gpu.ts';
 import { EngineError } from './errors.ts';
+import { dispatchWidened, halfLaunch } from './half-storage.ts';
 import { NumericsCheck } from './numerics.ts';
 import { inParts } from './parts.ts';
 import { Patience, type Recurring } from './patience.ts';
@@ -69,6 +70,8 @@ export class Device {
   readonly adapterClass: AdapterClass;
   /** Whether products use subgroup matrices: see `DeviceOptions`. */
   readonly subgroupMatrix: boolean;
+  /** Whether kernels can store a single f16: else two share a word. */
+  readonly storesHalves: boolean;
   /** The most bytes of a tensor that a kernel sees at once. Larger tensors are computed in parts. */
   readonly bindingLimit: number;
   /** What the adapter calls itself. */
@@ -98,6 +101,8 @@ export class Device {
     this.entry = entry;
     this.adapterClass = adapterClass;
     this.subgroupMatrix = adapterClass === 'gpu' && gpu.features.has(SUBGROUP_MATRIX as GPUFeatureName);
+    // The portable kernels keep to what every adapter has.
+    this.storesHalves = adapterClass !== 'portable' && gpu.features.has('shader-f16');
     const limit = Math.min(options.bindingLimitBytes ?? Infinity, gpu.limits.maxStorageBufferBindingSize);
     this.bindingLimit = Math.floor(limit / 256) * 256;
     const { vendor, architecture, device, description } = gpu.adapterInfo;
@@ -149,7 +154,7 @@ export class Device {
   }
 
   /**
-   * Runs products and attention on fresh random numbers and compares them with float64.
+   * Runs products, attention, norms and activations on fresh random numbers and compares them with float64.
    * @returns a line for each case that is wrong
    */
   selfCheck(): Promise<string[]> {
@@ -255,7 +260,12 @@ export class Device {
       workgroups: readonly [number, number, number];
     },
   ): void {
-    const pipeline: Pipeline = this.pipelines.get(kernel, call.values, call.unroll);
+    const { halves, widened } = halfLaunch(this, kernel, call.values, call.bindings);
+    if (widened) {
+      dispatchWidened(this, kernel, call, halves);
+      return;
+    }
+    const pipeline: Pipeline = this.pipelines.get(kernel, call.values, call.unroll, halves);
     const limit = this.bindingLimit;
     for (const { bindings, params, workgroups } of this.bindsWhole(call.bindings)
       ? [call]

@@ -2,7 +2,7 @@ import { EngineError } from './errors.ts';
 import { add } from './operations/arithmetic.ts';
 import { fill } from './operations/layout.ts';
 import { scope } from './scope.ts';
-import { withoutGradients, withRecording } from './tape.ts';
+import { asRule, withoutGradients, withRecording } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
 /**
@@ -54,7 +54,7 @@ function propagate(root: Tensor, found: Map<Tensor, Tensor>, until: ReadonlySet<
       });
       continue;
     }
-    const parts = backward(gradient);
+    const parts = asRule(() => backward(gradient));
     inputs.forEach((input, index) => {
       const part = parts[index];
       if (!part || !wanted[index]) return;

@@ -31,10 +31,11 @@ export class NumericsCheck {
 
   /** Looks at what an operation made. */
   watch({ storage, size, shape, dtype }: Tensor, maker: string): void {
-    if (dtype !== 'f32') return;
+    if (dtype !== 'f32' && dtype !== 'f16') return;
     const names = this.#device.isCapturing ? this.#stepNames : this.#names;
     const number = names.push(`${maker}, shape [${shape}]`) - 1;
     this.#device.dispatch('check/finite', {
+      values: { HALF: dtype === 'f16' },
       bindings: [storage, this.#device.isCapturing ? this.#base : this.#zero, this.#first],
       params: Uint32Array.of(size, number, 0, 0),
       writes: [2],

@@ -1,6 +1,7 @@
+import { NUMBERS } from './data-type.ts';
 import { ShapeError } from './errors.ts';
 import { keep, scope } from './scope.ts';
-import { isRecording, nextOrder } from './tape.ts';
+import { isInRule, isRecording, nextOrder } from './tape.ts';
 import { type DataType, empty, type FrozenType, type Shape, type Tensor } from './tensor.ts';
 
 /** An array of float64 on the host: what the reference of an operation computes with. */
@@ -46,9 +47,11 @@ export interface OperationDeclaration<A> {
   summary: string;
   /** The output's shape. @throws ShapeError */
   shape(shapes: readonly Shape[], attributes: A): Shape;
-  /** What each input may hold. Default f32. */
+  /** What each input may hold. Default f32. With `NUMBERS` an input may be stored as f16. */
   dtypes?: readonly (DataType | readonly DataType[])[];
-  /** What the output holds. Default f32. */
+  /** What inputs past those may hold. Default f32. */
+  rest?: readonly DataType[];
+  /** What the output holds. Default: f16 if the first input that may be stored so is, and no gradient is being computed; else f32. */
   result?: DataType;
   /** Launches the kernels that write `output`; returns what the gradient rule wants kept. */
   // biome-ignore lint/suspicious/noConfusingVoidType: most operations keep nothing and return nothing
@@ -84,7 +87,12 @@ export function operation<A>(declaration: OperationDeclaration<A>): Apply<A> {
       inputs.map((input) => input.shape),
       attributes,
     );
-    const output = empty(inputs[0]!.device, shape, declaration.result, `the result of ${declaration.name}`);
+    const output = empty(
+      inputs[0]!.device,
+      shape,
+      resultOf(declaration, inputs),
+      `the result of ${declaration.name}`,
+    );
     let saved: readonly Tensor[];
     try {
       saved = scope(() => declaration.forward({ inputs, attributes, output }) ?? []);
@@ -114,9 +122,20 @@ export function operation<A>(declaration: OperationDeclaration<A>): Apply<A> {
   return apply;
 }
 
-function checkDataTypes<A>({ name, dtypes }: OperationDeclaration<A>, inputs: readonly Tensor[]): void {
+function resultOf<A>({ dtypes, result }: OperationDeclaration<A>, inputs: readonly Tensor[]): DataType {
+  if (result) return result;
+  const first = inputs.findIndex((_, index) => dtypes?.[index] === NUMBERS);
+  return !isInRule() && inputs[first]?.dtype === 'f16' ? 'f16' : 'f32';
+}
+
+/** How many fours of elements a tensor holds, begun ones included: what kernels that take four at a time are launched for. */
+export function foursOf({ size }: Tensor): number {
+  return Math.max(1, Math.ceil(size / 4));
+}
+
+function checkDataTypes<A>({ name, dtypes, rest }: OperationDeclaration<A>, inputs: readonly Tensor[]): void {
   inputs.forEach((input, index) => {
-    const expected = [dtypes?.[index] ?? 'f32'].flat();
+    const expected = [dtypes?.[index] ?? rest ?? 'f32'].flat();
     if (!expected.includes(input.dtype))
       throw new ShapeError(`${name}: input ${index} holds ${input.dtype}, not ${expected.join(' or ')}`);
   });

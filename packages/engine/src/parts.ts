@@ -171,7 +171,7 @@ const KERNELS: Record<string, Cutter> = {
   'check/finite': (launch, limit) =>
     byRows(launch, limit, {
       count: launch.params![0]!,
-      bytes: { 0: 4 },
+      bytes: { 0: launch.values?.HALF ? 2 : 4 },
       params: (params, _first, rows) => {
         params[0] = rows;
       },

@@ -1,5 +1,6 @@
 import { sources } from '@s3t/kernels';
 import { EngineError } from './errors.ts';
+import { withHalves } from './half-storage.ts';
 import { specialise } from './specialise.ts';
 
 /** The named constants and aliases a kernel is specialised by. */
@@ -26,14 +27,16 @@ export class PipelineCache {
     this.#fail = fail;
   }
 
-  get(name: string, values: KernelValues = {}, unroll = false): Pipeline {
-    const key = `${name}|${JSON.stringify(values)}|${unroll}`;
+  /** @param halves which of its float bindings are stored as f16 */
+  get(name: string, values: KernelValues = {}, unroll = false, halves: readonly number[] = []): Pipeline {
+    const key = `${name}|${JSON.stringify(values)}|${unroll}|${halves}`;
     const known = this.#pipelines.get(key);
     if (known) return known;
     const source = sources[name];
     if (source === undefined) throw new EngineError(`no kernel named ${name}`);
-    const code = specialise(name, source, values, { unroll });
-    const label = `${name} ${JSON.stringify(values)}`;
+    const stored = halves.length > 0 ? withHalves(name, source, halves, values) : source;
+    const code = specialise(name, stored, values, { unroll });
+    const label = `${name} ${JSON.stringify(values)}${halves.length > 0 ? ` f16 ${halves}` : ''}`;
     this.#device.pushErrorScope('validation');
     const module = this.#device.createShaderModule({ label, code });
     const pipeline = this.#device.createComputePipeline({ label, layout: 'auto', compute: { module } });

@@ -1,4 +1,5 @@
-import { packingOf } from './data-type.ts';
+import { type Packing, packingOf } from './data-type.ts';
+import { narrow } from './half-storage.ts';
 import {
   type Activation,
   chooseMatmul,
@@ -59,8 +60,10 @@ export function launchProduct(
 ): void {
   const { device } = c;
   const { accumulate = false, bias, residual, activation, lowRank } = epilogue;
-  const bound = [a, b, c, ...(lowRank ? [lowRank.hidden, lowRank.up] : [])];
-  if (bound.some(({ storage }) => storage.bytes > device.bindingLimit)) {
+  // What is stored as f16 must fit as f32 too: some kernels want copies.
+  const isOver = ({ storage }: Tensor) => Math.max(storage.bytes, 4 * storage.halves) > device.bindingLimit;
+  const bound = [a, c, ...(lowRank ? [lowRank.hidden, lowRank.up] : [])];
+  if (bound.some(isOver) || b.storage.bytes > device.bindingLimit) {
     if (lowRank) launchLowRankAfter(shape, a, b, c, alpha, { bias, lowRank });
     else launchProductInParts(shape, a, b, c, alpha, epilogue);
     return;
@@ -94,6 +97,7 @@ export function launchProduct(
   const parts = plan.combine && empty(device, [shape.batch, plan.combine.parts, shape.m, shape.n]);
   // What the kernel does not use must still be bound, and memory that it could write must be bound nowhere else.
   const extra = residual ?? activation?.before ?? empty(device, [1]);
+  const unused = bias || a.dtype === 'f32' ? null : empty(device, [1]);
   device.dispatch(plan.kernel, {
     values: plan.constants,
     unroll: plan.unroll,
@@ -101,7 +105,7 @@ export function launchProduct(
       operand(operands.a, a.storage, shape.batch * rowsA, columnsA),
       unpacked ?? operand(operands.b, b.storage, shape.batch * rowsB, columnsB),
       (parts ?? c).storage,
-      (bias ?? a).storage,
+      (bias ?? unused ?? a).storage,
       extra.storage,
     ],
     params: plan.params,
@@ -138,10 +142,13 @@ function launchLowRankAfter(
   { bias, lowRank }: { bias: Tensor | undefined; lowRank: LowRankChange },
 ): void {
   const { hidden, up, adapters, scale } = lowRank;
-  launchProduct(shape, a, b, c, alpha, { bias });
+  // Rounded once, like the sum of one kernel.
+  const sum = c.dtype === 'f16' ? empty(c.device, c.shape) : c;
+  launchProduct(shape, a, b, sum, alpha, { bias });
   const change = { batch: adapters, m: shape.m / adapters, n: shape.n, k: up.shape.at(-1)! };
   const turned = { transposeA: false, transposeB: true };
-  launchProduct({ ...change, ...turned }, hidden, up, c, scale, { accumulate: true });
+  launchProduct({ ...change, ...turned }, hidden, up, sum, scale, { accumulate: true });
+  if (sum !== c) narrow(sum.storage, c.storage);
 }
 
 /**
@@ -178,15 +185,25 @@ function unpackedForm(b: Tensor, rows: number, columns: number): TextureForm {
   const { width, height } = textureForm(rows, columns);
   const { bits, scales, group } = packingOf(b.dtype, b.shape);
   const form = device.texture(b.storage, width, height);
+  unpackInto(form, b.storage, rows, columns, { bits, scales, group });
+  return form;
+}
+
+function unpackInto(
+  form: TextureForm,
+  storage: Storage,
+  rows: number,
+  columns: number,
+  { bits, scales, group }: Packing,
+): void {
   const texels = rows * Math.ceil(columns / 4);
-  device.dispatch('quantised/unpack_texture', {
+  form.source.device.dispatch('quantised/unpack_texture', {
     values: { BITS: bits, COLUMNS: columns, GROUP: group },
-    bindings: [b.storage, form],
+    bindings: [storage, form],
     params: new Uint32Array([rows, scales]),
     writes: [1],
-    workgroups: [Math.ceil(Math.min(texels, width) / 64), height, 1],
+    workgroups: [Math.ceil(Math.min(texels, form.width) / 64), form.height, 1],
   });
-  return form;
 }
 
 function operand(form: OperandForm, storage: Storage, rows: number, columns: number): Storage | TextureForm {
@@ -210,7 +227,11 @@ function textureOf(storage: Storage, rows: number, columns: number): TextureForm
   const form = known && !device.isCapturing ? known : device.texture(storage, layout.width, layout.height);
   form.version = storage.version;
   forms.set(key, form);
-  if (layout.pad) {
+  if (storage.halves > 0) {
+    // Rows of whole texels lie one after the other: one width serves all, and is compiled once.
+    const [height, width] = layout.pad ? [rows, columns] : [(rows * columns) / 4, 4];
+    unpackInto(form, storage, height, width, { bits: 16, scales: 0, group: 1 });
+  } else if (layout.pad) {
     const { kernel, params, workgroups } = layout.pad;
     device.dispatch(kernel, { bindings: [storage, form], params, writes: [1], workgroups });
   } else {

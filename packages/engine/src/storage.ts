@@ -22,6 +22,8 @@ export class Storage {
   readonly bytes: number;
   /** Counts writes, so that a cached texture form knows whether it still holds the same values. */
   version = 0;
+  /** How many f16 it holds; 0 where it holds anything else. Kernels read and write them as f32. */
+  halves = 0;
   /** Content that never changes: its texture forms may be kept across steps. */
   constant = false;
   readonly textures: Map<string, TextureForm> = new Map();

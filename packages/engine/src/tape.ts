@@ -23,6 +23,24 @@ export function nextOrder(): number {
   return clock++;
 }
 
+let inRule = false;
+
+/** Whether a gradient is being computed: then results are f32, whatever activations are stored as. */
+export function isInRule(): boolean {
+  return inRule;
+}
+
+/** Runs a gradient rule. */
+export function asRule<T>(body: () => T): T {
+  const before = inRule;
+  inRule = true;
+  try {
+    return body();
+  } finally {
+    inRule = before;
+  }
+}
+
 export function isRecording(): boolean {
   return recording;
 }

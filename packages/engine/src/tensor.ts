@@ -33,6 +33,7 @@ export class Tensor {
     this.shape = shape;
     this.dtype = dtype;
     this.trainable = trainable;
+    if (dtype === 'f16') storage.halves = sizeOf(shape);
     register(this);
   }
 
@@ -170,10 +171,11 @@ export function zeros(
   shape: Shape,
   options: TensorOptions & { dtype?: DataType } = {},
 ): Tensor {
-  const storage = device.allocate(sizeOf(shape) * 4, `a tensor of shape [${shape}]`);
+  const dtype = options.dtype ?? 'f32';
+  const storage = device.allocate(bytesOf(dtype, shape), `a tensor of shape [${shape}]`);
   device.run({ kind: 'clear', target: storage });
   storage.constant = options.constant ?? false;
-  return new Tensor(storage, shape, options.dtype ?? 'f32', options.trainable ?? false);
+  return new Tensor(storage, shape, dtype, options.trainable ?? false);
 }
 
 /** A tensor whose values are not set: the output of a kernel. @param maker what to call it where there is no memory for it */

@@ -1,4 +1,5 @@
-import { assertSameShape, gridOf, operation } from '../operation.ts';
+import { NUMBERS } from '../data-type.ts';
+import { assertSameShape, foursOf, gridOf, operation } from '../operation.ts';
 import { empty, type Tensor } from '../tensor.ts';
 import { define, slope } from './elementwise.ts';
 
@@ -30,6 +31,7 @@ export const geluTanh: (x: Tensor) => Tensor = define(
 const applySwiglu = operation<void>({
   name: 'swiglu',
   summary: 'silu(gate) * up, in one kernel each way',
+  dtypes: [NUMBERS, NUMBERS],
   shape: ([gate, up]) => {
     assertSameShape('swiglu', gate!, up!);
     return gate!;
@@ -38,7 +40,7 @@ const applySwiglu = operation<void>({
     output.device.dispatch('elementwise/swiglu', {
       bindings: [gate!.storage, up!.storage, output.storage],
       writes: [2],
-      workgroups: gridOf(output.storage.bytes / 16),
+      workgroups: gridOf(foursOf(output)),
     });
   },
   gradient: ({ inputs: [gate, up], gradient }) => {
@@ -48,7 +50,7 @@ const applySwiglu = operation<void>({
     device.dispatch('elementwise/swiglu_backward', {
       bindings: [gate!, up!, gradient, dGate, dUp].map((each) => each.storage),
       writes: [3, 4],
-      workgroups: gridOf(gradient.storage.bytes / 16),
+      workgroups: gridOf(foursOf(gradient)),
     });
     return [dGate, dUp];
   },

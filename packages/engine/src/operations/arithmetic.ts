@@ -1,5 +1,6 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
-import { gridOf, operation, type ReferenceArray } from '../operation.ts';
+import { foursOf, gridOf, operation, type ReferenceArray } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
 import { axesWords, mergedAxes, wideWalk } from './axes.ts';
 import { expandReference, reshape, stridesOf } from './layout.ts';
@@ -47,7 +48,7 @@ function launch(kind: keyof typeof BINARY, x: Tensor, y: Tensor, output: Tensor)
   const bindings = [x.storage, y.storage, output.storage];
   const same = (shape: Shape) => shape.join() === output.shape.join();
   if (same(x.shape) && same(y.shape)) {
-    const workgroups = gridOf(output.storage.bytes / 16);
+    const workgroups = gridOf(foursOf(output));
     output.device.dispatch('elementwise/binary', { values, bindings, writes: [2], workgroups });
     return;
   }
@@ -82,6 +83,7 @@ export function define(
   const apply = operation<void>({
     name,
     summary,
+    dtypes: [NUMBERS, NUMBERS],
     shape: ([x, y]) => {
       const shape = broadcastShape(name, x!, y!);
       if (shape.length > MOST_AXES)
@@ -145,13 +147,14 @@ export const divide: (x: Tensor, y: Tensor) => Tensor = define(
 const applyAffine = operation<{ scale: number; shift: number }>({
   name: 'affine',
   summary: 'scale * x + shift, two numbers',
+  dtypes: [NUMBERS],
   shape: ([x]) => x!,
   forward: ({ inputs: [x], attributes: { scale, shift }, output }) => {
     output.device.dispatch('elementwise/affine', {
       bindings: [x!.storage, output.storage],
       params: new Uint32Array(new Float32Array([scale, shift, 0, 0]).buffer),
       writes: [1],
-      workgroups: gridOf(output.storage.bytes / 16),
+      workgroups: gridOf(foursOf(output)),
     });
   },
   gradient: ({ attributes: { scale }, gradient }) => [affine(gradient, scale)],

@@ -1,5 +1,6 @@
 import type { AdapterClass } from '../adapter.ts';
 import { NAMED } from '../cutters.ts';
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { operation, type ReferenceArray } from '../operation.ts';
 import type { KernelValues } from '../pipeline.ts';
@@ -144,7 +145,7 @@ const applyAttention = operation<Attention>({
   name: 'attention',
   summary:
     'softmax(q k^T / sqrt(head width)) v per head, rows [batch, token, head * width]; grouped queries, causal, masked keys',
-  dtypes: ['f32', 'f32', 'f32', 'u32'],
+  dtypes: [NUMBERS, NUMBERS, NUMBERS, 'u32'],
   shape: ([q, k, v, mask], attributes) => {
     checkAttention('attention', [q!, k!, v!], attributes);
     const { offset = 0 } = attributes;

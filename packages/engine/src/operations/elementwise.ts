@@ -1,5 +1,5 @@
-import { gridOf, operation, type ReferenceArray } from '../operation.ts';
-import type { Storage } from '../storage.ts';
+import { NUMBERS } from '../data-type.ts';
+import { foursOf, gridOf, operation, type ReferenceArray } from '../operation.ts';
 import { empty, type Shape, type Tensor } from '../tensor.ts';
 import { affine, divide, multiply } from './arithmetic.ts';
 
@@ -19,12 +19,12 @@ const UNARY = {
 } as const;
 const SLOPE = { gelu: 4, relu: 5, tanh: 6, sigmoid: 9, silu: 10, abs: 11, geluTanh: 12 } as const;
 
-function launch(kind: keyof typeof UNARY, x: Storage, y: Storage): void {
+function launch(kind: keyof typeof UNARY, x: Tensor, y: Tensor): void {
   x.device.dispatch('elementwise/unary', {
     values: { operation: UNARY[kind] },
-    bindings: [x, y],
+    bindings: [x.storage, y.storage],
     writes: [1],
-    workgroups: gridOf(y.bytes / 16),
+    workgroups: gridOf(foursOf(y)),
   });
 }
 
@@ -35,7 +35,7 @@ export function slope(kind: keyof typeof SLOPE, at: Tensor, gradient: Tensor): T
     values: { operation: SLOPE[kind] },
     bindings: [at.storage, gradient.storage, result.storage],
     writes: [2],
-    workgroups: gridOf(result.storage.bytes / 16),
+    workgroups: gridOf(foursOf(result)),
   });
   return result;
 }
@@ -52,8 +52,9 @@ export function define(
   const apply = operation<void>({
     name,
     summary,
+    dtypes: [NUMBERS],
     shape: ([x]) => x!,
-    forward: ({ inputs: [x], output }) => launch(name, x!.storage, output.storage),
+    forward: ({ inputs: [x], output }) => launch(name, x!, output),
     gradient: ({ inputs: [x], output, gradient: g }) => [gradient(x!, output, g)],
     reference: ([x]: readonly ReferenceArray[]) => x!.data.map(f),
     cases: [

@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import { scope } from '../scope.ts';
@@ -26,7 +27,7 @@ function stretch(x: Tensor, first: number, count: number): Tensor {
 const applyEmbedding = operation<void>({
   name: 'embedding',
   summary: 'rows of a table by index; gradients of a row are summed in the order of the indices',
-  dtypes: ['f32', 'u32'],
+  dtypes: [NUMBERS, 'u32'],
   shape: ([table, index]) => {
     if (table!.length < 2)
       throw new ShapeError(`embedding: table [${table}], looked up by index [${index}], has no axis 1`);

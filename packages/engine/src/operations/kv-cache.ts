@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation, type ReferenceArray } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
@@ -46,7 +47,7 @@ const applyCachedAttention = operation<Heads>({
   name: 'cachedAttention',
   summary:
     'attention of new tokens over a cache: query i of batch row b sees the keys up to start[b] + i of row b, or rows[b]',
-  dtypes: ['f32', 'f32', 'f32', 'u32', 'u32'],
+  dtypes: [NUMBERS, NUMBERS, NUMBERS, 'u32', 'u32'],
   shape: ([q, keys, values, start, rows], heads) => {
     // Of a cache with rows to choose from the batch row's own take part, whatever their number.
     if (rows && keys!.join() !== values!.join())

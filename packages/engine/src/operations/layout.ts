@@ -1,7 +1,8 @@
-import { bytesOf } from '../data-type.ts';
+import { bytesOf, NUMBERS } from '../data-type.ts';
 import type { Device } from '../device.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation, type ReferenceArray } from '../operation.ts';
+import type { KernelValues } from '../pipeline.ts';
 import { isRecording, nextOrder } from '../tape.ts';
 import { empty, type Shape, sizeOf, Tensor } from '../tensor.ts';
 import { axesWords, mergedAxes, type Walk, wideWalk } from './axes.ts';
@@ -44,8 +45,12 @@ export function copyBlock(
   const params = new Uint32Array(4 + 4 * MOST_AXES);
   params.set([count, extents.length, ...offsets, ...axesWords(wide?.walk ?? walk)]);
   const call = { bindings, params, writes: [1], workgroups: gridOf(count) };
-  if (wide) target.device.dispatch('layout/copy_wide', { ...call, values: { REPEAT: wide.repeat } });
-  else target.device.dispatch('layout/copy', call);
+  // Bits are bits, but f16 is read and written as numbers: one side may be f32.
+  const isHalf = source.dtype === 'f16' || target.dtype === 'f16';
+  const values: KernelValues = isHalf ? { Element: wide ? 'vec4f' : 'f32' } : {};
+  if (wide)
+    target.device.dispatch('layout/copy_wide', { ...call, values: { ...values, REPEAT: wide.repeat } });
+  else target.device.dispatch('layout/copy', { ...call, values });
 }
 
 /** The same copy by whole vec4, where that is possible. */
@@ -126,6 +131,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 const applyPermute = operation<{ axes: readonly number[] }>({
   name: 'permute',
   summary: 'axes in another order',
+  dtypes: [NUMBERS],
   shape: ([x], { axes }) => {
     if ([...axes].sort().join() !== x!.map((_, i) => i).join())
       throw new ShapeError(`permute: axes [${axes}] are no order of the axes of [${x}]`);
@@ -170,6 +176,7 @@ interface Slice {
 const applySlice = operation<Slice>({
   name: 'slice',
   summary: 'a range of one axis',
+  dtypes: [NUMBERS],
   shape: ([x], { axis, start, length }) => {
     if (start < 0 || length < 1 || start + length > (x![axis] ?? 0))
       throw new ShapeError(`slice: ${start}..${start + length} is outside axis ${axis} of [${x}]`);
@@ -205,6 +212,7 @@ export function slice(x: Tensor, axis: number, start: number, length: number): T
 const applyPad = operation<{ axis: number; before: number; extent: number }>({
   name: 'pad',
   summary: 'zeros before and after along one axis',
+  dtypes: [NUMBERS],
   shape: ([x], { axis, before, extent }) => {
     if (before < 0 || x![axis] === undefined || before + x![axis] > extent)
       throw new ShapeError(`pad: [${x}] at ${before} does not fit ${extent} in axis ${axis}`);
@@ -237,6 +245,8 @@ export function pad(x: Tensor, axis: number, before: number, extent: number): Te
 const applyConcat = operation<{ axis: number }>({
   name: 'concat',
   summary: 'tensors one after the other along one axis',
+  dtypes: [NUMBERS],
+  rest: NUMBERS,
   shape: (shapes, { axis }) => {
     const first = shapes[0]!;
     if (first[axis] === undefined)
@@ -312,6 +322,7 @@ export function concat(tensors: readonly Tensor[], axis: number): Tensor {
 const applyExpand = operation<{ shape: Shape }>({
   name: 'expand',
   summary: 'repeated along axes of extent 1, or new ones in front',
+  dtypes: [NUMBERS],
   shape: ([x], { shape }) => {
     const extra = shape.length - x!.length;
     const differing = x!.findIndex((extent, axis) => extent !== 1 && extent !== shape[axis + extra]);
@@ -348,7 +359,7 @@ export function expand(x: Tensor, shape: Shape): Tensor {
 const applyGather = operation<void>({
   name: 'gatherRows',
   summary: 'rows of a table by index; stops gradients',
-  dtypes: ['f32', 'u32'],
+  dtypes: [NUMBERS, 'u32'],
   shape: ([table, index]) => {
     if (sizeOf(table!.slice(1)) % 4 !== 0)
       throw new ShapeError(`gatherRows: rows of [${table}] are not a whole number of four elements`);

@@ -1,7 +1,7 @@
-import { WEIGHT_TYPES } from '../data-type.ts';
+import { NUMBERS, WEIGHT_TYPES } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { type Activation, activationNumber } from '../matmul-variants.ts';
-import { gridOf, operation } from '../operation.ts';
+import { foursOf, gridOf, operation } from '../operation.ts';
 import { launchProduct } from '../product.ts';
 import { empty, sizeOf, type Tensor } from '../tensor.ts';
 import { add } from './arithmetic.ts';
@@ -17,7 +17,7 @@ interface LinearAttributes {
 const applyLinear = operation<LinearAttributes>({
   name: 'linear',
   summary: 'x weight^T + bias, then GELU or SiLU, or plus a residual',
-  dtypes: ['f32', WEIGHT_TYPES],
+  dtypes: [NUMBERS, WEIGHT_TYPES, 'f32', NUMBERS],
   shape: ([x, weight, bias, residual]) => {
     if (weight!.length !== 2 || x!.at(-1) !== weight![1])
       throw new ShapeError(`linear: the last axis of [${x}] is not the last of weight [${weight}]`);
@@ -37,7 +37,7 @@ const applyLinear = operation<LinearAttributes>({
     const [n, k] = weight!.shape as [number, number];
     const m = sizeOf(x!.shape) / k;
     const shape = { batch: 1, m, n, k, transposeA: false, transposeB: true };
-    const before = kind && empty(output.device, output.shape);
+    const before = kind && empty(output.device, output.shape, output.dtype);
     const activation = kind && before && { kind, before };
     launchProduct(shape, x!, weight!, output, 1, { bias: bias!, residual, activation });
     return before ? [before] : [];
@@ -90,7 +90,7 @@ function throughActivation(activation: Activation, before: Tensor, gradient: Ten
     values: { ACTIVATION: activationNumber(activation) },
     bindings: [before.storage, gradient.storage, result.storage],
     writes: [2],
-    workgroups: gridOf(result.storage.bytes / 16),
+    workgroups: gridOf(foursOf(result)),
   });
   return result;
 }

@@ -1,4 +1,4 @@
-import { WEIGHT_TYPES } from '../data-type.ts';
+import { NUMBERS, WEIGHT_TYPES } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { type Apply, assertSameShape, type OperationCase, operation } from '../operation.ts';
 import { launchProduct } from '../product.ts';
@@ -44,7 +44,7 @@ function define(
   return operation<{ scale: number }>({
     name,
     summary,
-    dtypes: ['f32', WEIGHT_TYPES],
+    dtypes: [NUMBERS, WEIGHT_TYPES, 'f32', NUMBERS],
     shape: ([x, weight, bias, adapted, down, up]) => {
       if (weight!.length !== 2) throw new ShapeError(`${name}: weight [${weight}] must be [n, k]`);
       const [n, k] = weight as readonly [number, number];

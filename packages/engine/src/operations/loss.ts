@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import { empty, type Tensor } from '../tensor.ts';
@@ -22,7 +23,8 @@ export function weightedMean(losses: Tensor, weights: Tensor, output: Tensor): T
 const applyCrossEntropy = operation<void>({
   name: 'crossEntropy',
   summary: 'weighted mean over rows of -log softmax(logits)[label]',
-  dtypes: ['f32', 'u32', 'f32'],
+  dtypes: [NUMBERS, 'u32', 'f32'],
+  result: 'f32',
   shape: ([logits, labels, weights]) => {
     if (logits!.length !== 2)
       throw new ShapeError(`crossEntropy: logits [${logits}] must be [rows, classes]`);

@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { operation, type ReferenceArray } from '../operation.ts';
 import { launchProduct, type ProductShape } from '../product.ts';
@@ -45,6 +46,7 @@ export function productReference(a: ReferenceArray, b: ReferenceArray, options: 
 const applyMatmul = operation<MatmulOptions>({
   name: 'matmul',
   summary: 'alpha * op(a) op(b) for matrices and batches of matrices, each plain or transposed',
+  dtypes: [NUMBERS, NUMBERS],
   shape: ([a, b], options) => {
     const { batch, m, n } = productShape('matmul', a!, b!, options);
     return a!.length === 3 ? [batch, m, n] : [m, n];

@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import type { Device } from '../device.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
@@ -32,6 +33,7 @@ export function launchByWidth(kernel: string, x: Tensor, call: Parameters<Device
 
 const applyLayerNorm = operation<{ epsilon: number }>({
   name: 'layerNorm',
+  dtypes: [NUMBERS],
   summary: '(x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis',
   shape: ([x, weight, bias]) => {
     const width = x!.at(-1);
@@ -108,6 +110,7 @@ function softmaxKernel(name: string, shape: Shape): string {
 
 const applySoftmax = operation<void>({
   name: 'softmax',
+  dtypes: [NUMBERS],
   summary: 'exp(x) / sum exp(x) over the last axis',
   shape: ([x]) => {
     if (x!.length === 0) throw new ShapeError(`softmax: [${x}] has no axis`);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Device, operations } from '../index.ts';
-import { checkCase } from '../testing/check-case.ts';
+import { Device, type OperationCase, operations } from '../index.ts';
+import { checkCase, storableInputs } from '../testing/check-case.ts';
 
 let device: Device;
 beforeAll(async () => {
@@ -9,12 +9,18 @@ beforeAll(async () => {
 afterAll(() => device.close());
 
 describe.each([...operations])('%s', (_name, operation) => {
-  test.each(operation.declaration.cases.map((c) => [JSON.stringify(c), c] as const))(
-    '%s',
-    async (_title, testCase) => {
-      const { errors, tolerances } = await checkCase(device, operation, testCase);
-      expect(errors.forward).toBeLessThanOrEqual(tolerances.forward);
-      for (const error of errors.gradients) expect(error).toBeLessThanOrEqual(tolerances.gradients);
-    },
-  );
+  const { declaration } = operation;
+  const check = async (testCase: OperationCase<unknown>, stored: 'f32' | 'f16') => {
+    const { errors, tolerances } = await checkCase(device, operation, testCase, stored);
+    expect(errors.forward).toBeLessThanOrEqual(tolerances.forward);
+    for (const error of errors.gradients) expect(error).toBeLessThanOrEqual(tolerances.gradients);
+  };
+  const titled = (cases: readonly OperationCase<unknown>[]) =>
+    cases.map((each) => [JSON.stringify(each), each] as const);
+
+  test.each(titled(declaration.cases))('%s', (_title, testCase) => check(testCase, 'f32'));
+
+  // Kernels are rewritten for f16 one like the other, and each compiles anew: two cases show whether this one can be.
+  const storable = declaration.cases.filter(({ inputs }) => storableInputs(declaration, inputs).length > 0);
+  test.each(titled(storable.slice(0, 2)))('f16 %s', (_title, testCase) => check(testCase, 'f16'));
 });

@@ -1,8 +1,10 @@
 import { checkPackable, type FrozenType, pack, packingOf, WEIGHT_TYPES } from '../data-type.ts';
 import type { Device } from '../device.ts';
 import { ShapeError } from '../errors.ts';
-import { gridOf, operation } from '../operation.ts';
-import { empty, type Shape, sizeOf, Tensor } from '../tensor.ts';
+import { narrow } from '../half-storage.ts';
+import { type Apply, gridOf, operation } from '../operation.ts';
+import { type Shape, sizeOf, Tensor } from '../tensor.ts';
+import { reshape } from './layout.ts';
 
 /**
  * A frozen weight in fewer bits, for `linear`, `loraLinear` and `groupedLoraLinear`. Rounded on the host, because division is
@@ -42,10 +44,12 @@ const applyDequantise = operation<void>({
   name: 'dequantise',
   summary: 'the values of a frozen weight as f32',
   dtypes: [WEIGHT_TYPES],
+  result: 'f32',
   shape: ([x]) => x!,
   forward: ({ inputs: [x], output }) => {
     launchUnpack(x!, 0, output);
   },
+  gradient: ({ gradient }) => [gradient],
   reference: ([x]) => x!.data,
   tolerance: 0,
   cases: [
@@ -56,6 +60,21 @@ const applyDequantise = operation<void>({
   ],
 });
 
+const applyRound: Apply<void> = operation<void>({
+  name: 'round',
+  summary: 'f32 stored as f16, rounded to the nearest, ties to even; gradients pass as they are',
+  result: 'f16',
+  shape: ([x]) => x!,
+  forward: ({ inputs: [x], output }) => narrow(x!.storage, output.storage),
+  gradient: ({ gradient }) => [gradient],
+  reference: ([x]) => x!.data,
+  tolerance: 2 ** -11,
+  cases: [
+    { inputs: [[3, 5]], attributes: undefined },
+    { inputs: [[2, 33, 4]], attributes: undefined },
+  ],
+});
+
 /** The values of a frozen weight as f32, exactly those that products compute with. */
 export function dequantise(x: Tensor): Tensor {
   return applyDequantise([x], undefined);
@@ -63,19 +82,12 @@ export function dequantise(x: Tensor): Tensor {
 
 /**
  * `x` in another type, on the device: f32 to f16 is rounded to the nearest, ties to even (beyond 65,504 to infinity); every
- * frozen type to f32 is exact. Stops gradients.
+ * frozen type to f32 is exact. Gradients are f32 on both sides, and pass as they are.
  */
 export function cast(x: Tensor, dtype: 'f16' | 'f32'): Tensor {
   x.assertAlive();
-  if (x.dtype === dtype) return x.detach();
+  if (x.dtype === dtype) return reshape(x, x.shape);
   if (dtype === 'f32') return dequantise(x);
   if (x.dtype !== 'f32') throw new ShapeError(`cast: [${x.shape}] holds ${x.dtype}, not f32`);
-  const result = empty(x.device, x.shape, 'f16');
-  x.device.dispatch('quantised/to_half', {
-    bindings: [x.storage, result.storage],
-    params: new Uint32Array([x.size]),
-    writes: [1],
-    workgroups: gridOf(Math.ceil(x.size / 2)),
-  });
-  return result;
+  return applyRound([x], undefined);
 }

@@ -1,6 +1,7 @@
+import { NUMBERS } from '../data-type.ts';
 import type { Device } from '../device.ts';
 import { EngineError } from '../errors.ts';
-import { type Apply, gridOf, operation } from '../operation.ts';
+import { type Apply, foursOf, gridOf, operation } from '../operation.ts';
 import { philox, type RandomKey } from '../philox.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 
@@ -33,19 +34,18 @@ function thresholdOf(rate: number): number {
 const applyDropout: Apply<Dropout> = operation<Dropout>({
   name: 'dropout',
   summary: 'zero with probability `rate`, else x / (1 - rate); Philox-4x32-10 by key, step and stream',
-  dtypes: ['f32', 'u32'],
+  dtypes: [NUMBERS, 'u32'],
   shape: ([x], { rate }) => {
     if (!(rate >= 0 && rate < 1)) throw new EngineError(`dropout: rate ${rate} is not in [0, 1)`);
     return x!;
   },
   forward: ({ inputs: [x, state], attributes: { rate, stream }, output }) => {
     const scale = new Uint32Array(new Float32Array([1 / (1 - rate)]).buffer)[0]!;
-    const count = output.storage.bytes / 16;
     output.device.dispatch('random/dropout', {
       bindings: [x!.storage, state!.storage, output.storage],
       params: Uint32Array.of(0, stream, thresholdOf(rate), scale),
       writes: [2],
-      workgroups: gridOf(count),
+      workgroups: gridOf(foursOf(output)),
     });
   },
   gradient: ({ inputs: [, state], attributes, gradient }) => [

@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import type { Storage } from '../storage.ts';
@@ -51,6 +52,8 @@ function axisOf(name: string, shape: Shape, axis: number): number {
 
 const applySum = operation<{ axis: number }>({
   name: 'sum',
+  dtypes: [NUMBERS],
+  result: 'f32',
   summary: 'sum over one axis, which stays with extent 1',
   shape: ([x], { axis }) => x!.with(axisOf('sum', x!, axis), 1),
   forward: ({ inputs: [x], attributes: { axis }, output }) => reduceInto('sum', x!, axis, output.storage),
@@ -98,6 +101,7 @@ export function max(x: Tensor, axis: number): Tensor {
 
 const applyMax = operation<{ axis: number }>({
   name: 'max',
+  dtypes: [NUMBERS],
   summary: 'largest element along one axis, which stays with extent 1; stops gradients',
   shape: ([x], { axis }) => x!.with(axisOf('max', x!, axis), 1),
   forward: ({ inputs: [x], attributes: { axis }, output }) => reduceInto('max', x!, axis, output.storage),
@@ -118,6 +122,8 @@ const applyMax = operation<{ axis: number }>({
 
 const applySumOfSquares = operation<void>({
   name: 'sumOfSquares',
+  dtypes: [NUMBERS],
+  result: 'f32',
   summary: 'sum of the squares of all elements; stops gradients',
   shape: () => [1],
   forward: ({ inputs: [x], output }) => reduceInto('sumOfSquares', flat(x!), 0, output.storage),

@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import { empty, type Tensor } from '../tensor.ts';
@@ -8,6 +9,7 @@ import { sum } from './reduce.ts';
 
 const applyRmsNorm = operation<{ epsilon: number }>({
   name: 'rmsNorm',
+  dtypes: [NUMBERS],
   summary: 'x / sqrt(mean(x^2) + epsilon) * weight over the last axis',
   shape: ([x, weight]) => {
     const width = x!.at(-1);

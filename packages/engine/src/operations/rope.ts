@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import type { Device } from '../device.ts';
 import { EngineError, ShapeError } from '../errors.ts';
 import { type Apply, gridOf, operation } from '../operation.ts';
@@ -74,7 +75,7 @@ function headsOf(x: Shape, table: Shape): { tokens: number; heads: number; half:
 const applyRope: Apply<{ inverse: boolean }> = operation<{ inverse: boolean }>({
   name: 'rope',
   summary: 'rotary position embedding, half-rotation layout, by a table of cosines and sines',
-  dtypes: ['f32', 'f32', 'u32'],
+  dtypes: [NUMBERS, 'f32', 'u32'],
   shape: ([x, table, start]) => {
     if (x!.length !== 3) throw new ShapeError(`rope: x [${x}] must be [batch, token, width]`);
     if (table!.length !== 2 || table![1]! % 8 !== 0)

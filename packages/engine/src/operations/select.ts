@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
@@ -48,6 +49,7 @@ function compare(
   const apply = operation<void>({
     name,
     summary,
+    dtypes: [NUMBERS, NUMBERS],
     result: 'u32',
     shape: (shapes) => commonShape(name, shapes),
     forward: ({ inputs, output }) => {
@@ -104,7 +106,7 @@ export const equal: (x: Tensor, y: Tensor) => Tensor = compare(
 const applyWhere = operation<void>({
   name: 'where',
   summary: 'a where the mask is not 0, else b, broadcast',
-  dtypes: ['u32', 'f32', 'f32'],
+  dtypes: ['u32', NUMBERS, NUMBERS],
   shape: (shapes) => commonShape('where', shapes),
   forward: ({ inputs, output }) => {
     output.device.dispatch('elementwise/where', {

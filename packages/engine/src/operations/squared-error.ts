@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { assertSameShape, gridOf, operation } from '../operation.ts';
 import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
@@ -11,6 +12,8 @@ function rowsOf(shape: Shape): { rows: number; width: number } {
 
 const applySquaredError = operation<void>({
   name: 'meanSquaredError',
+  dtypes: [NUMBERS, NUMBERS],
+  result: 'f32',
   summary: 'weighted mean over rows of the mean of (x - target)^2',
   shape: ([x, target, weights]) => {
     assertSameShape('meanSquaredError', x!, target!);

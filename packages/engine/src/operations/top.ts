@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation, type ReferenceArray } from '../operation.ts';
 import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
@@ -47,6 +48,7 @@ function reference(x: ReferenceArray, count: number): Float64Array {
 const applyArgmax = operation<void>({
   name: 'argmax',
   summary: 'u32 position of the largest element of the last axis, the first of equal ones; stops gradients',
+  dtypes: [NUMBERS],
   result: 'u32',
   shape: ([x]) => {
     if (x!.length === 0) throw new ShapeError(`argmax: [${x}] has no axis`);
@@ -69,6 +71,7 @@ export function argmax(x: Tensor): Tensor {
 const applyTop = operation<{ count: number }>({
   name: 'topK',
   summary: 'u32 positions of the k largest elements of the last axis, largest first; stops gradients',
+  dtypes: [NUMBERS],
   result: 'u32',
   shape: ([x], { count }) => {
     const width = x!.at(-1) ?? 0;
@@ -100,7 +103,7 @@ export function topK(x: Tensor, count: number): { values: Tensor; indices: Tenso
 const applyTake = operation<void>({
   name: 'take',
   summary: 'x[row, index[row, j]] along the last axis; equal indices sum their gradients in the order of j',
-  dtypes: ['f32', 'u32'],
+  dtypes: [NUMBERS, 'u32'],
   shape: ([x, index]) => {
     const differing = x!.slice(0, -1).findIndex((extent, axis) => extent !== index![axis]);
     if (x!.length === 0 || x!.length !== index!.length)

@@ -1,3 +1,4 @@
+import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import { launchProduct } from '../product.ts';
@@ -57,7 +58,8 @@ function rowsOf(matrix: Tensor, first: number, count: number, height: number): T
 const applyVocabularyCrossEntropy = operation<Chunked>({
   name: 'vocabularyCrossEntropy',
   summary: 'crossEntropy(hidden weight^T, labels, weights) by chunks of the classes, without the logits',
-  dtypes: ['f32', 'f32', 'u32', 'f32'],
+  dtypes: [NUMBERS, 'f32', 'u32', 'f32'],
+  result: 'f32',
   shape: ([hidden, weight, labels, weights], { chunk }) => {
     if (hidden!.length !== 2 || weight!.length !== 2)
       throw new ShapeError(

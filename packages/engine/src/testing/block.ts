@@ -2,6 +2,7 @@ import {
   AdamW,
   add,
   attention,
+  cast,
   crossEntropy,
   type Device,
   dropout,
@@ -40,8 +41,9 @@ export interface TrainingBlock {
 /**
  * One transformer block that has a bit of everything: LayerNorm, a LoRA linear layer behind dropout, attention, a dense layer
  * with a trained weight, a head of three classes, AdamW with clipping. All tests share its shapes, and so its kernels.
+ * @param stored what activations are stored as
  */
-export function trainingBlock(device: Device): TrainingBlock {
+export function trainingBlock(device: Device, stored: 'f32' | 'f16' = 'f32'): TrainingBlock {
   let stream = 0;
   const values = (shape: Shape, bound: number) => uniformValues(sizeOf(shape), bound, [5, 7], stream++);
   const frozen = (...shape: number[]) => tensor(device, values(shape, 0.4), shape, { constant: true });
@@ -68,7 +70,7 @@ export function trainingBlock(device: Device): TrainingBlock {
   };
 
   const logits = () => {
-    const { x } = inputs;
+    const x = cast(inputs.x, stored);
     const h = layerNorm(x, ...base.norm, 1e-6);
     const adapted = dropout(h, random, 0.25, 3);
     const q = loraLinear(h, ...base.query, { ...lora, scale: 2, adapted });
@@ -119,8 +121,12 @@ export async function bitsOfAll(tensors: readonly Tensor[]): Promise<string[]> {
 }
 
 /** Trains a fresh block eagerly; returns the losses' and the parameters' bits. */
-export async function trainedBits(device: Device, steps: number): Promise<string[]> {
-  const block = trainingBlock(device);
+export async function trainedBits(
+  device: Device,
+  steps: number,
+  stored: 'f32' | 'f16' = 'f32',
+): Promise<string[]> {
+  const block = trainingBlock(device, stored);
   const bits: string[] = [];
   for (let at = 0; at < steps; at++) {
     block.prepare(at);

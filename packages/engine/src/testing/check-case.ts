@@ -1,5 +1,6 @@
 import {
   type CaseInput,
+  cast,
   type Device,
   gradients,
   multiply,
@@ -13,7 +14,7 @@ import {
   total,
   uniformValues,
 } from '@s3t/engine';
-import { makeInput } from './inputs.ts';
+import { asHalf, makeInput } from './inputs.ts';
 
 /** Elements of an input whose gradient is checked; each costs two runs of the reference. */
 const MOST_CHECKED = 60;
@@ -39,18 +40,40 @@ export interface ComputedCase {
   weights: Float32Array;
 }
 
-/** Computes one case of an operation forward and backward. */
+/** Half the step from 1 to the next f16: how far rounding may take a value, relative to it. */
+const HALF_STEP = 2 ** -11;
+
+/** Which inputs of a case an operation may take as f16, numbers all. */
+export function storableInputs(
+  { dtypes, rest }: OperationDeclaration<unknown>,
+  inputs: readonly CaseInput[],
+): number[] {
+  return inputs.flatMap((input, i) => {
+    const types = [dtypes?.[i] ?? rest ?? 'f32'].flat();
+    const isNumber = Array.isArray(input) || 'positive' in input;
+    return isNumber && types.includes('f16') && !types.includes('u32') ? [i] : [];
+  });
+}
+
+/** Computes one case of an operation forward and backward. @param stored what inputs that may be f16 are stored as */
 export async function computeCase(
   device: Device,
   { declaration, apply }: Operation,
   { inputs, attributes }: OperationCase<unknown>,
+  stored: 'f32' | 'f16' = 'f32',
 ): Promise<ComputedCase> {
-  const made = inputs.map((input, i) => makeInput(input, i + 1));
+  const halves = stored === 'f16' ? storableInputs(declaration, inputs) : [];
+  const made = inputs
+    .map((input, i) => makeInput(input, i + 1))
+    .map((input, i) => (halves.includes(i) ? asHalf(input) : input));
   const indices = inputs.flatMap((input, i) => (isDifferentiable(declaration, input, i) ? [i] : []));
   let weights = new Float32Array();
   const computed = scope((): Tensor[] => {
     const tensors = made.map(({ toTensor }, i) => toTensor(device, indices.includes(i)));
-    const y = apply(tensors, attributes);
+    const y = apply(
+      tensors.map((each, i) => (halves.includes(i) ? cast(each, 'f16') : each)),
+      attributes,
+    );
     if (!declaration.gradient) return [y];
     weights = uniformValues(y.size, 1, [99, 7], 0);
     const loss = total(multiply(y, tensor(device, weights, y.shape)));
@@ -74,10 +97,13 @@ export async function checkCase(
   device: Device,
   operation: Operation,
   testCase: OperationCase<unknown>,
+  stored: 'f32' | 'f16' = 'f32',
 ): Promise<CheckedCase> {
   const { declaration } = operation;
   const { attributes } = testCase;
-  const { values, arrays, indices, weights } = await computeCase(device, operation, testCase);
+  const { values, arrays, indices, weights } = await computeCase(device, operation, testCase, stored);
+  // A result is rounded once; a gradient is f32, but rules start from results that were rounded.
+  const rounding = stored === 'f16' && declaration.result !== 'u32' ? HALF_STEP : 0;
   const tolerance = declaration.tolerance ?? (declaration.result === 'u32' ? 0 : 1e-5);
   const [output, ...found] = values;
   return {
@@ -94,7 +120,7 @@ export async function checkCase(
         );
       }),
     },
-    tolerances: { forward: tolerance, gradients: 10 * tolerance },
+    tolerances: { forward: tolerance + rounding, gradients: 10 * tolerance + 4 * rounding },
   };
 }
 

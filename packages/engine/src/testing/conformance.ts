@@ -16,7 +16,7 @@ const STEPS = 8;
 
 /**
  * Holds everything the engine promises anywhere against this runtime: every operation of the table, forward and backward,
- * against its reference; each twice, bit for bit; and a captured training step, replayed, against the eager one.
+ * against its reference; each twice, bit for bit; and a captured training step, replayed, against the eager one, with activations in f32 and f16.
  * Needs nothing but the packed engine.
  */
 export async function conformance(): Promise<Conformance> {
@@ -37,10 +37,12 @@ export async function conformance(): Promise<Conformance> {
         wrong.push(`${title}: other bits the second time`);
     }
   }
-  const eager = await trainedBits(device, STEPS);
-  for (const time of ['first', 'second'])
-    if ((await capturedBits(device)).join() !== eager.join())
-      wrong.push(`training: the ${time} captured run is not the eager one`);
+  for (const stored of ['f32', 'f16'] as const) {
+    const eager = await trainedBits(device, STEPS, stored);
+    for (const time of ['first', 'second'])
+      if ((await capturedBits(device, stored)).join() !== eager.join())
+        wrong.push(`training in ${stored}: the ${time} captured run is not the eager one`);
+  }
   return {
     adapter: device.adapterName,
     adapterClass: device.adapterClass,
@@ -51,8 +53,8 @@ export async function conformance(): Promise<Conformance> {
 }
 
 /** Trains a fresh block by replaying a captured step; the losses' and the parameters' bits. */
-async function capturedBits(device: Device): Promise<string[]> {
-  const block = trainingBlock(device);
+async function capturedBits(device: Device, stored: 'f32' | 'f16'): Promise<string[]> {
+  const block = trainingBlock(device, stored);
   const step = capture(device, () => block.step());
   const bits: string[] = [];
   for (let at = 0; at < STEPS; at++) {

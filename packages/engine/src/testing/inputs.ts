@@ -47,6 +47,12 @@ export function makeInput(input: CaseInput, seed: number): MadeInput {
   };
 }
 
+/** The same input stored as f16, from where the reference starts too. Gradients are those of the f32 tensor it is rounded from. */
+export function asHalf({ array: { data, shape } }: MadeInput): MadeInput {
+  const rounded = unpackWeight(packWeight(Float32Array.from(data), shape, 'f16'), shape, 'f16');
+  return floatInput(rounded, shape);
+}
+
 function floatInput(values: Float32Array<ArrayBuffer>, shape: readonly number[]): MadeInput {
   return {
     array: { data: Float64Array.from(values), shape },
