@@ -179,7 +179,10 @@ const LEAST_ROWS = 32;
 /** Workgroups that keep the cores evenly busy, if there are enough rows. */
 const WANTED_WORKGROUPS = 16;
 
-/** The fast kernel of lavapipe, which writes four columns at a time. */
+/**
+ * The fast kernel of lavapipe, which writes four columns at a time. Its operands are texture forms even where each of their values
+ * is used once, as those of B are with one row of tiles: loads of a buffer cost more than the copy that they spare.
+ */
 function panelPlan(problem: MatmulProblem, placements = denselyPlaced(problem)): MatmulPlan {
   const { m, n, k, transposeA, transposeB, batch, lowRank } = problem;
   const span = n <= 16 ? 4 : LANES;
