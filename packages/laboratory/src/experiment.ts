@@ -38,7 +38,8 @@ export interface StageLine {
   shard: number;
   position: number;
   slices: readonly number[];
-  seconds: Seconds;
+  /** Null where nobody knows: the run was killed between keeping the stage and writing this line. */
+  seconds: Seconds | null;
 }
 
 export interface ExperimentResult {
@@ -91,7 +92,7 @@ export async function runExperiment(o: ExperimentOptions): Promise<ExperimentRes
       onStep: (done, total) => o.onStep?.('logits of every prefix', done, total),
     });
     const measured = await measure(o, config, bench, scorer);
-    const result: ExperimentResult = { ...measured, stages: await journal.read(), bytes };
+    const result: ExperimentResult = { ...measured, stages: await stageLines(journal, bench), bytes };
     const file = join(o.out, 'results.json');
     await writeFile(`${file}.part`, `${JSON.stringify(result, null, 2)}\n`);
     await rename(`${file}.part`, file);
@@ -132,6 +133,18 @@ async function trainRun(
   } finally {
     await writing;
   }
+}
+
+/** A line for every stage of the run, in the order of its plan. */
+async function stageLines(journal: Journal<StageLine>, { plan }: Bench): Promise<StageLine[]> {
+  const lines = new Map((await journal.read()).map((line) => [line.stage, line]));
+  for (const { id: stage, shard, position, slices } of plan) {
+    if (lines.has(stage)) continue;
+    const line = { stage, shard, position, slices, seconds: null };
+    await journal.add(line);
+    lines.set(stage, line);
+  }
+  return plan.map(({ id }) => lines.get(id)!);
 }
 
 /** The values of every stage that the run has, and the bytes of their files. */

@@ -19,8 +19,8 @@ export class Journal<Line extends object> {
     return whole.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Line]));
   }
 
-  async add(line: Line): Promise<void> {
-    await appendFile(this.file, `${JSON.stringify(line)}\n`);
+  async add(...lines: Line[]): Promise<void> {
+    await appendFile(this.file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
   }
 }
 

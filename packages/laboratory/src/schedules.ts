@@ -70,30 +70,25 @@ export async function compareSchedules(o: ScheduleOptions): Promise<ScheduleComp
   const ids = new Set(bench.plan.map(({ id }) => id));
   const lines: Line[] = [];
   let done = 0;
-  const note = async (line: Line, isNew: boolean): Promise<void> => {
-    lines.push(line);
-    if (isNew) await journal.add(line);
-  };
+  const perShard = prepared.sequences.length * config.slices + 1;
   for (let shard = 0; shard < shards; shard++) {
-    const earlier = known.filter((line) => line.shard === shard);
+    // The last ones: whoever was killed while a shard's were written down has measured it again.
+    const earlier = known.filter((line) => line.shard === shard).slice(-perShard);
     // A shard's stages stand on one another: one that was stopped half-way is measured again, and so is one of other kernels.
     const isSame = earlier.every((line) => 'kept' in line || ids.has(line.stage));
-    if (isSame && earlier.length === prepared.sequences.length * config.slices + 1)
+    const isWhole = earlier.length === perShard && 'kept' in earlier[0]!;
+    if (isSame && isWhole)
       for (const line of earlier) {
-        await note(line, false);
+        lines.push(line);
         if (!('kept' in line)) o.onStage?.(line, ++done, total);
       }
-    else
-      await compareShard(
-        o,
-        bench,
-        located.config,
-        shard,
-        (line) => note(line, true),
-        (line) => {
-          o.onStage?.(line, ++done, total);
-        },
-      );
+    else {
+      const measured = await compareShard(o, bench, config, shard, (line) => {
+        o.onStage?.(line, ++done, total);
+      });
+      await journal.add(...measured);
+      lines.push(...measured);
+    }
   }
   return conclude(lines, bench, shards);
 }
@@ -103,15 +98,16 @@ async function compareShard(
   bench: Bench,
   config: StageContext['config'],
   shard: number,
-  note: (line: Line) => Promise<void>,
   onStage: (line: ScheduleLine) => void,
-): Promise<void> {
+): Promise<Line[]> {
   const { prepared, groups, plan, records } = bench;
   const { base, form, sequences } = prepared;
   const all = records[shard]!.flat();
   const lowest = groups.map((group) => Math.min(...group));
-  const keep = (layers: readonly number[]) =>
-    KeptActivations.compute({ base, records: all, layers, config, folder: out, signal });
+  const keep = (layers: readonly number[], records = all) =>
+    KeptActivations.compute({ base, records, layers, config, folder: out, signal });
+  // Once for nothing: its kernels are compiled, too.
+  (await keep(lowest, all.slice(0, 1))).clear();
   const { result: kept, seconds } = await timed(() => keep(lowest));
   const embedded = await keep([0]);
   await warmUp(bench, config, shard, { kept, embedded });
@@ -152,9 +148,9 @@ async function compareShard(
       lines.push(line);
       onStage(line);
     }
-  for (const line of lines) await note(line);
   kept.clear();
   embedded.clear();
+  return lines;
 }
 
 /** Trains one batch of every group both ways and throws it away: kernels are compiled once, and no schedule shall pay for the other. */

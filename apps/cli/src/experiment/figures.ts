@@ -171,11 +171,17 @@ export function experimentFigures(
   };
 }
 
-/** Seconds of processor time by the slices of a stage, summed over shards. */
+/** Seconds of processor time by the slices of a stage, summed over shards. A stage of which none is known counts as others of its position. */
 function stageSeconds({ stages }: ExperimentResult): Map<string, number> {
+  const typical = (position: number): number => {
+    const known = stages.flatMap((one) =>
+      one.position === position && one.seconds ? [one.seconds.cpu] : [],
+    );
+    return known.length > 0 ? known.reduce((total, cpu) => total + cpu, 0) / known.length : 0;
+  };
   const seconds = new Map<string, number>();
-  for (const { slices, seconds: own } of stages)
-    seconds.set(String(slices), (seconds.get(String(slices)) ?? 0) + own.cpu);
+  for (const { slices, position, seconds: own } of stages)
+    seconds.set(String(slices), (seconds.get(String(slices)) ?? 0) + (own?.cpu ?? typical(position)));
   return seconds;
 }
 

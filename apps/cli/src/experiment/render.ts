@@ -39,7 +39,7 @@ export function renderExperiment(title: string, r: ExperimentResult): string {
       `${deletions.mean.toFixed(1)} ± ${deletions.std.toFixed(1)}`,
     ]),
   );
-  const cpu = r.stages.reduce((total, { seconds }) => total + seconds.cpu, 0);
+  const cpu = r.stages.reduce((total, { seconds }) => total + (seconds?.cpu ?? 0), 0);
   const shape = facts([
     ['shape', `${r.shards} shards, ${r.slices} slices, budget ${r.budget}, ${r.strategy}`],
     ['records', `${count(r.records)}, measured on ${count(r.examples)}`],

@@ -1,9 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ExperimentResult } from '@s3t/laboratory';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ExperimentResult, StageLine } from '@s3t/laboratory';
 import { afterAll, expect, test, vi } from 'vitest';
 import { run } from '../run.ts';
+import { outcomeOf, startS3t } from '../testing/s3t.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 's3t-experiment-'));
 const out = join(folder, 'mnist');
@@ -13,6 +15,13 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const EXPERIMENT =
   `experiment vit --smoke --dataset mnist --records 96 --eval-records 64 --lora-rank 4 --lora-dropout 0
   --learning-rate 0.01 --streams 3 --no-full --json --out`.split(/\s+/);
+
+/** What it writes down about its stages. */
+const linesOf = (folder: string): StageLine[] => {
+  const text = readFileSync(join(folder, 'stages.jsonl'), { encoding: 'utf8', flag: 'a+' });
+  const whole = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
+  return whole.flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
+};
 
 /** Runs a command in this process, which finds its kernels compiled the second time. */
 async function json<T>(...args: string[]): Promise<T> {
@@ -49,9 +58,37 @@ test('an experiment trains, measures, writes down what its stages took and draws
     expect(depth).toBeGreaterThanOrEqual(sisa!.depth[deletions]!);
   });
   expect(readFileSync(join(out, 'performance.svg'), 'utf8')).toMatch(/^<svg/);
-  const lines = readFileSync(join(out, 'stages.jsonl'), 'utf8').trim().split('\n');
-  expect(lines.map((line) => JSON.parse(line))).toEqual(result.stages);
+  expect(linesOf(out)).toEqual(result.stages);
 });
+
+test('an experiment that was killed goes on where it was, to the same numbers', async () => {
+  const again = join(folder, 'killed');
+  const child = startS3t([...EXPERIMENT, again]);
+  const ended = outcomeOf(child);
+  mkdirSync(again, { recursive: true });
+  while (linesOf(again).length < 3 && child.exitCode === null) await sleep(5);
+  child.kill('SIGKILL');
+  const { stderr } = await ended;
+  expect(child.signalCode, stderr).toBe('SIGKILL');
+  const [first, ...before] = linesOf(again);
+  expect(before.length).toBeLessThan(7);
+  // As if it had been killed a moment earlier once: the stage is kept, and its line is not.
+  writeFileSync(join(again, 'stages.jsonl'), before.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  const { stages } = await json<ExperimentResult>(...EXPERIMENT, again);
+  // What was trained is not trained again: its lines are those from before, and how long the first took is not known.
+  expect(linesOf(again).slice(0, before.length)).toEqual(before);
+  expect(stages[0]).toEqual({ ...first, seconds: null });
+  expect(stages.slice(1, 1 + before.length)).toEqual(before);
+  expect(numbersOf(again)).toEqual(numbersOf(out));
+});
+
+/** All that it measured, but how long it took. */
+function numbersOf(folder: string): unknown {
+  const { stages, ...numbers }: ExperimentResult = JSON.parse(
+    readFileSync(join(folder, 'results.json'), 'utf8'),
+  );
+  return { ...numbers, stages: stages.map(({ seconds, ...stage }) => stage) };
+}
 
 test('s3t plan takes accuracy by depth from it, and measures the same of its run', async () => {
   const { nothing, byDepth } = JSON.parse(
