@@ -78,6 +78,8 @@ export async function runExperiment(o: ExperimentOptions): Promise<ExperimentRes
   const { config } = located;
   if (config.data.eval === undefined)
     throw new LaboratoryError('usage', `${o.config}: data.eval: is missing: there is nothing to measure on`);
+  // Now, and not once all is trained.
+  refuseBudgets(config, o.budgets);
   await mkdir(o.out, { recursive: true });
   const device = await Device.open();
   try {
@@ -104,12 +106,19 @@ export async function runExperiment(o: ExperimentOptions): Promise<ExperimentRes
 
 /** Trains what the run lacks, and writes down what every stage took. */
 async function trainRun(
-  { config, signal, onEvent }: ExperimentOptions,
+  { config, retrainAfter = [], signal, onEvent }: ExperimentOptions,
   run: string,
   device: Device,
   journal: Journal<StageLine>,
 ): Promise<void> {
   await using unlearner = await Unlearner.open({ run, config, device });
+  const { records } = await unlearner.status();
+  for (const deletions of retrainAfter)
+    if (deletions >= records)
+      throw new LaboratoryError(
+        'usage',
+        `--retrain-after: after ${deletions} of ${records} deletions nothing is left to train on; the nearest valid value is ${records - 1}`,
+      );
   const known = new Set((await journal.read()).map(({ stage }) => stage));
   let elapsed = stopwatch();
   let slices: readonly number[] = [];
@@ -236,6 +245,15 @@ async function baselines(
   return { full, fullByShard: { score: await scorer.scoreOf(byShard) }, retraining };
 }
 
+function refuseBudgets({ budget }: RunConfig, wanted: readonly number[] = []): void {
+  const greatest = Math.max(...wanted);
+  if (greatest <= budget) return;
+  throw new LaboratoryError(
+    'usage',
+    `--budgets: ${greatest} is more than the budget ${budget} that is trained; the nearest valid value is ${budget}`,
+  );
+}
+
 /** S3T at several budgets, SISA first. Only what the run has trained can be shown. */
 export function methodsOf(
   { slices, budget, sequences: { strategy, ...options }, training }: RunConfig,
@@ -247,11 +265,6 @@ export function methodsOf(
   return budgets
     .sort((a, b) => a - b)
     .flatMap((one): Method[] => {
-      if (one > budget)
-        throw new LaboratoryError(
-          'usage',
-          `--budgets: ${one} is more than the budget ${budget} that is trained; the nearest valid value is ${budget}`,
-        );
       // All orders are those of cyclic rotation at any budget, too.
       const name = strategy === 'all' && one < budget ? 'cyclic' : strategy;
       const sequences =

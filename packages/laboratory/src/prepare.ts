@@ -105,6 +105,10 @@ export async function prepareExperiment(o: PreparationOptions): Promise<string> 
   const recipe = recipeOf(o.experiment, o.dataset);
   const { smoke = false, records, evalRecords, out } = o;
   const { base: named, task, ...shape } = planExperiment(o);
+  const file = join(out, 's3t.config.json');
+  const known = await readFile(file, 'utf8').catch(() => null);
+  // Before anything in there is overwritten.
+  if (known !== null && settingsIn(known) !== JSON.stringify({ task, ...shape })) refuseOther(out);
   await mkdir(out, { recursive: true });
   const base = await baseOf(named, out);
   const source = await sourceOf(o, recipe);
@@ -112,18 +116,29 @@ export async function prepareExperiment(o: PreparationOptions): Promise<string> 
   const prepared = await recipe.prepare({ source, out, records, evalRecords, smoke, separator });
   const { data, evaluation } = prepared;
   const value = { base: located(base, out), task, data, ...(evaluation && { evaluation }), ...shape };
-  const file = join(out, 's3t.config.json');
   parseConfig(value, file);
   const text = `${JSON.stringify(value, null, 2)}\n`;
-  const known = await readFile(file, 'utf8').catch(() => null);
-  if (known !== null && known !== text)
-    throw new LaboratoryError(
-      'usage',
-      `--out: ${out} holds an experiment with other settings; name another folder, or give the same options to go on`,
-    );
+  if (known !== null && known !== text) refuseOther(out);
   await writeFile(`${file}.part`, text);
   await rename(`${file}.part`, file);
   return file;
+}
+
+function refuseOther(out: string): never {
+  throw new LaboratoryError(
+    'usage',
+    `--out: ${out} holds an experiment with other settings; name another folder, or give the same options to go on`,
+  );
+}
+
+/** What a configuration says besides base and data; null where it is none. */
+function settingsIn(text: string): string | null {
+  try {
+    const { base, data, evaluation, ...settings } = JSON.parse(text) as Record<string, unknown>;
+    return JSON.stringify(settings);
+  } catch {
+    return null;
+  }
 }
 
 /** The base is fetched for it where it has to be: it will be trained on next. */

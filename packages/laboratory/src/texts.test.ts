@@ -81,9 +81,11 @@ test('what is asked for is what is written; another size in the same folder is r
   const { config } = await readConfig(file);
   expect(config).toMatchObject({ slices: 3, shards: 2, evaluation: { metric: 'matthews' } });
   expect([config.lora.rank, config.lora.alpha, config.training.epochs]).toEqual([4, 8, 1]);
-  const text = await readFile(file, 'utf8');
-  await expect(prepareExperiment(asked)).rejects.toThrow(/^--out: .* other settings/);
-  expect(await readFile(file, 'utf8')).toBe(text);
+  const files = [file, join(folder, 'own/data/train.jsonl')];
+  const read = () => Promise.all(files.map((one) => readFile(one, 'utf8')));
+  const before = await read();
+  await expect(prepareExperiment({ ...asked, records: 1 })).rejects.toThrow(/^--out: .* other settings/);
+  expect(await read()).toEqual(before);
 });
 
 test('what is not there is said', async () => {
@@ -93,6 +95,10 @@ test('what is not there is said', async () => {
   );
   await expect(prepareExperiment({ experiment: 'glue', dataset: 'rte', out })).rejects.toThrow(
     '--data: rte does not come with S3T: give its folder, or nyu-mll/glue to fetch it from the hub',
+  );
+  const cola = { experiment: 'glue', dataset: 'cola', out, smoke: true } as const;
+  await expect(prepareExperiment({ ...cola, records: 1000 })).rejects.toThrow(
+    /^--records: there are (\d+) records; the nearest valid value is \1$/,
   );
   await writeFile(join(folder, 'train.jsonl'), '{"sentence":"s","label":7}\n');
   await expect(prepareExperiment({ experiment: 'glue', dataset: 'sst2', out, data: folder })).rejects.toThrow(

@@ -130,9 +130,19 @@ async function writeSplits(
   train: readonly object[],
   evaluation: readonly object[],
 ): Promise<void> {
+  refuseMore('--records', records, train.length);
+  refuseMore('--eval-records', evalRecords, evaluation.length);
   await mkdir(join(out, 'data'), { recursive: true });
   await writeFile(join(out, 'data/train.jsonl'), asLines(train.slice(0, records)));
   await writeFile(join(out, 'data/eval.jsonl'), asLines(evaluation.slice(0, evalRecords)));
+}
+
+function refuseMore(option: string, asked: number | undefined, there: number): void {
+  if (asked === undefined || asked <= there) return;
+  throw new LaboratoryError(
+    'usage',
+    `${option}: there are ${there} records; the nearest valid value is ${there}`,
+  );
 }
 
 function missing(name: string, hub: string): never {

@@ -25,6 +25,19 @@ const linesOf = (folder: string): StageLine[] => {
 
 /** Runs a command in this process, which finds its kernels compiled the second time. */
 async function json<T>(...args: string[]): Promise<T> {
+  const { code, stdout, stderr } = await outcome(args);
+  expect(code, stderr).toBe(0);
+  return JSON.parse(stdout);
+}
+
+/** What a command says that fails. */
+async function refusal(...args: string[]): Promise<string> {
+  const { code, stderr } = await outcome(args);
+  expect(code).not.toBe(0);
+  return stderr;
+}
+
+async function outcome(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   let [stdout, stderr] = ['', ''];
   const out = vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
     stdout += text;
@@ -35,8 +48,7 @@ async function json<T>(...args: string[]): Promise<T> {
     return true;
   });
   try {
-    expect(await run(args), stderr).toBe(0);
-    return JSON.parse(stdout);
+    return { code: await run(args), stdout, stderr };
   } finally {
     out.mockRestore();
     err.mockRestore();
@@ -89,6 +101,16 @@ function numbersOf(folder: string): unknown {
   );
   return { ...numbers, stages: stages.map(({ seconds, ...stage }) => stage) };
 }
+
+test('what cannot be measured is refused before anything is trained', async () => {
+  const refused = join(folder, 'refused');
+  const said = (...options: string[]) => refusal(...EXPERIMENT, refused, ...options);
+  expect(await said('--budgets', '3')).toContain('the nearest valid value is 2');
+  expect(await said('--retrain-after', '96')).toContain(
+    '--retrain-after: after 96 of 96 deletions nothing is left to train on; the nearest valid value is 95',
+  );
+  expect(linesOf(refused)).toEqual([]);
+});
 
 test('s3t plan takes accuracy by depth from it, and measures the same of its run', async () => {
   const { nothing, byDepth } = JSON.parse(
