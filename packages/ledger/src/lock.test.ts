@@ -55,6 +55,25 @@ describe('a lock', () => {
     });
   });
 
+  test('of a process whose server was killed is waited for', async () => {
+    const child = startChild('lock-child.ts', [await temporaryFolder()]);
+    const end = finished(child);
+    await firstLine(child);
+    child.kill('SIGKILL');
+    await end;
+    const first = await acquireLock(folder);
+    await first.publish({ url: 'http://127.0.0.1:8787', server: child.pid! });
+    let isTaken = false;
+    const second = acquireLock(folder).then((lock) => {
+      isTaken = true;
+      return lock;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(isTaken).toBe(false);
+    await first.release();
+    await (await second).release();
+  });
+
   test('of a killed process is taken over', async () => {
     await leaveDeadLock();
     await (await acquireLock(folder)).release();

@@ -32,6 +32,8 @@ export interface Lock {
 }
 
 const BREAK_WAIT_MS = 5000;
+/** How long a process that has lost its server may take to let go. */
+const ORPHAN_WAIT_MS = 30_000;
 
 /** Who holds the run in `folder`, and whether that process still runs; null when nobody does. */
 export async function readLock(folder: string): Promise<(LockRecord & { alive: boolean }) | null> {
@@ -56,12 +58,17 @@ export async function acquireFile(file: string, folder: string): Promise<Lock> {
   };
   const mine = await writeBeside(file, record);
   const deadline = Date.now() + BREAK_WAIT_MS;
+  const orphanDeadline = Date.now() + ORPHAN_WAIT_MS;
   try {
     for (;;) {
       if (await linked(mine, file)) break;
       const holder = await read(file);
       if (holder === null) continue; // released between the two calls
-      if (!isGone(holder)) throw held(folder, file, holder);
+      if (!isGone(holder)) {
+        if (!isOrphan(holder) || Date.now() > orphanDeadline) throw held(folder, file, holder);
+        await sleep(20);
+        continue;
+      }
       if (await replaceDead(file, folder, mine, holder.token)) break;
       if (Date.now() > deadline) throw held(folder, file, holder);
       await sleep(5);
@@ -70,6 +77,11 @@ export async function acquireFile(file: string, folder: string): Promise<Lock> {
     await unlink(mine).catch(() => {});
   }
   return lockOn(file, record);
+}
+
+/** Whether the server that the holder works for has ended: it lets go, then, and a server that is started again need not fail before. */
+function isOrphan({ server, ...holder }: LockRecord): boolean {
+  return server !== null && server !== holder.pid && isGone({ ...holder, pid: server, started: null });
 }
 
 /** Replaces the lock with token `dead` by ours; false when someone else is at it or was faster. */
