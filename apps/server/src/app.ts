@@ -34,6 +34,7 @@ import { statusRoutes } from './routes/status.ts';
 import { teiRoutes } from './routes/tei.ts';
 import { headers, sameSiteOnly } from './security.ts';
 import type { Service } from './service.ts';
+import { Standing } from './standing.ts';
 import { Tracing } from './tracing.ts';
 
 /** The paths whose answers belong to a version. */
@@ -154,6 +155,7 @@ function share(
     onError: options.onError,
   });
   const repair = new Repair(service, hub, options.onError, tracing);
+  const standing = new Standing(service);
   const history = new History({ service, hub, current });
   const batcher = new Batcher({
     predict: (inputs) => service.predict(inputs),
@@ -168,6 +170,7 @@ function share(
     await Promise.all([batcher.close(), repair.close(), callbacks.close()]);
     forgetLosses?.();
     history.close();
+    standing.close();
     hub.close();
     current.close();
   };
@@ -185,6 +188,7 @@ function share(
       callbacks,
       generations,
       repair,
+      standing,
       metrics,
       closing: closing.signal,
     },

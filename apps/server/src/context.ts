@@ -11,6 +11,7 @@ import type { Metrics } from './metrics.ts';
 import type { Options } from './options.ts';
 import type { Repair } from './repair.ts';
 import type { Service } from './service.ts';
+import type { Standing } from './standing.ts';
 
 /** What the routes share: made once per app. */
 export interface Shared {
@@ -27,6 +28,7 @@ export interface Shared {
   callbacks: Callbacks;
   generations: Generations;
   repair: Repair;
+  standing: Standing;
   metrics: Metrics;
   /** Aborted when the app shuts down. */
   closing: AbortSignal;

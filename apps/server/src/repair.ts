@@ -153,7 +153,10 @@ export class Repair {
   #look(): void {
     if (this.#isAsked) return;
     this.#isAsked = true;
+    // In a task of its own: an acknowledgement leaves before the ledger is asked again.
+    const afterwards = new Promise((resolve) => setTimeout(resolve, 0));
     this.#looking = this.#looking
+      .then(() => afterwards)
       .then(() => {
         this.#isAsked = false;
         return this.#schedule();

@@ -35,7 +35,8 @@ export async function acknowledge(
     if (digestOf(asStored(row.receipt)) === digestOf(receipt)) return;
     throw new LedgerError('acknowledged', `erasure ${id} was acknowledged before, with another receipt`);
   }
-  const destroyed = await unreferenced(tx, id);
+  const { commitments, deactivated } = row.result as Erased;
+  const destroyed = deactivated.length === 0 ? [] : await unreferenced(tx, id);
   for (const weights of destroyed) {
     if (await adapters.has(weights)) {
       throw new LedgerError(
@@ -44,8 +45,7 @@ export async function acknowledge(
       );
     }
   }
-  // First: what was acknowledged is carried out again even where the database is replaced by an older one.
-  const { commitments } = row.result as Erased;
+  // First, unless `Ledger.journal` has done it: what was acknowledged is carried out again even where the database is replaced by an older one.
   const journaled = {
     run: run.id,
     erasure: id,
@@ -53,10 +53,11 @@ export async function acknowledge(
     receivedAt: row.receivedAt,
   };
   await journal?.append({ ...journaled, commitments }, acknowledgedAt);
-  await tx
-    .update(stages)
-    .set({ state: 'destroyed', destroyedAt })
-    .where(and(eq(stages.erasure, id), eq(stages.state, 'deactivated')));
+  if (deactivated.length > 0)
+    await tx
+      .update(stages)
+      .set({ state: 'destroyed', destroyedAt })
+      .where(and(eq(stages.erasure, id), eq(stages.state, 'deactivated')));
   const bound = statement === undefined ? {} : { statement: sha256Hex(statement) };
   const payload = { erasure: id, destroyedAt, destroyed, receipt: digestOf(receipt), ...bound };
   const acknowledgedSeq = await append(tx, await head(tx), {

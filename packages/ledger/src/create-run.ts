@@ -36,7 +36,7 @@ export async function createRun(tx: Db, input: CreateRun, manifestOf: ManifestOf
   }
   if (chunk.length > 0) await insertRecords(tx, chunk);
   await tx.insert(slices).values(counts.rows());
-  const version = await nextVersion(tx, null, manifestOf, 'created', at);
+  const { after: version } = await nextVersion(tx, null, manifestOf, 'created', at);
   const payload = {
     ...{
       run: id,

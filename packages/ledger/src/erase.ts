@@ -18,7 +18,7 @@ import { latestVersion, lockRun, nextVersion, type RunKeys } from './versions.ts
 export async function erase(tx: Db, input: Erase, manifestOf: ManifestOf, at: number): Promise<ErasedNow> {
   const run = await lockRun(tx);
   const answered = await repeatedAnswer(tx, input);
-  if (answered !== null) return { ...answered, gone: [] };
+  if (answered !== null) return { ...answered, gone: [], active: null };
   const gone = await removeRecords(tx, run, input);
   const last = await head(tx);
   const id = input.id ?? sha256Hex(`s3t erasure ${run.salt} ${last.seq + 1} ${last.hash}`).slice(0, 32);
@@ -31,7 +31,7 @@ export async function erase(tx: Db, input: Erase, manifestOf: ManifestOf, at: nu
   }
   deactivated.sort((a, b) => a.shard - b.shard || a.position - b.position || (a.stage < b.stage ? -1 : 1));
   const before = await latestVersion(tx);
-  const after = await nextVersion(tx, before, manifestOf, `erase:${id}`, at);
+  const { after, active } = await nextVersion(tx, before, manifestOf, `erase:${id}`, at);
   const result: Erased = {
     ...{ erasure: id, records: gone.length, commitments, deactivated, before, after },
     ...{ repeated: false, dryRun: input.dryRun === true },
@@ -51,7 +51,7 @@ export async function erase(tx: Db, input: Erase, manifestOf: ManifestOf, at: nu
     ...after,
   };
   await append(tx, last, { kind: 'erase', at, payload });
-  return { ...result, gone };
+  return { ...result, gone, active };
 }
 
 async function repeatedAnswer(tx: Db, { idempotencyKey, requestDigest }: Erase): Promise<Erased | null> {

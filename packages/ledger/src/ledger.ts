@@ -96,6 +96,17 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
     }
   }
 
+  /**
+   * Writes an erasure that the ledger holds into the journal. `acknowledge` does so, too: an erasure that has to wait for other things need not
+   * wait for this after them.
+   */
+  async journal({ id, requestDigest, receivedAt, result }: types.Journaled): Promise<void> {
+    if (this.#journal === null) return;
+    const run = (await this.run())!.id;
+    const { commitments } = result;
+    await this.#journal.append({ run, erasure: id, requestDigest, receivedAt, commitments }, Date.now());
+  }
+
   /** Completes an erasure once its weights are destroyed (`not-destroyed` while a file remains). Repeating it changes nothing. */
   async acknowledge(erasure: string, input: Acknowledge): Promise<void> {
     const parts = { adapters: this.adapters, journal: this.#journal };

@@ -41,7 +41,7 @@ export async function publishStage(
     .insert(stages)
     .values(stage)
     .onConflictDoUpdate({ target: [stages.shard, stages.id], set: stage });
-  const after = await nextVersion(tx, before, manifestOf, `publish:${id}`, at);
+  const { after } = await nextVersion(tx, before, manifestOf, `publish:${id}`, at);
   const payload = {
     ...{ stage: id, shard, position, slices: input.slices, sequences, parent, lineage, weights, records },
     ...after,

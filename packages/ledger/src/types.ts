@@ -163,7 +163,12 @@ export interface GoneRecord {
 export interface ErasedNow extends Erased {
   /** Empty where the answer is repeated. */
   gone: readonly GoneRecord[];
+  /** The stages that are left, as the version `after` has them; null where the answer is repeated. */
+  active: readonly ActiveStage[] | null;
 }
+
+/** What the journal holds of an erasure. */
+export type Journaled = Pick<ErasureRow, 'id' | 'requestDigest' | 'receivedAt' | 'result'>;
 
 export interface ErasureRow {
   id: string;

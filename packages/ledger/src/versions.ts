@@ -47,17 +47,18 @@ export async function latestVersion(tx: Db): Promise<{ version: number; manifest
   return row;
 }
 
-/** Computes the manifest of what is active now and adds a version when it differs from the newest. */
+/** Computes the manifest of what is active now and adds a version when it differs from the newest. Gives both. */
 export async function nextVersion(
   tx: Db,
   before: { version: number; manifest: string } | null,
   manifestOf: ManifestOf,
   reason: string,
   at: number,
-): Promise<{ version: number; manifest: string }> {
-  const { digest, manifest } = manifestOf((await readStages(tx, 'active')) as ActiveStage[]);
-  if (before !== null && before.manifest === digest) return before;
+): Promise<{ after: { version: number; manifest: string }; active: ActiveStage[] }> {
+  const active = (await readStages(tx, 'active')) as ActiveStage[];
+  const { digest, manifest } = manifestOf(active);
+  if (before !== null && before.manifest === digest) return { after: before, active };
   const version = before === null ? 0 : before.version + 1;
   await tx.insert(versions).values({ version, digest, manifest, reason, at });
-  return { version, manifest: digest };
+  return { after: { version, manifest: digest }, active };
 }

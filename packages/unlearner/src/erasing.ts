@@ -1,5 +1,5 @@
 import { digestOf } from '@s3t/algorithm';
-import { type ErasureRow, type GoneRecord, LedgerError } from '@s3t/ledger';
+import { type ActiveStage, type ErasureRow, type GoneRecord, LedgerError } from '@s3t/ledger';
 import { statementText } from '@s3t/ledger/log';
 import { PhaseTimes } from './erasure-phases.ts';
 import { erasureRequest, namedError } from './erasure-request.ts';
@@ -11,16 +11,22 @@ import type { StagedBackup } from './staged-backup.ts';
 import { statementOf } from './statement.ts';
 import type { EraseOptions, ErasureTarget, Receipt, UnlearnerEvent } from './types.ts';
 
+/** The stages that are active, and the version that they make. */
+export interface Active {
+  active: readonly ActiveStage[];
+  version: { version: number; manifest: string };
+}
+
 export interface ErasingParts {
   opened: OpenedRun;
   /** Erasures go before answers and training steps. */
   erasures: RightOfWay;
   /** Erasures and publications, one after the other. */
   changes: Mutex;
-  /** Serves what is active now. Called within `changes`. */
-  refresh: () => Promise<void>;
-  /** Takes erased records out of memory, and stops what is learning from them. Synchronous. */
-  forget: (gone: readonly GoneRecord[]) => void;
+  /** Serves what is active now: that, or what the ledger says. Called within `changes`. */
+  refresh: (now?: Active) => Promise<void>;
+  /** Takes erased records out of memory, and stops what is learning from them. Synchronous. Returns whether anything was. */
+  forget: (gone: readonly GoneRecord[]) => boolean;
   /** The same for erasures of which only the commitments are known. */
   forgetCommitted: (commitments: ReadonlySet<string>) => Promise<void>;
   emit: (event: UnlearnerEvent) => void;
@@ -64,7 +70,7 @@ export class Erasing {
     const request = await erasureRequest(target, { ledger, field: located.config.data.subject });
     const { requestDigest } = request;
     const phases = new PhaseTimes();
-    const { gone, ...erased } = await phases
+    const { gone, active, ...erased } = await phases
       .measure('transaction', () => ledger.erase({ ...request, receivedAt, idempotencyKey, dryRun }))
       .catch((error) => {
         // A database that fails in a transaction does not say whether it holds what was asked.
@@ -77,11 +83,14 @@ export class Erasing {
       return { ...receipt!, repeated: true };
     }
     this.#isUnfinished = true;
-    forget(gone);
+    const wasLearnt = forget(gone);
     // The ensemble first: from the next line on no answer comes from what was erased.
-    await phases.measure('swap', refresh);
+    await phases.measure('swap', () => refresh(active ? { active, version: erased.after } : undefined));
     const drained = drain && phases.measure('drain', () => drain(erased.after.version));
-    const receipt = await this.#finish({ result: erased, requestDigest, receivedAt }, drained, phases);
+    // Where nothing of it lies on the device, what is computed there is nothing to wait for.
+    const isOnDevice = wasLearnt || erased.deactivated.length > 0;
+    const row = { id: erased.erasure, result: erased, requestDigest, receivedAt };
+    const receipt = await this.#finish(row, { drained, phases, isOnDevice });
     this.#isUnfinished = false;
     emit({ type: 'erased', receipt, phases: phases.all });
     return receipt;
@@ -112,20 +121,25 @@ export class Erasing {
 
   /** Destroys the adapters that an erasure deactivated, in the store and on the device, and acknowledges it. */
   async #finish(
+    row: Pick<ErasureRow, 'id' | 'result' | 'requestDigest' | 'receivedAt'>,
     {
-      result: erased,
-      requestDigest,
-      receivedAt,
-    }: Pick<ErasureRow, 'result' | 'requestDigest' | 'receivedAt'>,
-    drained?: Promise<void>,
-    phases = new PhaseTimes(),
+      drained,
+      phases = new PhaseTimes(),
+      isOnDevice = true,
+    }: { drained?: Promise<void>; phases?: PhaseTimes; isOnDevice?: boolean } = {},
   ): Promise<Receipt> {
+    const { result: erased, requestDigest, receivedAt } = row;
     const { opened, staged } = this.#parts;
     const { ledger, device } = opened;
     const files = erased.deactivated.map(({ weights }) => weights);
     // On the device they are zeroed in the order of its queue: after what is still computed with them.
     const destroyed = phases.measure('destroy', () =>
-      Promise.all([ledger.adapters.destroyAll(files), device.idle(), staged.drop()]),
+      Promise.all([
+        ledger.adapters.destroyAll(files),
+        isOnDevice && device.idle(),
+        staged.drop(),
+        ledger.journal(row),
+      ]),
     );
     await Promise.all([destroyed, drained]);
     const destroyedAt = Date.now();

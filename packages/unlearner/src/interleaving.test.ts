@@ -90,8 +90,10 @@ class FakeLedger {
 
   acknowledge = () => this.#clock.sleep();
 
+  journal = () => this.#clock.sleep();
+
   /** Of a record `shard/number`, whichever key that has. */
-  erase = async (): Promise<Erased & { gone: [] }> => {
+  erase = async (): Promise<Erased & { gone: []; active: ActiveStage[] }> => {
     await this.#clock.sleep();
     const shard = this.#count % ERASED_SHARDS;
     const before = { version: this.#version, manifest: String(this.#version) };
@@ -103,7 +105,7 @@ class FakeLedger {
     const deactivated = hit.map(({ id, ...stage }) => ({ ...stage, stage: id }));
     return {
       ...{ erasure: `e${this.#count++}`, records: 1, commitments: [], deactivated, before, after },
-      ...{ repeated: false, dryRun: false, gone: [] },
+      ...{ repeated: false, dryRun: false, gone: [], active: this.active },
     };
   };
 
@@ -162,9 +164,9 @@ async function interleave(seed: number): Promise<Outcome> {
   const found: Outcome = { answers: 0, passes: 0, published: 0, superseded: 0 };
   const serving = new FakeServing(clock, () => found.passes++);
   let version = -1;
-  const refresh = async () => {
-    const active = await ledger.activeStages();
-    const next = await ledger.version();
+  const refresh: ErasingParts['refresh'] = async (now) => {
+    const active = now?.active ?? (await ledger.activeStages());
+    const next = now?.version ?? (await ledger.version());
     await serving.place(active);
     serving.switchTo(active, next);
     // Versions only grow, and what is served is what the ledger says.
@@ -180,7 +182,7 @@ async function interleave(seed: number): Promise<Outcome> {
   const staged = { drop: async () => {} } as ErasingParts['staged'];
   const erasing = new Erasing({
     ...{ opened, erasures, changes, refresh, staged },
-    forget: () => {},
+    forget: () => false,
     forgetCommitted: async () => {},
     emit: () => {},
   });

@@ -301,8 +301,10 @@ describe('an erasure that cannot be finished', () => {
 
   test('stops serving when it cannot tell what may still be served', async () => {
     await using run = await trained('blind');
+    vi.spyOn(Ledger.prototype, 'acknowledge').mockRejectedValueOnce(new Error('the disk is full'));
+    await expect(run.erase([project.idsIn(0, 0)[0]!])).rejects.toThrow('the disk is full');
     vi.spyOn(Ledger.prototype, 'activeStages').mockRejectedValueOnce(new Error('the disk is gone'));
-    await expect(run.erase([project.idsIn(0, 0)[0]!])).rejects.toThrow('the disk is gone');
+    await expect(run.erase([project.idsIn(1, 2)[0]!])).rejects.toThrow('the disk is gone');
     await expect(run.predict(inputs.slice(0, 1))).rejects.toMatchObject({ code: 'unavailable' });
     // Once it can, the next erasure finishes that one too, and serving goes on.
     const next = await run.erase([project.idsIn(1, 2)[0]!]);

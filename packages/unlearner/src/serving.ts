@@ -140,6 +140,9 @@ export class Serving {
   switchTo(active: readonly ActiveStage[], version: { version: number; manifest: string }): void {
     const before = this.#served;
     const isActive = new Set(active.map(({ id }) => id));
+    const isSame = before?.version === version.version && before.manifest === version.manifest;
+    // An erasure of what no stage had learnt from: a new ensemble would have to be prepared, and what is being computed is as good as ever.
+    if (isSame && [...this.#placed.keys()].every((id) => isActive.has(id))) return;
     const stacks = stacksOf(active, this.#run.sequences, this.#run.shards).filter(({ depth }) => depth > 0);
     const ensemble = this.ensembleOf(stacks);
     this.#served =

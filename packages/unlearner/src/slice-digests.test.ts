@@ -63,7 +63,37 @@ test('after any erasures the digests are those of all records read again, and on
     { numRuns: 15 },
   );
   expect(all).not.toHaveBeenCalled();
-  expect(await held(new SliceDigests(ledger))).toEqual(expected());
-  expect(all).toHaveBeenCalledOnce();
+
+  // Another process that was told of all but the last.
+  await digests.keep();
+  const touched = left[0]!;
+  await erase([touched]);
+  slice.mockClear();
+  const next = new SliceDigests(ledger);
+  expect(await held(next)).toEqual(expected());
+  expect(slice.mock.calls).toEqual([[touched.shard, touched.slice]]);
+  expect(all).not.toHaveBeenCalled();
+  // Nothing is trained by what was not read.
+  slice.mockClear();
+  expect(await next.read({ isToTrain: true })).toMatchObject(expected());
+  expect(slice).toHaveBeenCalledTimes(SHARDS * SLICES - 1);
+  slice.mockClear();
+  await next.read({ isToTrain: true });
+  expect(slice).not.toHaveBeenCalled();
+
+  await next.keep();
+  const kept = (await ledger.notes('slice-digests')).get('slice-digests') as { digest: string }[][];
+  kept[1]![2]!.digest = sha256Hex('another');
+  await ledger.note('slice-digests', kept);
+  await expect(new SliceDigests(ledger).read({ isToTrain: true })).rejects.toMatchObject({
+    code: 'corrupt',
+    message: expect.stringContaining('shard 1, slice 2'),
+  });
+  for (const broken of [{}, [null], [[null]], [[{ revision: 1 }]], 'x']) {
+    all.mockClear();
+    await ledger.note('slice-digests', broken);
+    expect(await held(new SliceDigests(ledger))).toEqual(expected());
+    expect(all).toHaveBeenCalledOnce();
+  }
   await rm(folder, { recursive: true });
 });

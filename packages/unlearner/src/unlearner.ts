@@ -4,7 +4,7 @@ import { Answering } from './answering.ts';
 import type { Backup, BackupChoice } from './backup.ts';
 import type { RunConfig } from './config.ts';
 import { costsOf } from './costs.ts';
-import { Erasing } from './erasing.ts';
+import { type Active, Erasing } from './erasing.ts';
 import { UnlearnerError } from './errors.ts';
 import { exportStack } from './export.ts';
 import type { ContinueOptions } from './generation.ts';
@@ -75,6 +75,8 @@ export class Unlearner {
   readonly #closing = new AbortController();
   readonly #pending: Set<Promise<unknown>> = new Set();
   #closed: Promise<void> | null = null;
+  /** Of those that compute with training records beside training. */
+  #comparisons = 0;
   /** Aborted at the next erasure: for work that compares with the run as it was. */
   #erasure = new AbortController();
 
@@ -100,7 +102,7 @@ export class Unlearner {
       staged: this.#staged,
       erasures: this.#erasures,
       changes: this.#changes,
-      refresh: () => this.#refresh(),
+      refresh: (now) => this.#refresh(now),
       forget: (gone) => this.#forget(gone),
       forgetCommitted: async (commitments) => {
         if (commitments.size > 0) this.#forgetKeys(await this.#records.keysOf(commitments), () => true);
@@ -297,7 +299,9 @@ export class Unlearner {
       erasures: this.#erasures,
       data: this.#records,
     };
-    return this.#guard(() => confidencesOf(parts, ids, which, () => this.#erasure.signal));
+    return this.#guard(() =>
+      this.#comparing(() => confidencesOf(parts, ids, which, () => this.#erasure.signal)),
+    );
   }
 
   /**
@@ -378,9 +382,8 @@ export class Unlearner {
         active: await this.#opened.ledger.activeStages(),
       }));
       const stops = [erasure, this.#closing.signal, ...(options.signal ? [options.signal] : [])];
-      return verifyRun(this.#opened, moment, options, AbortSignal.any(stops), (event) =>
-        this.#listeners.emit(event),
-      );
+      const emit: Listener = (event) => this.#listeners.emit(event);
+      return this.#comparing(() => verifyRun(this.#opened, moment, options, AbortSignal.any(stops), emit));
     });
   }
 
@@ -419,6 +422,7 @@ export class Unlearner {
     await Promise.allSettled(this.#pending);
     const { ledger, ownsDevice, device } = this.#opened;
     try {
+      await this.#worker.close();
       this.#serving.stop();
     } finally {
       await ledger.close();
@@ -430,12 +434,12 @@ export class Unlearner {
     return this.close();
   }
 
-  /** Serves what the ledger says is active; nothing when that cannot be known. Only within `#changes`. */
-  async #refresh(): Promise<void> {
+  /** Serves what is active, as the ledger says or has just said; nothing when that cannot be known. Only within `#changes`. */
+  async #refresh(now?: Active): Promise<void> {
     const { ledger } = this.#opened;
     try {
-      const active = await ledger.activeStages();
-      const version = await ledger.version();
+      const active = now?.active ?? (await ledger.activeStages());
+      const version = now?.version ?? (await ledger.version());
       await this.#serving.place(active);
       this.#serving.switchTo(active, version);
       // An erasure of what nothing had learnt from changes no version, and one that failed half-way is switched to again.
@@ -448,17 +452,27 @@ export class Unlearner {
   }
 
   /** Takes erased records out of memory, and stops what is learning from them. */
-  #forget(gone: readonly GoneRecord[]): void {
+  #forget(gone: readonly GoneRecord[]): boolean {
     const keys = gone.map(({ key }) => key);
-    this.#forgetKeys(keys, (plan) => affectedBy(plan, gone));
+    return this.#forgetKeys(keys, (plan) => affectedBy(plan, gone));
   }
 
-  #forgetKeys(keys: readonly string[], touches: (plan: StagePlan) => boolean): void {
+  #forgetKeys(keys: readonly string[], touches: (plan: StagePlan) => boolean): boolean {
     this.#records.forget(keys);
-    this.#worker.erased(keys, touches);
+    const wasLearnt = this.#worker.erased(keys, touches);
     const changed = 'records were erased during the verification; verify again';
     this.#erasure.abort(new UnlearnerError('unavailable', changed));
     this.#erasure = new AbortController();
+    return wasLearnt || this.#comparisons > 0;
+  }
+
+  async #comparing<T>(section: () => Promise<T>): Promise<T> {
+    this.#comparisons++;
+    try {
+      return await section();
+    } finally {
+      this.#comparisons--;
+    }
   }
 
   /** With another base the stages mean something else, and no manifest says so. */

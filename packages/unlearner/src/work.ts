@@ -52,6 +52,8 @@ export class Worker {
   readonly #parts: WorkerParts;
   readonly #slices: SliceDigests;
   #wanted: Promise<WantedStages> | null = null;
+  /** Whether stages may be trained by it. */
+  #isToTrain = false;
   /** By shard. */
   readonly #kept: Map<number, KeptActivations> = new Map();
   #current: { plans: readonly StagePlan[]; abort: AbortController } | null = null;
@@ -63,20 +65,34 @@ export class Worker {
 
   /** Every stage the configuration wants over the records that remain. One that an erasure overtakes is not kept. */
   wanted(): Promise<WantedStages> {
-    if (this.#wanted) return this.#wanted;
-    const planned = this.#plan();
+    return this.#wanted ?? this.#planAnew(false);
+  }
+
+  /** The same, by records that this process has read: what is trained. */
+  #toTrain(): Promise<WantedStages> {
+    return this.#wanted && this.#isToTrain ? this.#wanted : this.#planAnew(true);
+  }
+
+  #planAnew(isToTrain: boolean): Promise<WantedStages> {
+    const planned = this.#plan(isToTrain);
     this.#wanted = planned;
+    this.#isToTrain = isToTrain;
     planned.catch(() => {
       if (this.#wanted === planned) this.#wanted = null;
     });
     return planned;
   }
 
-  async #plan(): Promise<WantedStages> {
+  /** Keeps for the next process what was read of the records. */
+  async close(): Promise<void> {
+    await this.#slices.keep();
+  }
+
+  async #plan(isToTrain: boolean): Promise<WantedStages> {
     const { setting, sequences } = this.#parts;
     // The revisions belong to this plan for good: with newer ones, a stage that was trained without a record could be published under
     // the id of one that learnt from it.
-    const slices = await this.#slices.read();
+    const slices = await this.#slices.read({ isToTrain });
     const each = <T>(of: (slice: SliceState) => T) => slices.map((shard) => shard.map(of));
     return {
       plan: planStages({ setting, sequences, sliceDigests: each(({ digest }) => digest) }),
@@ -85,12 +101,16 @@ export class Worker {
     };
   }
 
-  /** Takes note of an erasure: forgets the records and stops what was learning from one of them. Synchronous. */
-  erased(keys: readonly string[], touches: (plan: StagePlan) => boolean): void {
+  /**
+   * Takes note of an erasure: forgets the records and stops what was learning from one of them. Synchronous.
+   * @returns whether they are being learnt from, or are kept for it
+   */
+  erased(keys: readonly string[], touches: (plan: StagePlan) => boolean): boolean {
     this.#wanted = null;
     for (const activations of this.#kept.values()) for (const key of keys) activations.forget(key);
     const spoilt = this.#current?.plans.filter(touches) ?? [];
     if (spoilt.length > 0) this.#current!.abort.abort(new SupersededError(spoilt));
+    return this.#current !== null || this.#kept.size > 0;
   }
 
   /** Trains what is missing, until nothing is. */
@@ -104,7 +124,7 @@ export class Worker {
       for (;;) {
         await turnOf(turn, signal);
         signal?.throwIfAborted();
-        const wanted = await this.wanted();
+        const wanted = await this.#toTrain();
         const missing = await this.#missing(wanted, shards);
         const next = this.#nextOf(missing);
         if (next.length === 0) {
@@ -129,6 +149,7 @@ export class Worker {
     } finally {
       this.#forgetKept([]);
     }
+    await this.#slices.keep();
     emit({ type: 'work-finished', trained: summary.trained });
     return { ...summary, seconds: (performance.now() - began) / 1000 };
   }
@@ -139,7 +160,7 @@ export class Worker {
   }
 
   async #isComplete(): Promise<boolean> {
-    return (await this.#missing(await this.wanted(), undefined)).length === 0;
+    return (await this.#missing(await this.#toTrain(), undefined)).length === 0;
   }
 
   /** What is trained next: the first stage that is missing, and others at its position that can be trained beside it. */

@@ -5,7 +5,7 @@ import { eventStream } from '../event-stream.ts';
 import { problems } from '../openapi.ts';
 import { Problem } from '../problem.ts';
 
-export function eventRoutes({ service, access, hub, repair, options, closing }: Shared): Hono {
+export function eventRoutes({ access, hub, repair, standing, options, closing }: Shared): Hono {
   const description = describeRoute({
     operationId: 'events',
     summary: 'What happens, as server-sent events',
@@ -28,7 +28,10 @@ export function eventRoutes({ service, access, hub, repair, options, closing }: 
     open += 1;
     const stream = eventStream({
       subscribe: (listener) => hub.subscribe(listener),
-      hello: async () => ({ event: 'hello', data: { status: await service.status(), repair: repair.state } }),
+      hello: async () => ({
+        event: 'hello',
+        data: { status: await standing.status(), repair: repair.state },
+      }),
       heartbeatMs: options.heartbeatMs,
       signal: closing,
       onClose: () => {

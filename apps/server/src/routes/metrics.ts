@@ -1,6 +1,6 @@
-import type { Status } from '@s3t/unlearner';
 import { Hono } from 'hono';
 import type { Shared } from '../context.ts';
+import type { Numbers } from '../standing.ts';
 
 /** `/metrics`, Prometheus' text. */
 export function metricsRoutes({
@@ -11,32 +11,33 @@ export function metricsRoutes({
   generations,
   hub,
   repair,
+  standing,
   metrics: { registry },
 }: Shared): Hono {
-  let status: Status | undefined;
-  const read = (of: (status: Status) => number) => () => (status === undefined ? Number.NaN : of(status));
+  let numbers: Numbers | undefined;
+  const read = (of: (numbers: Numbers) => number) => () => (numbers === undefined ? Number.NaN : of(numbers));
   registry.gauge(
     's3t_version',
     'Version of the served ensemble.',
-    read((s) => s.version),
+    read(({ version }) => version),
   );
   registry.gauge(
     's3t_records',
     'Records that remain.',
-    read((s) => s.records),
+    read(({ records }) => records),
   );
   registry.gauge(
     's3t_records_erased',
     'Records erased.',
-    read((s) => s.erased),
+    read(({ erased }) => erased),
   );
   registry.gauge(
     's3t_stages_missing',
     'Stages still to be trained.',
-    read((s) => s.missing),
+    read(({ missing }) => missing),
   );
   registry.gauge('s3t_served_depth', 'Depth of the stack a shard serves; 0 serves nothing.', () =>
-    (status?.shards ?? []).map((shard) => [{ shard: shard.shard }, shard.servedDepth]),
+    service.servedDepths.map((depth, shard) => [{ shard }, depth]),
   );
   registry.gauge('s3t_prediction_queue', 'Inputs waiting.', () => batcher.waiting);
   registry.gauge('s3t_generations', 'Texts that are continued or wait for it.', () => generations.size);
@@ -53,16 +54,16 @@ export function metricsRoutes({
   registry.gauge(
     's3t_records_awaiting_repair',
     'Erased records that no complete repair has followed yet.',
-    read((s) => s.repair.pending),
+    () => repair.state.pending,
   );
   registry.gauge(
     's3t_repair_due_seconds',
     'When the policy wants a repair, seconds since 1970; not there when time alone does not make it due.',
-    () => (status?.repair.dueAt ? [[{}, status.repair.dueAt / 1000]] : []),
+    () => (repair.state.dueAt === null ? [] : [[{}, Date.parse(repair.state.dueAt) / 1000]]),
   );
 
   return new Hono().get('/metrics', access.allow('audit'), async (c) => {
-    status = await service.status();
+    numbers = await standing.numbers();
     return c.body(registry.text(), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
   });
 }
