@@ -15,6 +15,7 @@ import { observe } from './observe.ts';
 import { openapi } from './openapi.ts';
 import { type AppOptions, withDefaults } from './options.ts';
 import { hidesCause, Problem, problemOf, respondProblem } from './problem.ts';
+import { Receipts } from './receipts.ts';
 import { Repair } from './repair.ts';
 import { backupRoutes } from './routes/backups.ts';
 import { erasureRoutes } from './routes/erasures.ts';
@@ -156,6 +157,7 @@ function share(
   });
   const repair = new Repair(service, hub, options.onError, tracing);
   const standing = new Standing(service);
+  const receipts = new Receipts(service);
   const history = new History({ service, hub, current });
   const batcher = new Batcher({
     predict: (inputs) => service.predict(inputs),
@@ -171,6 +173,7 @@ function share(
     forgetLosses?.();
     history.close();
     standing.close();
+    receipts.close();
     hub.close();
     current.close();
   };
@@ -187,6 +190,7 @@ function share(
       history,
       callbacks,
       generations,
+      receipts,
       repair,
       standing,
       metrics,

@@ -9,6 +9,7 @@ import type { Generations } from './generations.ts';
 import type { History } from './history.ts';
 import type { Metrics } from './metrics.ts';
 import type { Options } from './options.ts';
+import type { Receipts } from './receipts.ts';
 import type { Repair } from './repair.ts';
 import type { Service } from './service.ts';
 import type { Standing } from './standing.ts';
@@ -27,6 +28,7 @@ export interface Shared {
   history: History;
   callbacks: Callbacks;
   generations: Generations;
+  receipts: Receipts;
   repair: Repair;
   standing: Standing;
   metrics: Metrics;

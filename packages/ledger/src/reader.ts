@@ -143,6 +143,18 @@ export class LedgerReader {
     });
   }
 
+  /** The newest `limit` completed erasures as they were told of, oldest first. */
+  async receipts(limit: number): Promise<Pick<types.ErasureRow, 'receipt' | 'repairedAt'>[]> {
+    const { receipt, repairedAt } = erasures;
+    const newest = this.database.db
+      .select({ receipt, repairedAt })
+      .from(erasures)
+      .where(eq(erasures.state, 'completed'))
+      .orderBy(desc(erasures.seq))
+      .limit(limit);
+    return guarded(async () => (await newest).reverse());
+  }
+
   /** Completed erasures that no complete repair has followed yet, oldest first. */
   async unrepaired(): Promise<string[]> {
     return guarded(() => unrepaired(this.database.db));

@@ -19,7 +19,7 @@ export function receiptOf(erased: Erased, receivedAt: number, acknowledgedAt: nu
 }
 
 /** The receipt of an erasure as the ledger keeps it; null when there is none or it is not finished. */
-export function storedReceipt(row: ErasureRow | null): Receipt | null {
+export function storedReceipt(row: Pick<ErasureRow, 'receipt' | 'repairedAt'> | null): Receipt | null {
   if (!row?.receipt) return null;
   const repaired = row.repairedAt === null ? {} : { repairedAt: new Date(row.repairedAt).toISOString() };
   return { ...(row.receipt as Receipt), ...repaired };

@@ -332,6 +332,14 @@ export class Unlearner {
     return storedReceipt(await this.#opened.ledger.erasure(erasure));
   }
 
+  /** Receipts of the newest `limit` erasures that are finished, oldest first. */
+  async receipts(limit = 10_000): Promise<Receipt[]> {
+    return this.#guard(async () => {
+      const rows = await this.#opened.ledger.receipts(limit);
+      return rows.map((row) => storedReceipt(row)!);
+    });
+  }
+
   /** The receipt of the erasure that was asked for under this idempotency key, null when there is none or it is not finished. */
   async receiptFor(idempotencyKey: string): Promise<Receipt | null> {
     return storedReceipt(await this.#opened.ledger.erasureFor(idempotencyKey));

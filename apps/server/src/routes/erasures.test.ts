@@ -32,6 +32,25 @@ describe('erasures', () => {
     expect((await app.request('/v1/erasures?limit=0')).status).toBe(400);
   });
 
+  it('lists those from before the app started, each once, with its repair', async () => {
+    start();
+    await post(app, '/v1/erasures', { records: ['train/0'] });
+    await post(app, '/v1/erasures', { records: ['train/1'] });
+    const earlier = (await run.receipts()).slice();
+    await app.shutdown();
+    app = createApp(run, { onError: () => {} });
+    await post(app, '/v1/erasures', { records: ['train/2'] });
+    run.tell({ type: 'repaired', erasures: [earlier[0]!.erasure], at: '2026-01-31T12:00:00.000Z' });
+    const list = async (query = '') =>
+      ((await (await app.request(`/v1/erasures${query}`)).json()) as { erasures: unknown[] }).erasures;
+    const [first, ...rest] = await run.receipts();
+    const expected = [{ ...first, repairedAt: '2026-01-31T12:00:00.000Z' }, ...rest].reverse();
+    expect(expected).toHaveLength(3);
+    expect(await list()).toEqual(expected);
+    await post(app, '/v1/erasures', { records: ['train/3'] });
+    expect(await list('?limit=2')).toEqual((await run.receipts()).slice(-2).reverse());
+  });
+
   it('changes nothing in a dry run', async () => {
     start();
     const before = await run.status();

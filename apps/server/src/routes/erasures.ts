@@ -1,4 +1,3 @@
-import type { Receipt } from '@s3t/unlearner';
 import { type Context, Hono } from 'hono';
 import { describeRoute } from 'hono-openapi';
 import { checked, readBody } from '../body.ts';
@@ -15,18 +14,9 @@ import {
 } from '../schemas.ts';
 
 export function erasureRoutes(shared: Shared): Hono {
-  const { service, erase, options, access, egress, metrics, closing } = shared;
+  const { service, erase, options, access, egress, metrics, receipts, closing } = shared;
   const schema = eraseSchema(options);
   const inFlight = new Set<string>();
-  const seen: Receipt[] = [];
-  service.on((event) => {
-    if (event.type === 'erased') seen.push(event.receipt);
-    if (event.type !== 'repaired') return;
-    const repaired = new Set(event.erasures);
-    seen.forEach((receipt, i) => {
-      if (repaired.has(receipt.erasure)) seen[i] = { ...receipt, repairedAt: event.at };
-    });
-  });
   const reader = access.allow('audit');
   const routes = new Hono();
 
@@ -54,8 +44,7 @@ export function erasureRoutes(shared: Shared): Hono {
 
   routes.get('/v1/erasures', reader, describeList, async (c) => {
     const limit = checked(limitSchema, c.req.query('limit'), 'query.limit');
-    const receipts = (await service.receipts?.()) ?? seen;
-    return c.json({ erasures: receipts.slice(-limit).reverse() });
+    return c.json({ erasures: await receipts.newest(limit) });
   });
 
   routes.get('/v1/erasures/:id', reader, describeOne, async (c) => {

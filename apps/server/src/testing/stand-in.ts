@@ -129,6 +129,11 @@ export class StandIn implements Service {
     return { version: this.#version, manifest: digest(`manifest ${this.#version}`) };
   }
 
+  /** Says that something happened. */
+  tell(event: UnlearnerEvent): void {
+    this.#emit(event);
+  }
+
   /** Serves another version from now on, as a publication would, or as an erasure. */
   bump(cause: 'publication' | 'erasure' = 'publication'): void {
     this.#version += 1;
