@@ -51,8 +51,24 @@ export class RunServer {
   }
 
   /** Leaves a backup in the run folder. */
-  backup(choice: Pick<BackupChoice, 'signingKey'>): Promise<Backup> {
-    return this.#client.backup(choice);
+  async backup({ onFile, ...choice }: Pick<BackupChoice, 'signingKey' | 'onFile'>): Promise<Backup> {
+    const stop = new AbortController();
+    const events = this.#client.events(stop.signal);
+    // Nobody has to see how far it is: a server may have as many streams as it allows.
+    const follow = async (): Promise<void> => {
+      for await (const { event, data } of events) {
+        const { done, total } = data as { done: number; total: number };
+        if (event === 'backup') onFile?.(done, total);
+      }
+    };
+    try {
+      // The hello: from here on nothing is missed.
+      await events.next().catch(() => {});
+      void follow().catch(() => {});
+      return await this.#client.backup(choice);
+    } finally {
+      stop.abort();
+    }
   }
 
   /** Answers in order; each part may come from another version. */

@@ -66,7 +66,7 @@ export class Standing {
   }
 
   #take(event: UnlearnerEvent): void {
-    if (event.type === 'step' || event.type === 'stage-started') return;
+    if (event.type === 'step' || event.type === 'stage-started' || event.type === 'backup') return;
     this.#events++;
     this.#status = undefined;
     if (this.#numbers === undefined) return;

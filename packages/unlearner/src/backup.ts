@@ -60,12 +60,22 @@ export async function backupRun(run: string, into: string, choice: BackupChoice 
   try {
     const store = await storeOf(run);
     if (store === null) throw noRun(run);
+    assertEmbedded(store, `${run}: `);
     await using ledger = await openLedger({ store, folder: run });
     await catchUp(ledger, run);
     return await backupLedger(ledger, into, choice);
   } catch (error) {
     throw told(error);
   }
+}
+
+/** @throws UnlearnerError `usage` for a store that is not ours to copy */
+export function assertEmbedded(store: string, where = ''): void {
+  if (!store.startsWith('file:'))
+    throw new UnlearnerError(
+      'usage',
+      `${where}the ledger of this run is in PostgreSQL, which pg_dump backs up; stop the run, and copy its folder beside that`,
+    );
 }
 
 /** Backs up what a ledger holds, and what lies beside it. */

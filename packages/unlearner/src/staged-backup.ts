@@ -1,7 +1,8 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Backup, type BackupChoice, backupLedger } from './backup.ts';
+import { assertEmbedded, type Backup, type BackupChoice, backupLedger } from './backup.ts';
 import { UnlearnerError } from './errors.ts';
+import type { Listener } from './listeners.ts';
 import type { OpenedRun } from './open-run.ts';
 
 /** In the run folder, for somebody to move away. */
@@ -13,11 +14,14 @@ export const STAGED_BACKUP = 'backup.staged';
  */
 export class StagedBackup {
   readonly #opened: OpenedRun;
+  readonly #emit: Listener;
   #making: Promise<unknown> | undefined;
   #stop = new AbortController();
 
-  constructor(opened: OpenedRun) {
+  /** @param emit told how far it is, at every percent */
+  constructor(opened: OpenedRun, emit: Listener) {
     this.#opened = opened;
+    this.#emit = emit;
   }
 
   get folder(): string {
@@ -39,8 +43,16 @@ export class StagedBackup {
   }
 
   async #make(choice: BackupChoice, signal: AbortSignal): Promise<Backup> {
+    assertEmbedded(this.#opened.located.config.store);
     await this.#remove();
-    return backupLedger(this.#opened.ledger, this.folder, { ...choice, signal });
+    let told = -1;
+    const onFile = (done: number, total: number) => {
+      choice.onFile?.(done, total);
+      const percent = Math.floor((100 * done) / total);
+      if (percent > told) this.#emit({ type: 'backup', done, total });
+      told = percent;
+    };
+    return backupLedger(this.#opened.ledger, this.folder, { ...choice, onFile, signal });
   }
 
   /** Stops one that is being made, and removes one that nobody has moved away. */

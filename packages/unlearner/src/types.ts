@@ -209,6 +209,8 @@ export type UnlearnerEvent =
   | { type: 'erased'; receipt: Receipt; phases?: ErasurePhases }
   /** Nothing is missing any more: what these erasures had cost is trained again. */
   | { type: 'repaired'; erasures: readonly string[]; at: string }
+  /** How many files of a backup into the run folder are written, of how many; told at every percent. */
+  | { type: 'backup'; done: number; total: number }
   | { type: 'version'; version: number; manifest: string };
 
 export interface WorkOptions {

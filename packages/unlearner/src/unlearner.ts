@@ -96,7 +96,7 @@ export class Unlearner {
       }
       return error;
     });
-    this.#staged = new StagedBackup(opened);
+    this.#staged = new StagedBackup(opened, (event) => this.#listeners.emit(event));
     this.#erasing = new Erasing({
       opened,
       staged: this.#staged,

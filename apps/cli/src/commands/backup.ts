@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { cp, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Backup } from '@s3t/unlearner';
 import type { Command } from 'commander';
@@ -34,9 +34,15 @@ async function backup(dir: string, { run, json, signingKey }: Options): Promise<
   const made = await heldBy(
     () => backupRun(run, into, { signingKey, onFile }).finally(() => progress.clear()),
     async (server) => {
-      const staged = await server.backup({ signingKey });
-      await moved(run, into);
-      return staged;
+      try {
+        const staged = await server.backup({ signingKey, onFile });
+        await moved(run, into, (done) =>
+          progress.update({ label: 'copy', done: Math.min(done, staged.files), total: staged.files }),
+        );
+        return staged;
+      } finally {
+        progress.clear();
+      }
     },
   );
   if (json) printJson(made);
@@ -53,8 +59,11 @@ async function assertNew(dir: string, into: string): Promise<void> {
     throw new CommandError(`${dir}: is there already; a backup is written into a new or empty folder`);
 }
 
-/** Moves what the server wrote to where it belongs. */
-async function moved(run: string, into: string): Promise<void> {
+/**
+ * Moves what the server wrote to where it belongs.
+ * @param onFile told how many files were begun, where they have to be copied
+ */
+async function moved(run: string, into: string, onFile: (begun: number) => void): Promise<void> {
   const { STAGED_BACKUP } = await import('@s3t/unlearner');
   const staged = join(run, STAGED_BACKUP);
   try {
@@ -65,7 +74,12 @@ async function moved(run: string, into: string): Promise<void> {
       const beside = `${into}.part`;
       await rm(beside, { recursive: true, force: true });
       try {
-        await cp(staged, beside, { recursive: true });
+        let begun = 0;
+        const filter = async (path: string): Promise<boolean> => {
+          if ((await lstat(path)).isFile()) onFile(++begun);
+          return true;
+        };
+        await cp(staged, beside, { recursive: true, filter });
         await rename(beside, into);
       } finally {
         await rm(beside, { recursive: true, force: true });

@@ -10,7 +10,7 @@ export function eventRoutes({ access, hub, repair, standing, options, closing }:
     operationId: 'events',
     summary: 'What happens, as server-sent events',
     description:
-      'First `hello` with `{status, repair}`, then `version`, `erased`, `stage-published`, `stage-started`, `stage-superseded`, `step`, `work-started`, `work-finished`, `measured`, `repaired`, `repair`, and `lost` when the run is gone until the next `version`. The data is JSON. Reconnect for a fresh `hello`; there is no replay.',
+      'First `hello` with `{status, repair}`, then `version`, `erased`, `stage-published`, `stage-started`, `stage-superseded`, `step`, `work-started`, `work-finished`, `measured`, `repaired`, `repair`, `backup`, and `lost` when the run is gone until the next `version`. The data is JSON. Reconnect for a fresh `hello`; there is no replay.',
     responses: {
       200: { description: 'The stream.', content: { 'text/event-stream': { schema: { type: 'string' } } } },
       ...problems(503),
