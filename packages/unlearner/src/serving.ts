@@ -187,6 +187,17 @@ export class Serving {
     this.#retired.clear();
   }
 
+  /** Serves nothing from when the device is lost on. Resolves with why it was. */
+  async stopWith(lost: Promise<Error>): Promise<Error> {
+    const error = await lost;
+    try {
+      this.stop();
+    } catch {
+      // Nothing is served by then; the weights that it cannot destroy went with the device.
+    }
+    return error;
+  }
+
   /** Serves nothing, and destroys every weight on the device. */
   stop(): void {
     const before = this.#served;

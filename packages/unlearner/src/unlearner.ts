@@ -2,6 +2,7 @@ import { affectedBy, type StagePlan } from '@s3t/algorithm';
 import type { GoneRecord } from '@s3t/ledger';
 import { Answering } from './answering.ts';
 import type { Backup, BackupChoice } from './backup.ts';
+import { Comparisons } from './comparisons.ts';
 import type { RunConfig } from './config.ts';
 import { costsOf } from './costs.ts';
 import { type Active, Erasing } from './erasing.ts';
@@ -75,10 +76,7 @@ export class Unlearner {
   readonly #closing = new AbortController();
   readonly #pending: Set<Promise<unknown>> = new Set();
   #closed: Promise<void> | null = null;
-  /** Of those that compute with training records beside training. */
-  #comparisons = 0;
-  /** Aborted at the next erasure: for work that compares with the run as it was. */
-  #erasure = new AbortController();
+  readonly #comparisons = new Comparisons();
 
   private constructor(opened: OpenedRun) {
     this.#opened = opened;
@@ -88,14 +86,7 @@ export class Unlearner {
     this.#records = new RunRecords(opened);
     this.#serving = new Serving({ base, form, run, store: ledger.adapters, groups, ensemble });
     this.#answering = new Answering(opened, this.#serving, this.#erasures);
-    this.lost = device.lost.then((error) => {
-      try {
-        this.#serving.stop();
-      } catch {
-        // Nothing is served by then; the weights that it cannot destroy went with the device.
-      }
-      return error;
-    });
+    this.lost = this.#serving.stopWith(device.lost);
     this.#staged = new StagedBackup(opened, (event) => this.#listeners.emit(event));
     this.#erasing = new Erasing({
       opened,
@@ -300,7 +291,7 @@ export class Unlearner {
       data: this.#records,
     };
     return this.#guard(() =>
-      this.#comparing(() => confidencesOf(parts, ids, which, () => this.#erasure.signal)),
+      this.#comparisons.run(() => confidencesOf(parts, ids, which, () => this.#comparisons.signal)),
     );
   }
 
@@ -384,14 +375,16 @@ export class Unlearner {
       const records = await this.#records.training();
       const meter = await this.#records.meter();
       const { erasure, ...moment } = await this.#changes.run(async () => ({
-        erasure: this.#erasure.signal,
+        erasure: this.#comparisons.signal,
         records: new Map(records),
         meter,
         active: await this.#opened.ledger.activeStages(),
       }));
       const stops = [erasure, this.#closing.signal, ...(options.signal ? [options.signal] : [])];
       const emit: Listener = (event) => this.#listeners.emit(event);
-      return this.#comparing(() => verifyRun(this.#opened, moment, options, AbortSignal.any(stops), emit));
+      return this.#comparisons.run(() =>
+        verifyRun(this.#opened, moment, options, AbortSignal.any(stops), emit),
+      );
     });
   }
 
@@ -468,19 +461,8 @@ export class Unlearner {
   #forgetKeys(keys: readonly string[], touches: (plan: StagePlan) => boolean): boolean {
     this.#records.forget(keys);
     const wasLearnt = this.#worker.erased(keys, touches);
-    const changed = 'records were erased during the verification; verify again';
-    this.#erasure.abort(new UnlearnerError('unavailable', changed));
-    this.#erasure = new AbortController();
-    return wasLearnt || this.#comparisons > 0;
-  }
-
-  async #comparing<T>(section: () => Promise<T>): Promise<T> {
-    this.#comparisons++;
-    try {
-      return await section();
-    } finally {
-      this.#comparisons--;
-    }
+    const wasCompared = this.#comparisons.erased();
+    return wasLearnt || wasCompared;
   }
 
   /** With another base the stages mean something else, and no manifest says so. */

@@ -1,0 +1,29 @@
+import { UnlearnerError } from './errors.ts';
+
+/** Work that computes with training records beside training, and compares with the run as it was: the next erasure ends it. */
+export class Comparisons {
+  #underWay = 0;
+  #erasure = new AbortController();
+
+  /** Aborted at the next erasure. */
+  get signal(): AbortSignal {
+    return this.#erasure.signal;
+  }
+
+  async run<T>(section: () => Promise<T>): Promise<T> {
+    this.#underWay++;
+    try {
+      return await section();
+    } finally {
+      this.#underWay--;
+    }
+  }
+
+  /** Takes note of an erasure. @returns whether anything was under way */
+  erased(): boolean {
+    const changed = 'records were erased during the verification; verify again';
+    this.#erasure.abort(new UnlearnerError('unavailable', changed));
+    this.#erasure = new AbortController();
+    return this.#underWay > 0;
+  }
+}
