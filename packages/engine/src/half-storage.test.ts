@@ -1,17 +1,24 @@
+import { sources } from '@s3t/kernels';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { floatBindings, withHalves } from './half-storage.ts';
 import {
   add,
   affine,
+  attention,
   capture,
   cast,
   concat,
   Device,
   type DeviceOptions,
   gelu,
+  gradients,
+  layerNorm,
   linear,
+  loraLinear,
+  matmul,
   packWeight,
   scope,
+  sizeOf,
   slice,
   tensor,
   total,
@@ -57,14 +64,30 @@ describe('a kernel that is given f16', () => {
       return (1 + ((i % 32) + 0.5) * 2 ** -10 + ((i % 3) - 1) * 2 ** -20) * 2 ** exponent;
     });
     const values = Float32Array.from([...random, ...ties]);
-    using y = scope(() =>
-      add(
-        cast(tensor(device, new Float32Array(values.length), [values.length]), 'f16'),
-        tensor(device, values),
-      ),
-    );
-    expect(y.dtype).toBe('f16');
-    expect(bitsOf(await y.read())).toBe(bitsOf(Float32Array.from(rounded(values))));
+    const expected = bitsOf(Float32Array.from(rounded(values)));
+    using portable = await Device.open({ adapterClass: 'portable' });
+    // By fours, and where rows are no fours element by element: with f16 of the adapter's, and through f32 copies.
+    for (const [on, columns] of [
+      [device, 4],
+      [device, 2],
+      [portable, 2],
+    ] as const) {
+      using y = scope(() => {
+        const zero = cast(tensor(on, new Float32Array(columns)), 'f16');
+        return add(zero, tensor(on, values, [values.length / columns, columns]));
+      });
+      expect(y.dtype).toBe('f16');
+      expect(bitsOf(await y.read())).toBe(expected);
+    }
+  });
+
+  test.each(
+    Object.keys(sources).filter((name) => /^(norm|elementwise|attention|embedding|layout)\//.test(name)),
+  )('compiles with all its bindings as f16: %s', async (name) => {
+    const all = Array.from({ length: 9 }, (_, index) => index);
+    const module = device.gpu.createShaderModule({ code: withHalves(name, sources[name]!, all) });
+    const { messages } = await module.getCompilationInfo();
+    expect(messages.filter(({ type }) => type === 'error').map(({ message }) => message)).toEqual([]);
   });
 
   test('has its bindings found through their aliases', () => {
@@ -104,6 +127,39 @@ describe.each<[string, DeviceOptions]>([
     };
     expect(await bits(other)).toBe(await bits(device));
   });
+});
+
+test('attention, LoRA, norms and products over the binding limit have the bits of the whole, and so have gradients', async () => {
+  const bits = async (on: Device): Promise<string[]> => {
+    let stream = 0;
+    const made = (...shape: number[]) =>
+      tensor(on, uniformValues(sizeOf(shape), 0.5, [3, 9], stream++), shape, { trainable: true });
+    const computed = scope(() => {
+      const [x, norm, bias] = [made(16, 64, 32), made(32), made(32)];
+      const [weight, down, up] = [made(32, 32), made(4, 32), made(32, 4)];
+      const odd = made(7, 32);
+      const h = layerNorm(cast(x, 'f16'), norm, bias, 1e-6);
+      const q = loraLinear(h, weight.detach(), bias.detach(), { down, up, scale: 2 });
+      const y = add(h, attention(q, h, h, 2));
+      const z = gelu(linear(y, odd, made(7)));
+      const scores = matmul(y, y, { transposeB: true });
+      return [y, z, scores, ...gradients(add(total(z), total(scores)), [x, norm, bias, down, up, odd])];
+    });
+    expect(computed.map(({ dtype }) => dtype)).toEqual([
+      ...['f16', 'f16', 'f16'],
+      ...['f32', 'f32', 'f32', 'f32', 'f32', 'f32'],
+    ]);
+    return bitsOfAll(computed);
+  };
+  using cut = await Device.open({ bindingLimitBytes: 32_768 });
+  expect(await bits(cut)).toEqual(await bits(device));
+});
+
+test('what f16 cannot hold is found by name', async () => {
+  using checked = await Device.open({ checkNumerics: true });
+  using big = cast(tensor(checked, [60_000, 1, 2]), 'f16');
+  using sum = add(big, big);
+  await expect(sum.read()).rejects.toThrow('checkNumerics: add, shape [3] is the first result with a NaN');
 });
 
 describe('training with activations stored as f16', () => {

@@ -151,14 +151,12 @@ export function dispatchWidened(
   halves: readonly number[],
 ): void {
   const copies = new Map<Storage, Storage>();
-  const bindings = call.bindings.map((binding, index) => {
-    if (!halves.includes(index)) return binding;
-    const storage = binding as Storage;
-    const copy = copies.get(storage) ?? device.allocate(4 * storage.halves, `an f32 copy for ${kernel}`);
-    copies.set(storage, copy);
-    return copy;
-  });
-  for (const [storage, copy] of copies) widen(storage, copy);
+  for (const index of halves) {
+    const storage = call.bindings[index] as Storage;
+    if (!copies.has(storage)) copies.set(storage, widenedCopy(storage, kernel));
+  }
+  // Everywhere: what a specialisation does not read has another binding's tensor in its place, and is cut like it.
+  const bindings = call.bindings.map((binding) => copies.get(binding as Storage) ?? binding);
   device.dispatch(kernel, { ...call, bindings });
   const written = new Set(call.writes.filter((index) => halves.includes(index)).map((i) => call.bindings[i]));
   for (const [storage, copy] of copies) {
@@ -167,14 +165,18 @@ export function dispatchWidened(
   }
 }
 
-function widen(storage: Storage, copy: Storage): void {
-  storage.device.dispatch('quantised/unpack', {
+/** The f16 of a storage as f32, in memory of their own: release it. */
+export function widenedCopy(storage: Storage, user: string): Storage {
+  const { device, halves } = storage;
+  const copy = device.allocate(4 * halves, `an f32 copy for ${user}`);
+  device.dispatch('quantised/unpack', {
     values: { BITS: 16 },
     bindings: [storage, storage, copy],
-    params: Uint32Array.of(storage.halves, 0, 0, 0, 1),
+    params: Uint32Array.of(halves, 0, 0, 0, 1),
     writes: [2],
-    workgroups: gridOf(storage.halves),
+    workgroups: gridOf(halves),
   });
+  return copy;
 }
 
 /** Rounds f32 to f16. */

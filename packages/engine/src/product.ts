@@ -1,5 +1,5 @@
 import { type Packing, packingOf } from './data-type.ts';
-import { narrow } from './half-storage.ts';
+import { narrow, widenedCopy } from './half-storage.ts';
 import {
   type Activation,
   chooseMatmul,
@@ -227,21 +227,20 @@ function textureOf(storage: Storage, rows: number, columns: number): TextureForm
   const form = known && !device.isCapturing ? known : device.texture(storage, layout.width, layout.height);
   form.version = storage.version;
   forms.set(key, form);
-  if (storage.halves > 0) {
+  if (storage.halves > 0 && storage.bytes <= device.bindingLimit) {
     // Rows of whole texels lie one after the other: one width serves all, and is compiled once.
     const [height, width] = layout.pad ? [rows, columns] : [(rows * columns) / 4, 4];
     unpackInto(form, storage, height, width, { bits: 16, scales: 0, group: 1 });
-  } else if (layout.pad) {
-    const { kernel, params, workgroups } = layout.pad;
-    device.dispatch(kernel, { bindings: [storage, form], params, writes: [1], workgroups });
-  } else {
-    device.run({
-      kind: 'copy-to-texture',
-      source: storage,
-      form,
-      bytesPerRow: layout.bytesPerRow,
-      parts: layout.copies,
-    });
+    return form;
   }
+  const full = storage.halves > 0 ? widenedCopy(storage, 'a product') : storage;
+  if (layout.pad) {
+    const { kernel, params, workgroups } = layout.pad;
+    device.dispatch(kernel, { bindings: [full, form], params, writes: [1], workgroups });
+  } else {
+    const { bytesPerRow, copies: parts } = layout;
+    device.run({ kind: 'copy-to-texture', source: full, form, bytesPerRow, parts });
+  }
+  if (full !== storage) full.release();
   return form;
 }
