@@ -5,7 +5,7 @@ import { Device } from '@s3t/engine';
 import { openLedger } from '@s3t/ledger';
 import { decodeStage, type StageValues } from '@s3t/model';
 import { type RunConfig, readConfig, Unlearner, type UnlearnerEvent } from '@s3t/unlearner';
-import { prepareRun, type RunRecord } from '@s3t/unlearner/parts';
+import { prepareRun, type RunRecord, readSplit } from '@s3t/unlearner/parts';
 import { LaboratoryError } from './errors.ts';
 import { trainFully } from './full-training.ts';
 import { Journal, type Seconds, stopwatch } from './journal.ts';
@@ -78,8 +78,9 @@ export async function runExperiment(o: ExperimentOptions): Promise<ExperimentRes
   const { config } = located;
   if (config.data.eval === undefined)
     throw new LaboratoryError('usage', `${o.config}: data.eval: is missing: there is nothing to measure on`);
-  // Now, and not once all is trained.
+  // Now, and not once all is trained: what cannot be measured, and evaluation data that cannot be read.
   refuseBudgets(config, o.budgets);
+  await readSplit(located, 'eval');
   await mkdir(o.out, { recursive: true });
   const device = await Device.open();
   try {

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { writeIdx } from '@s3t/data';
 import type { ExperimentResult, StageLine } from '@s3t/laboratory';
 import { afterAll, expect, test, vi } from 'vitest';
 import { run } from '../run.ts';
@@ -109,6 +110,16 @@ test('what cannot be measured is refused before anything is trained', async () =
   expect(await said('--retrain-after', '96')).toContain(
     '--retrain-after: after 96 of 96 deletions nothing is left to train on; the nearest valid value is 95',
   );
+  const unseen = {
+    width: 28,
+    height: 28,
+    images: Array(8).fill(new Uint8Array(28 * 28)),
+    labels: Array(8).fill(11),
+  };
+  await writeIdx(join(folder, 'unseen'), 'train', { ...unseen, labels: Array(8).fill(1) });
+  await writeIdx(join(folder, 'unseen'), 'eval', unseen);
+  const other = `experiment vit --smoke --dataset mnist --data ${join(folder, 'unseen')} --out ${join(folder, 'unseen')}`;
+  expect(await refusal(...other.split(' '))).toMatch(/t10k-labels.*11/);
   expect(linesOf(refused)).toEqual([]);
 });
 
