@@ -38,7 +38,7 @@ export class Repair {
   readonly #onError: (error: unknown) => void;
   readonly #tracing: Tracing | undefined;
   readonly #abort = new AbortController();
-  readonly #stop: () => void;
+  readonly #stops: (() => void)[];
   #state: RepairState = {
     ...{ running: false, paused: false, done: 0, total: 0, failed: null },
     ...{ policy: { policy: 'manual' }, pending: 0, dueAt: null },
@@ -61,13 +61,21 @@ export class Repair {
     this.#hub = hub;
     this.#onError = onError;
     this.#tracing = tracing;
-    this.#stop = service.on((event) => {
+    let isLost = false;
+    const stop = service.on((event) => {
       if (event.type === 'work-started') this.#state = { ...this.#state, done: 0, total: event.steps };
       if (event.type === 'step') {
         this.#state = { ...this.#state, done: event.doneSteps, total: event.totalSteps };
       }
-      if (event.type === 'erased' || event.type === 'repaired') this.#look();
+      // What opening a lost run again finishes of an erasure is told by no event but the version's.
+      const isBack = isLost && event.type === 'version';
+      if (isBack) isLost = false;
+      if (isBack || event.type === 'erased' || event.type === 'repaired') this.#look();
     });
+    const lost = async (): Promise<void> => {
+      isLost = true;
+    };
+    this.#stops = [stop, service.onLost?.(lost) ?? (() => {})];
     // What an earlier process left may be due, unless it was told to hold.
     this.#looking = this.#recall().catch(this.#onError);
     this.#look();
@@ -126,7 +134,7 @@ export class Repair {
     clearTimeout(this.#timer);
     await this.#work;
     await this.#looking;
-    this.#stop();
+    for (const stop of this.#stops) stop();
   }
 
   async #run(): Promise<void> {

@@ -20,7 +20,7 @@ const TRIES = 3;
  */
 export class Standing {
   readonly #service: Service;
-  readonly #stop: () => void;
+  readonly #stops: (() => void)[];
   #status: Promise<Status> | undefined;
   #numbers: Numbers | undefined;
   /** When they were read, milliseconds since 1970. */
@@ -30,7 +30,13 @@ export class Standing {
 
   constructor(service: Service) {
     this.#service = service;
-    this.#stop = service.on((event) => this.#take(event));
+    const lost = async (): Promise<void> => {
+      // What opening the run again finishes is told by no event.
+      this.#events++;
+      this.#status = undefined;
+      this.#numbers = undefined;
+    };
+    this.#stops = [service.on((event) => this.#take(event)), service.onLost?.(lost) ?? (() => {})];
   }
 
   /** The status, read once after each change. */
@@ -62,7 +68,7 @@ export class Standing {
   }
 
   close(): void {
-    this.#stop();
+    for (const stop of this.#stops) stop();
   }
 
   #take(event: UnlearnerEvent): void {

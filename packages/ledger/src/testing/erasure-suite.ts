@@ -68,7 +68,7 @@ export function erasureSuite({ fresh, reopen, done }: Stand): void {
     );
     // What is kept for a repeated request does not say who went.
     const again = await ledger.erase(about([person(3)], { keys: [keys[3], keys[0]], idempotencyKey: 'a' }));
-    expect(again).toEqual({ ...erased, repeated: true, gone: [] });
+    expect(again).toEqual({ ...erased, repeated: true, gone: [], active: null });
     const [kept] = await ledger.erasures();
     for (const { key } of gone) expect(JSON.stringify(kept)).not.toContain(key);
     await expect(ledger.erase(about([person(2), person(3), digest('stranger')]))).rejects.toEqual(
@@ -195,6 +195,7 @@ export function erasureSuite({ fresh, reopen, done }: Stand): void {
       ...first,
       repeated: true,
       gone: [],
+      active: null,
     });
     await expect(ledger.erase(request([keys[5] as string], { idempotencyKey }))).rejects.toThrow(
       IdempotencyConflictError,
