@@ -65,9 +65,11 @@ export class ChildRun implements HeldRun {
   async close(): Promise<void> {
     this.#closing.abort();
     this.service.end();
+    // One that was lost before was told of then.
+    const isThere = !this.#child.lost.aborted;
     const how = await this.#child.end();
     await this.#supervising;
-    if (how !== 0) throw new Error(`the process that held the run ended with ${how}`);
+    if (isThere && how !== 0) throw new Error(`the process that held the run ended with ${how}`);
   }
 
   async #start(): Promise<void> {
