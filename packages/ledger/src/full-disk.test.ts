@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -17,6 +18,10 @@ function smallDisk(folder: string, bytes: number): { unmount(): void } | null {
   }
   execFileSync('cp', ['-a', `${aside}/.`, folder]);
   return { unmount: () => execFileSync('umount', ['-l', folder]) };
+}
+
+function codesOf(error: unknown): unknown[] {
+  return error instanceof Error ? [(error as { code?: unknown }).code, ...codesOf(error.cause)] : [];
 }
 
 test('a disk too full for the log of the database stops nothing for good', async ({
@@ -41,6 +46,9 @@ test('a disk too full for the log of the database stops nothing for good', async
     await keep();
     const filler = join(folder, 'filler');
     execFileSync('sh', ['-c', `dd if=/dev/zero of=${filler} bs=4096 2>/dev/null || true`]);
+    // A table that cannot grow is an error like others: it says what it is, and the database goes on.
+    const large = await ledger.note('lost', randomBytes(50_000).toString('hex')).catch((error) => error);
+    expect(codesOf(large)).toEqual(expect.arrayContaining(['database', '53100']));
     const full = { code: 'database', message: expect.stringContaining('no space left on device') };
     const until = async (work: () => Promise<void>): Promise<void> => {
       for (let tries = 0; tries < 100; tries++) await work();
