@@ -144,11 +144,6 @@ function share(
     stepMs: options.stepMs,
     beforeErased: (version) => egress.settle(version),
   });
-  // What an opening run finishes of an erasure is acknowledged there: no older answer may still be on its way then.
-  const forgetLosses = service.onLost?.(() => {
-    hub.add({ event: 'lost', data: {} });
-    return egress.settle(Number.POSITIVE_INFINITY);
-  });
   const callbacks = new Callbacks({
     delays: options.callbackDelays,
     counter: metrics.callbacks,
@@ -159,6 +154,12 @@ function share(
   const standing = new Standing(service);
   const receipts = new Receipts(service);
   const history = new History({ service, hub, current });
+  const forgetLosses = service.onLost?.(() => {
+    for (const keeper of [repair, standing, receipts]) keeper.lost();
+    hub.add({ event: 'lost', data: {} });
+    // What an opening run finishes of an erasure is acknowledged there: no older answer may still be on its way then.
+    return egress.settle(Number.POSITIVE_INFINITY);
+  });
   const batcher = new Batcher({
     predict: (inputs) => service.predict(inputs),
     maxBatch: options.maxBatch,

@@ -7,7 +7,7 @@ const MOST = 10_000;
 /** The run's receipts, for lists: those of earlier processes are read once, when somebody first asks. */
 export class Receipts {
   readonly #service: Service;
-  readonly #stops: (() => void)[];
+  readonly #stop: () => void;
   /** By erasure, oldest first. */
   #known: Map<string, Receipt> = new Map();
   #recalled: Promise<void> | undefined;
@@ -16,7 +16,7 @@ export class Receipts {
 
   constructor(service: Service) {
     this.#service = service;
-    const stop = service.on((event) => {
+    this.#stop = service.on((event) => {
       if (event.type === 'erased') this.#add(event.receipt);
       if (event.type !== 'repaired') return;
       for (const erasure of event.erasures) {
@@ -24,12 +24,6 @@ export class Receipts {
         this.#note(erasure, event.at);
       }
     });
-    const lost = async (): Promise<void> => {
-      // What opening the run again finishes is told by no event.
-      this.#recalled = undefined;
-      this.#repaired ??= new Map();
-    };
-    this.#stops = [stop, service.onLost?.(lost) ?? (() => {})];
   }
 
   /** The newest first. */
@@ -42,8 +36,14 @@ export class Receipts {
     return [...this.#known.values()].slice(-limit).reverse();
   }
 
+  /** The run was lost: what opening it again finishes is told by no event. */
+  lost(): void {
+    this.#recalled = undefined;
+    this.#repaired ??= new Map();
+  }
+
   close(): void {
-    for (const stop of this.#stops) stop();
+    this.#stop();
   }
 
   async #recall(): Promise<void> {

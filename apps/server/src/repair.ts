@@ -38,7 +38,7 @@ export class Repair {
   readonly #onError: (error: unknown) => void;
   readonly #tracing: Tracing | undefined;
   readonly #abort = new AbortController();
-  readonly #stops: (() => void)[];
+  readonly #stop: () => void;
   #state: RepairState = {
     ...{ running: false, paused: false, done: 0, total: 0, failed: null },
     ...{ policy: { policy: 'manual' }, pending: 0, dueAt: null },
@@ -55,27 +55,22 @@ export class Repair {
   /** Whether this process was told to hold or to go on: what an earlier one was told counts no more. */
   #isTold = false;
   #noting: Promise<void> = Promise.resolve();
+  #isLost = false;
 
   constructor(service: Service, hub: EventHub, onError: (error: unknown) => void, tracing?: Tracing) {
     this.#service = service;
     this.#hub = hub;
     this.#onError = onError;
     this.#tracing = tracing;
-    let isLost = false;
-    const stop = service.on((event) => {
+    this.#stop = service.on((event) => {
       if (event.type === 'work-started') this.#state = { ...this.#state, done: 0, total: event.steps };
       if (event.type === 'step') {
         this.#state = { ...this.#state, done: event.doneSteps, total: event.totalSteps };
       }
-      // What opening a lost run again finishes of an erasure is told by no event but the version's.
-      const isBack = isLost && event.type === 'version';
-      if (isBack) isLost = false;
+      const isBack = this.#isLost && event.type === 'version';
+      if (isBack) this.#isLost = false;
       if (isBack || event.type === 'erased' || event.type === 'repaired') this.#look();
     });
-    const lost = async (): Promise<void> => {
-      isLost = true;
-    };
-    this.#stops = [stop, service.onLost?.(lost) ?? (() => {})];
     // What an earlier process left may be due, unless it was told to hold.
     this.#looking = this.#recall().catch(this.#onError);
     this.#look();
@@ -128,13 +123,18 @@ export class Repair {
     return noted;
   }
 
+  /** The run was lost. What opening it again finishes of an erasure is told by the next version, and by no event of its own. */
+  lost(): void {
+    this.#isLost = true;
+  }
+
   /** Stops after the current training step; what was published stays. */
   async close(): Promise<void> {
     this.#abort.abort();
     clearTimeout(this.#timer);
     await this.#work;
     await this.#looking;
-    for (const stop of this.#stops) stop();
+    this.#stop();
   }
 
   async #run(): Promise<void> {

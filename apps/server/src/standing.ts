@@ -20,7 +20,7 @@ const TRIES = 3;
  */
 export class Standing {
   readonly #service: Service;
-  readonly #stops: (() => void)[];
+  readonly #stop: () => void;
   #status: Promise<Status> | undefined;
   #numbers: Numbers | undefined;
   /** When they were read, milliseconds since 1970. */
@@ -30,13 +30,7 @@ export class Standing {
 
   constructor(service: Service) {
     this.#service = service;
-    const lost = async (): Promise<void> => {
-      // What opening the run again finishes is told by no event.
-      this.#events++;
-      this.#status = undefined;
-      this.#numbers = undefined;
-    };
-    this.#stops = [service.on((event) => this.#take(event)), service.onLost?.(lost) ?? (() => {})];
+    this.#stop = service.on((event) => this.#take(event));
   }
 
   /** The status, read once after each change. */
@@ -67,8 +61,15 @@ export class Standing {
     return this.#numbers;
   }
 
+  /** The run was lost: what opening it again finishes is told by no event. */
+  lost(): void {
+    this.#events++;
+    this.#status = undefined;
+    this.#numbers = undefined;
+  }
+
   close(): void {
-    for (const stop of this.#stops) stop();
+    this.#stop();
   }
 
   #take(event: UnlearnerEvent): void {
