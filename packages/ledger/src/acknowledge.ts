@@ -22,7 +22,7 @@ export interface Acknowledge {
 /** Completes an erasure. Refuses while a file it spoiled still exists: a receipt must not say what is not so. */
 export async function acknowledge(
   tx: Db,
-  { adapters, journal }: { adapters: AdapterStore; journal: Journal | null },
+  { adapters, journal }: { adapters: Pick<AdapterStore, 'has' | 'path'>; journal: Journal | null },
   id: string,
   input: Acknowledge,
 ): Promise<void> {

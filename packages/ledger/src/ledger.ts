@@ -3,7 +3,7 @@ import type { AdapterStore } from './adapter-store.ts';
 import { type BackupManifest, type BackupOptions, writeBackup } from './backup.ts';
 import { catchUp } from './catch-up.ts';
 import { createRun } from './create-run.ts';
-import { type Database, guarded, transaction } from './database.ts';
+import { type Database, type Db, guarded, transaction } from './database.ts';
 import { erase } from './erase.ts';
 import { LedgerError } from './errors.ts';
 import { Journal } from './journal.ts';
@@ -82,18 +82,23 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
    */
   async erase(input: types.Erase): Promise<types.ErasedNow> {
     const manifest = this.#manifestOf(input.manifest);
-    const undo = new Undo();
-    try {
-      return await transaction(this.database, async (tx) => {
-        const result = await erase(tx, input, manifest, input.at ?? Date.now());
-        if (input.dryRun !== true) return result;
-        undo.result = result;
-        throw undo;
-      });
-    } catch (error) {
-      if (error === undo && undo.result !== undefined) return undo.result;
-      throw error;
-    }
+    const work = (tx: Db) => erase(tx, input, manifest, input.at ?? Date.now());
+    return input.dryRun === true ? rolledBack(this.database, work) : transaction(this.database, work);
+  }
+
+  /**
+   * Goes through the erasure of a record and its acknowledgement, and takes both back: what the first ones need is planned and compiled by
+   * then.
+   */
+  async rehearse(key: string): Promise<void> {
+    const at = Date.now();
+    const request = { keys: [key], requestDigest: '0'.repeat(64), receivedAt: at, dryRun: true };
+    const destroyed = { has: async () => false, path: () => '' };
+    await rolledBack(this.database, async (tx) => {
+      const result = await erase(tx, request, this.#manifestOf(undefined), at);
+      const input = { acknowledgedAt: at, destroyedAt: at, receipt: result, statement: '' };
+      await acknowledge(tx, { adapters: destroyed, journal: null }, result.erasure, input);
+    });
   }
 
   /**
@@ -173,7 +178,16 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
   }
 }
 
-/** Thrown through a dry run's transaction to roll it back. */
-class Undo {
-  result: types.ErasedNow | undefined;
+/** Runs `work` in a transaction that leaves nothing behind. */
+async function rolledBack<T>(database: Database, work: (tx: Db) => Promise<T>): Promise<T> {
+  const done: { result: T }[] = [];
+  try {
+    return await transaction(database, async (tx) => {
+      done.push({ result: await work(tx) });
+      throw done;
+    });
+  } catch (error) {
+    if (error === done) return done[0]!.result;
+    throw error;
+  }
 }

@@ -5,8 +5,9 @@
 import { closeSync, statfsSync } from 'node:fs';
 import { open, readdir, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PGlite } from '@electric-sql/pglite';
+import type { PGlite, Results } from '@electric-sql/pglite';
 import { causeMessage, LedgerError } from './errors.ts';
+import { PgliteStatements } from './pglite-statements.ts';
 
 /** What we need of the WASM build: how PGlite lets it work, and its open files. */
 interface Wasm {
@@ -18,6 +19,12 @@ interface Wasm {
   FS: { streams: ({ nfd?: number } | null | undefined)[] };
 }
 
+/** An instance, and what is prepared in it. */
+interface Living {
+  client: PGlite;
+  statements: PgliteStatements;
+}
+
 /** The size of a file of PostgreSQL's log. */
 const SEGMENT = 16 * 2 ** 20;
 /** Free besides, bytes, before a stopped database is opened again: it writes some small files, too. */
@@ -27,7 +34,7 @@ const MARGIN = 2 * 2 ** 20;
 export class PgliteClient {
   readonly #folder: string;
   readonly #recover: () => Promise<PGlite>;
-  #living: Promise<PGlite>;
+  #living: Promise<Living>;
   /** Why the instance stopped; null while it lives. */
   #stopped: LedgerError | null = null;
 
@@ -35,28 +42,29 @@ export class PgliteClient {
   constructor(folder: string, first: PGlite, recover: () => Promise<PGlite>) {
     this.#folder = folder;
     this.#recover = recover;
-    this.#living = Promise.resolve(first);
-    this.#watch(first);
+    this.#living = Promise.resolve(this.#watch(first));
   }
 
-  async query<T>(...args: Parameters<PGlite['query']>): ReturnType<PGlite['query']> {
-    return (await this.#live()).query<T>(...args) as ReturnType<PGlite['query']>;
+  async query<T>(...args: Parameters<PgliteStatements['query']>): Promise<Results<T>> {
+    const { client, statements } = await this.#live();
+    return client._runExclusiveTransaction(() => statements.query<T>(...args));
   }
 
   async exec(...args: Parameters<PGlite['exec']>): ReturnType<PGlite['exec']> {
-    return (await this.#live()).exec(...args);
+    return (await this.#live()).client.exec(...args);
   }
 
   async transaction<T>(work: Parameters<typeof PGlite.prototype.transaction<T>>[0]): Promise<T> {
-    return (await this.#live()).transaction(work);
+    const { client, statements } = await this.#live();
+    return client.transaction((tx) => work({ ...tx, query: (...args) => statements.query(...args) }));
   }
 
   async close(): Promise<void> {
     // A stopped one has no more to write: the next to open it recovers it.
-    if (this.#stopped === null) await (await this.#living).close();
+    if (this.#stopped === null) await (await this.#living).client.close();
   }
 
-  #live(): Promise<PGlite> {
+  #live(): Promise<Living> {
     if (this.#stopped !== null) {
       const revived = this.#revive();
       revived.catch((error) => {
@@ -68,20 +76,18 @@ export class PgliteClient {
     return this.#living;
   }
 
-  async #revive(): Promise<PGlite> {
+  async #revive(): Promise<Living> {
     try {
       // It has to go on in a new file of its log: where that cannot be made it would only panic again.
       await reserveSegment(join(this.#folder, 'pg_wal'));
-      const client = await this.#recover();
-      this.#watch(client);
-      return client;
+      return this.#watch(await this.#recover());
     } catch (error) {
       throw stoppedBy(error);
     }
   }
 
   /** Has everything that is asked of an instance fail from its first panic on. */
-  #watch(client: PGlite): void {
+  #watch(client: PGlite): Living {
     const wasm = client.Module as unknown as Wasm;
     const { POSTGRES_MAIN_LONGJMP: longJump } = client as unknown as { POSTGRES_MAIN_LONGJMP: number };
     let stopped: LedgerError | null = null;
@@ -121,6 +127,7 @@ export class PgliteClient {
       const call = wasm[name];
       wasm[name] = () => (stopped === null ? call() : undefined);
     }
+    return { client, statements: new PgliteStatements(client) };
   }
 }
 
