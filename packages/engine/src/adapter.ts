@@ -1,3 +1,4 @@
+import { paceTicks } from './dawn-ticks.ts';
 import { AdapterError } from './errors.ts';
 
 /**
@@ -97,6 +98,7 @@ async function openGpu(experimental: boolean): Promise<GPU> {
     throw new AdapterError('no WebGPU in this runtime: install the npm package `webgpu` (Dawn)', { cause });
   }
   Object.assign(globalThis, dawn.globals);
+  paceTicks();
   const entry = dawn.create([`enable-dawn-features=${features}`]);
   dawnEntries.set(features, entry);
   return entry;

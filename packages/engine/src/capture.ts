@@ -2,6 +2,7 @@ import { bindGroupOf, type Command, storagesOf, texturesOf, writtenBy } from './
 import type { Device, Recorder } from './device.ts';
 import { EngineError } from './errors.ts';
 import { type KernelTime, profileCommands } from './profile.ts';
+import { ReplayParts } from './replay-parts.ts';
 import { collect } from './scope.ts';
 import type { Storage, TextureForm } from './storage.ts';
 
@@ -14,6 +15,13 @@ export interface Captured<T> {
   /** Bytes of the arena: what lives only within the step. */
   readonly arenaBytes: number;
   replay(): void;
+  /**
+   * The same in parts, where it takes longer than a few milliseconds: what is urgent need not wait for all of it. The outputs can be read
+   * once it resolves; a second replay has to wait for that, too.
+   * @throws what `signal` was aborted with before all parts were submitted; the outputs hold nothing then. EngineError once the step is
+   *   disposed
+   */
+  replayInParts(signal?: AbortSignal): Promise<void>;
   /** Times every kernel of the step by itself; spoils its values. For tuning. */
   profile(rounds?: number): Promise<KernelTime[]>;
   dispose(): void;
@@ -60,16 +68,28 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
       if (!storage.isAlive)
         throw new EngineError('replay: a tensor that the captured step uses was disposed');
   };
+  const begin = () => {
+    assertUsable();
+    settle('ready');
+    device.numerics?.replaying(looks);
+    for (const storage of written) storage.version++;
+  };
+  const parts = new ReplayParts(device, commands, bindGroups);
   return {
     outputs,
     length: commands.length,
     arenaBytes: arena.bytes,
     replay: () => {
-      assertUsable();
-      settle('ready');
-      device.numerics?.replaying(looks);
+      begin();
       device.submit(commands, bindGroups, recurring);
-      for (const storage of written) storage.version++;
+    },
+    replayInParts: async (signal) => {
+      signal?.throwIfAborted();
+      begin();
+      await parts.submit(recurring, () => {
+        signal?.throwIfAborted();
+        assertUsable();
+      });
     },
     profile: (rounds = 20) => {
       assertUsable();

@@ -81,6 +81,8 @@ export class Device {
   readonly lost: Promise<EngineError>;
   /** Looks for results that are not finite; null unless asked for. */
   readonly numerics: NumericsCheck | null;
+  /** How its work is waited for. */
+  readonly patience: Patience = new Patience();
   readonly #pool: BufferPool;
   readonly #allocations: Allocations = new Allocations();
   readonly #uniforms: Map<string, GPUBuffer> = new Map();
@@ -94,7 +96,6 @@ export class Device {
   /** Resolves when what was submitted before memory was refused is done with. */
   #recovering: Promise<unknown> | null = null;
   #closed = false;
-  readonly #patience: Patience = new Patience();
 
   private constructor(gpu: GPUDevice, entry: GPU, adapterClass: AdapterClass, options: DeviceOptions) {
     this.gpu = gpu;
@@ -230,9 +231,9 @@ export class Device {
       if (this.#allocations.areUnsure) this.flush();
       this.#open().read(storage.buffer, staging, size);
       this.flush();
-      await this.#patience.sleep();
+      await this.patience.sleep();
       await staging.mapAsync(0x0001);
-      this.#patience.finished();
+      this.patience.finished();
       const failure = await this.#firstFailure();
       if (failure) throw failure;
       storage.assertSound();
@@ -327,15 +328,15 @@ export class Device {
     const writer = new CommandWriter(this.gpu);
     for (let i = 0; i < commands.length; i++) writer.write(commands[i]!, bindGroups[i]!);
     this.gpu.queue.submit([writer.finish()]);
-    if (recurring) this.#patience.submitted(recurring);
+    if (recurring) this.patience.submitted(recurring);
   }
 
   /** Resolves when all queued work is done. @throws EngineError of the first thing that went wrong. */
   async idle(): Promise<void> {
     this.flush();
-    await this.#patience.sleep();
+    await this.patience.sleep();
     await this.gpu.queue.onSubmittedWorkDone();
-    this.#patience.finished();
+    this.patience.finished();
     await this.#firstFailure();
     this.#assertUsable();
     const shortage = this.#allocations.takeShortage();

@@ -14,7 +14,7 @@ const LONGEST_MS = 150;
 
 /**
  * Sleeps through most of the time that submitted work is known to take. While a promise of the device is pending, Dawn in
- * Node asks for it in a busy loop, which on a software adapter takes the core that should do the work.
+ * Node asks for it again and again (see dawn-ticks.ts), which on a software adapter takes time from the cores that do the work.
  */
 export class Patience {
   #outstanding: Recurring[] = [];
@@ -43,6 +43,11 @@ export class Patience {
       if (first.timed === 2) first.typicalMs = each;
       else if (first.timed > 2) first.typicalMs = Math.min(each, first.typicalMs * 1.2);
     }
+    this.#outstanding = [];
+  }
+
+  /** Forgets what is outstanding: it will not be waited for. */
+  interrupted(): void {
     this.#outstanding = [];
   }
 }

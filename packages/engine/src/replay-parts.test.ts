@@ -1,0 +1,80 @@
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { type Captured, capture } from './capture.ts';
+import { Device, matmul, type Tensor, tensor } from './index.ts';
+
+const SIDE = 256;
+
+/** Numbers in [-1, 1), the same in every run. */
+function noise(length: number, seed: number): Float32Array<ArrayBuffer> {
+  let state = seed;
+  return Float32Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+}
+
+let device: Device;
+let step: Captured<Tensor>;
+let x: Tensor;
+let whole: Float32Array;
+
+/** A step of products that takes some tens of milliseconds, and is known to. */
+beforeAll(async () => {
+  device = await Device.open();
+  x = tensor(device, noise(SIDE * SIDE, 1), [SIDE, SIDE]);
+  const small = noise(SIDE * SIDE, 2).map((value) => value / 8);
+  const weight = tensor(device, small, [SIDE, SIDE]);
+  step = capture(device, () => {
+    let y = x;
+    for (let i = 0; i < 40; i++) y = matmul(y, weight);
+    return y;
+  });
+  for (let round = 0; round < 3; round++) {
+    step.replay();
+    whole = await step.outputs.read();
+  }
+});
+afterAll(() => device.close());
+afterEach(() => vi.restoreAllMocks());
+
+test('parts give the bits of the whole', async () => {
+  const submits = vi.spyOn(device, 'submit');
+  for (let round = 0; round < 3; round++) {
+    await step.replayInParts();
+    expect(await step.outputs.read()).toEqual(whole);
+  }
+  expect(submits.mock.calls.length).toBeGreaterThan(3);
+  const commands = submits.mock.calls.reduce((sum, [part]) => sum + part.length, 0);
+  expect(commands).toBe(3 * step.length);
+});
+
+test('one that is told to give way leaves the rest, and the next runs whole', async () => {
+  const submits = vi.spyOn(device, 'submit');
+  const urgent = new AbortController();
+  const given = step.replayInParts(urgent.signal);
+  urgent.abort('urgent');
+  await expect(given).rejects.toBe('urgent');
+  const commands = submits.mock.calls.reduce((sum, [part]) => sum + part.length, 0);
+  expect(commands).toBeLessThan(step.length);
+  await expect(step.replayInParts(urgent.signal)).rejects.toBe('urgent');
+  expect(submits.mock.calls.length).toBe(2);
+  await step.replayInParts(new AbortController().signal);
+  expect(await step.outputs.read()).toEqual(whole);
+});
+
+test('a step that is disposed meanwhile submits no more', async () => {
+  const short = capture(device, () => {
+    let y = x;
+    for (let i = 0; i < 40; i++) y = matmul(y, y);
+    return y;
+  });
+  for (let round = 0; round < 3; round++) {
+    short.replay();
+    await short.outputs.read();
+  }
+  const submits = vi.spyOn(device, 'submit');
+  const running = short.replayInParts();
+  short.dispose();
+  await expect(running).rejects.toThrow('replay: the captured step was disposed');
+  expect(submits.mock.calls.length).toBe(2);
+});
