@@ -109,6 +109,22 @@ describe('Ensemble.forward', () => {
     ensemble.dispose();
   });
 
+  it('keeps passes that are asked for at once apart, and gives up those that wait when told to', async () => {
+    const ensemble = ensembleOf([0, 1]);
+    const urgent = new AbortController();
+    const asked = [0, 1, 2, 3].map((i) =>
+      ensemble.forward({ pixels: batchOf([i]) }, 1, { signal: i % 2 === 1 ? urgent.signal : undefined }),
+    );
+    const given = [asked[1], asked[3]].map((answer) => expect(answer).rejects.toBe('urgent'));
+    urgent.abort('urgent');
+    await Promise.all(given);
+    for (const i of [0, 2]) {
+      const [logits] = (await asked[i]!) as Float32Array<ArrayBuffer>[];
+      expect([i, sameBits(logits!, alone[0]![i]!)]).toEqual([i, true]);
+    }
+    ensemble.dispose();
+  });
+
   it('answers alike whichever other stacks there are, and in their order', async () => {
     for (const chosen of [[0], [3], [0, 4], [4, 3, 2, 1, 0], [1, 1]]) {
       const ensemble = ensembleOf(chosen);
@@ -186,9 +202,12 @@ describe('Ensemble.dispose', () => {
     expect(device.memory().liveBytes).toBe(before);
   });
 
-  it('lets an answer that is being computed finish, and computes no other', async () => {
+  it('refuses an answer that is not computed yet, and leaves those that are', async () => {
     const ensemble = ensembleOf([0, 3]);
-    const running = expectAlone(ensemble, [0, 3], [1, 2]);
+    await expectAlone(ensemble, [0, 3], [1, 2]);
+    const running = expect(expectAlone(ensemble, [0, 3], [1, 2])).rejects.toThrow(
+      'forward: the ensemble is disposed',
+    );
     ensemble.dispose();
     // What is queued after takes the freed memory at once.
     const next = ensembleOf([3, 0]);

@@ -4,6 +4,7 @@ import {
   capture,
   concat,
   crossEntropy,
+  type Device,
   keep,
   log,
   mean,
@@ -39,12 +40,12 @@ export interface EnsembleStack {
   stages: readonly { layers: readonly number[]; stage: Stage }[];
 }
 
-/**
- * Batches are filled up to one of these sizes, each captured once. Whatever is urgent, an erasure for one, waits for the batch that is under
- * way: on a software adapter 8 records of a small model keep the cores busy for a fortieth of a second, and more of them at once are hardly
- * answered faster.
- */
-const BATCH_SIZES = { software: [1, 4, 8], portable: [1, 4, 16], gpu: [1, 4, 16, 64] } as const;
+const BATCH_SIZES = { software: [1, 4, 16], portable: [1, 4, 16], gpu: [1, 4, 16, 64] } as const;
+
+/** Batches are filled up to one of these sizes, each captured once. On a software adapter more of them at once are hardly answered faster. */
+export function batchSizes({ adapterClass }: Device): readonly number[] {
+  return BATCH_SIZES[adapterClass];
+}
 
 /** A captured step, and the inputs that are written before it is replayed. */
 interface Plan<Outputs> {
@@ -54,6 +55,13 @@ interface Plan<Outputs> {
   /** Those that layers read, for several copies of the batch side by side, by how many: written with those of the one. */
   repeated: Map<number, Inputs>;
   step: Captured<Outputs>;
+}
+
+export interface ForwardOptions {
+  /** Tokens that records are padded to at least. Default 0. */
+  least?: number;
+  /** Once aborted, what is not on the device yet is not computed any more. */
+  signal?: AbortSignal | undefined;
 }
 
 /** How one text was foretold, of which some tokens count. */
@@ -94,6 +102,8 @@ export class Ensemble {
   readonly #plans: Map<string, Plan<Tensor>> = new Map();
   /** By tokens. */
   readonly #scoring: Map<number, Scoring> = new Map();
+  /** Resolves when the inputs may be written and the step replayed again. */
+  #pass: Promise<unknown> = Promise.resolve();
   #texts: { batch: ContinuousBatch; decoder: Decoder } | null = null;
   /** The adapters of a layer side by side, by layer: copies, made once. */
   readonly #sideBySide: Map<number, LayerAdapter> = new Map();
@@ -118,7 +128,7 @@ export class Ensemble {
   }
 
   get batchSizes(): readonly number[] {
-    return BATCH_SIZES[this.#base.device.adapterClass];
+    return batchSizes(this.#base.device);
   }
 
   get largestBatch(): number {
@@ -127,11 +137,14 @@ export class Ensemble {
 
   /**
    * The logits of every stack for up to `largestBatch` records, padded to the longest among them: their bits depend on neither.
-   * @param least tokens that records are padded to at least
    * @returns per stack, in their order: [count, outputs]
-   * @throws ModelError when the inputs do not fit, or once the ensemble is disposed
+   * @throws ModelError when the inputs do not fit, or once the ensemble is disposed; what `signal` was aborted with
    */
-  async forward(inputs: HostInputs, count: number, least: number = 0): Promise<Float32Array[]> {
+  async forward(
+    inputs: HostInputs,
+    count: number,
+    { least = 0, signal }: ForwardOptions = {},
+  ): Promise<Float32Array[]> {
     if (this.#disposed) throw disposed('forward');
     const size = this.batchSizes.find((batch) => batch >= count);
     if (!size) throw new ModelError(`forward: ${count} records are more than ${this.largestBatch}`);
@@ -149,10 +162,17 @@ export class Ensemble {
     const cut = fieldsAt(fields, tokens);
     const host = hostInputs(cut, size);
     copyInputs(fields, inputs, 0, count, host, 0, cut);
-    this.#write(host, size, plan);
-    const { step } = plan;
-    step.replay();
-    const logits = await step.outputs.read();
+    const run = async () => {
+      if (this.#disposed) throw disposed('forward');
+      this.#write(host, size, plan);
+      await plan.step.replayInParts(signal);
+      return plan.step.outputs.read();
+    };
+    const pass = this.#pass.then(run).catch((error) => {
+      throw this.#disposed ? disposed('forward') : error;
+    });
+    this.#pass = pass.catch(() => {});
+    const logits = await pass;
     const perStack = size * this.#outputs;
     return this.stacks.map((_, i) => logits.slice(i * perStack, i * perStack + count * this.#outputs));
   }

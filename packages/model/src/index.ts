@@ -34,7 +34,7 @@ export { openTensors } from './checkpoint/open-tensors.ts';
 export { openSafetensors } from './checkpoint/safetensors-store.ts';
 export type { TensorInfo, TensorStore } from './checkpoint/tensor-store.ts';
 export { type Checkpoint, openCheckpoint } from './checkpoint.ts';
-export { Ensemble, type EnsembleStack, type TokenScore, type TokenScores } from './ensemble.ts';
+export { batchSizes, Ensemble, type EnsembleStack, type TokenScore, type TokenScores } from './ensemble.ts';
 export { ModelError, OptionError } from './errors.ts';
 export type { GeneratedPiece, GenerateOptions } from './generation/continuation.ts';
 export { ContinuousBatch, type ContinuousBatchOptions } from './generation/continuous-batch.ts';

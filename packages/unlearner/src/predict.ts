@@ -15,8 +15,11 @@ export interface BatchLogits {
   logits: readonly Float32Array[];
 }
 
+/** With erasures one after the other, answers still come. */
+const MOST_GIVEN_UP = 3;
+
 /**
- * Runs records through what is served. When that changes meanwhile, the result is thrown away and computed again.
+ * Runs records through what is served; gives way to erasures. When that changes meanwhile, the result is thrown away and computed again.
  * @param inputs those of `count` records
  * @param least tokens that texts are padded to at least
  * @throws UnlearnerError `unavailable` when nothing is served
@@ -31,18 +34,27 @@ export async function forward(
   // Texts of about one length together: a batch is padded to its longest, which changes no answer.
   const lengths = Array.from({ length: count }, (_, i) => base.lengthOf(recordOf(inputs, i, count)));
   const order = [...lengths.keys()].sort((a, b) => lengths[a]! - lengths[b]!);
+  let givenUp = 0;
   for (;;) {
     await erasures.clear();
     const { served } = serving;
     if (!served) throw nothingServed();
+    const { ensemble } = served;
     const parts: Float32Array[][] = [];
-    for (let from = 0; from < count; from += served.ensemble.largestBatch) {
+    for (let from = 0; from < count; ) {
       await erasures.clear();
       if (serving.served !== served) break;
-      const rows = Math.min(served.ensemble.largestBatch, count - from);
+      const rows = Math.min(ensemble.largestBatch, count - from);
       const batch = hostInputs(fields, rows);
       for (let row = 0; row < rows; row++) copyInputs(fields, inputs, order[from + row]!, 1, batch, row);
-      parts.push(await served.ensemble.forward(batch, rows, least));
+      const signal = givenUp < MOST_GIVEN_UP ? erasures.next : undefined;
+      try {
+        parts.push(await ensemble.forward(batch, rows, { least, signal }));
+        from += rows;
+      } catch (error) {
+        if (serving.served === served && !signal?.aborted) throw error;
+        givenUp++;
+      }
     }
     // Another ensemble took its place meanwhile: one answer never mixes two, and never comes from an erased one.
     if (serving.served === served) return { served, logits: joinParts(parts, order) };

@@ -76,3 +76,14 @@ test('a section that takes too long holds up nobody else', async () => {
     vi.useRealTimers();
   }
 });
+
+test('what is under way when a section begins is told so, what begins later is not', async () => {
+  const way = new RightOfWay();
+  const before = way.next;
+  expect(before.aborted).toBe(false);
+  const held = way.hold(async () => {});
+  expect(before.aborted).toBe(true);
+  expect(way.next.aborted).toBe(false);
+  await held;
+  expect(way.next.aborted).toBe(false);
+});

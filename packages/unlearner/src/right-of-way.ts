@@ -2,18 +2,26 @@
 const LONGEST_MS = 500;
 
 /**
- * Erasures go first. While one is at work no forward pass and no training step is begun: on a small machine they would take
- * the cores that it needs, and what they computed with the old ensemble would be thrown away. That is all: which ensemble may
- * answer does not depend on it.
+ * Erasures go first. While one is at work no forward pass and no training step is begun, and a pass that is under way is given up: on a
+ * small machine they would take the cores that it needs, and what they computed with the old ensemble would be thrown away. That is all:
+ * which ensemble may answer does not depend on it.
  */
 export class RightOfWay {
   #holders = 0;
   #cleared: PromiseWithResolvers<void> | null = null;
+  #begins = new AbortController();
+
+  /** Aborted when the next section begins. */
+  get next(): AbortSignal {
+    return this.#begins.signal;
+  }
 
   /** Runs a section that the others wait for. */
   async hold<T>(section: () => Promise<T>): Promise<T> {
     this.#holders++;
     this.#cleared ??= Promise.withResolvers();
+    this.#begins.abort();
+    this.#begins = new AbortController();
     let holds = true;
     const release = () => {
       if (holds && --this.#holders === 0) {

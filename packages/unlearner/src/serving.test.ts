@@ -44,6 +44,21 @@ describe('answers', () => {
     expect(new Set(answers.map(([best]) => best!.label)).size).toBeGreaterThan(1);
   });
 
+  test('give way to an erasure, and come from what it leaves', async () => {
+    await using run = await trained('gives-way');
+    const before = (await run.status()).version;
+    // One pass at a time: all but the first still wait when the erasure begins.
+    const asked = Array.from({ length: 4 }, () => run.predict(inputs.slice(0, 2)));
+    await null;
+    const { after } = await run.erase([project.idsIn(0, 0)[0]!]);
+    const answers = await Promise.all(asked);
+    expect(after.version).toBeGreaterThan(before);
+    expect(answers.slice(1).map(({ version }) => version)).toEqual(
+      [after, after, after].map((v) => v.version),
+    );
+    expect(answers[3]).toEqual(await run.predict(inputs.slice(0, 2)));
+  });
+
   test('have scores from best to worst that sum to one', async () => {
     await using run = await trained('scores');
     for (const answer of (await run.predict(inputs)).answers) {

@@ -1,5 +1,6 @@
 import { affectedBy, type StagePlan } from '@s3t/algorithm';
 import type { GoneRecord } from '@s3t/ledger';
+import { batchSizes } from '@s3t/model';
 import { Answering } from './answering.ts';
 import type { Backup, BackupChoice } from './backup.ts';
 import { Comparisons } from './comparisons.ts';
@@ -149,6 +150,11 @@ export class Unlearner {
   /** What an input is. */
   get reads(): 'image' | 'text' {
     return TASKS[this.config.task].reads;
+  }
+
+  /** Inputs that are computed together at most; more are computed in turns. */
+  get batchSize(): number {
+    return batchSizes(this.#opened.device).at(-1)!;
   }
 
   /** When the run was created, milliseconds since 1970. */
