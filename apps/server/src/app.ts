@@ -163,6 +163,7 @@ function share(
   const batcher = new Batcher({
     predict: (inputs) => service.predict(inputs),
     maxBatch: options.maxBatch,
+    batch: service.batchSize,
     maxQueue: options.maxQueue,
     onBatch: (inputs) => metrics.batches.observe(inputs),
     tracing,

@@ -26,7 +26,7 @@ describe('Batcher', () => {
     const batcher = new Batcher({ predict: echo(() => first.opened, batches), maxBatch: 4, maxQueue: 100 });
     const names = [['a'], ['b', 'c'], ['d'], ['e', 'f'], ['g']];
     const runs = names.map((list) => batcher.run(list.map(text)));
-    expect(batcher.waiting).toBe(6);
+    expect(batcher.waiting).toBe(3);
     first.open();
     const answers = await Promise.all(runs);
     expect(answers.map(({ answers: all }) => all.map((scores) => scores[0]!.label))).toEqual(names);
@@ -52,12 +52,34 @@ describe('Batcher', () => {
   it('turns away what does not fit the queue, and nothing else', async () => {
     const first = gate();
     const batcher = new Batcher({ predict: echo(() => first.opened, []), maxBatch: 2, maxQueue: 3 });
-    const running = batcher.run([text('a'), text('b')]);
-    const waiting = batcher.run([text('c'), text('d')]);
-    expect(() => batcher.run([text('e'), text('f')])).toThrow(expect.objectContaining({ status: 429 }));
-    const last = batcher.run([text('g')]);
+    const asked = ['ab', 'cd'].map((pair) => batcher.run([...pair].map(text)));
+    const waiting = batcher.run([text('e'), text('f')]);
+    expect(() => batcher.run([text('g'), text('h')])).toThrow(expect.objectContaining({ status: 429 }));
+    const last = batcher.run([text('i')]);
     first.open();
-    await Promise.all([running, waiting, last]);
+    await Promise.all([...asked, waiting, last]);
+  });
+
+  it('asks for a second batch before the first is answered once it is full, and for no third', async () => {
+    const batches: string[][] = [];
+    const [first, rest] = [gate(), gate()];
+    const hold = () => (batches.length === 1 ? first.opened : rest.opened);
+    const batcher = new Batcher({ predict: echo(hold, batches), maxBatch: 64, batch: 2, maxQueue: 100 });
+    const runs = ['a', 'b'].map((name) => batcher.run([text(name)]));
+    expect(batches).toEqual([['a']]);
+    runs.push(batcher.run([text('c')]));
+    expect(batches).toEqual([['a'], ['b', 'c']]);
+    for (const name of ['d', 'e', 'f']) runs.push(batcher.run([text(name)]));
+    // More than go together, but one request.
+    runs.push(batcher.run([text('g'), text('h'), text('i')]));
+    expect([batches.length, batcher.waiting]).toEqual([2, 6]);
+    first.open();
+    await runs[0];
+    await settle();
+    expect(batches.slice(2)).toEqual([['d', 'e']]);
+    rest.open();
+    await Promise.all(runs);
+    expect(batches.slice(3)).toEqual([['f'], ['g', 'h', 'i']]);
   });
 
   it('does not let one bad request fail its neighbours', async () => {

@@ -19,8 +19,10 @@ interface Job {
 
 export interface BatcherOptions {
   predict(inputs: readonly Input[]): Promise<Prediction>;
-  /** Most inputs of one call of `predict`. */
+  /** Most inputs of a request. */
   maxBatch: number;
+  /** Inputs of one call of `predict`, where requests allow it: as many as are computed together. Default `maxBatch`. */
+  batch?: number | undefined;
   /** Most inputs that wait. */
   maxQueue: number;
   /** Told the size of every batch. */
@@ -29,15 +31,21 @@ export interface BatcherOptions {
   tracing?: Tracing | undefined;
 }
 
+/** A second batch waits behind the one that is computed: the device goes on while answers are written and requests read. */
+const MOST_ASKED = 2;
+
 /**
- * One forward pass at a time; what arrives while it runs waits and goes together into the next. First come, first served: a request is
- * never split and never overtaken. Answers are not kept: they leave the batcher in the tick in which `predict` resolves.
+ * What arrives while a batch is computed waits and goes together into the next, which is asked for as soon as it is full, and else when
+ * nothing is computed. First come, first served: a request is never split and never overtaken. Answers are not kept: they leave the
+ * batcher in the tick in which `predict` resolves.
  */
 export class Batcher {
   readonly #options: BatcherOptions;
   #queue: Job[] = [];
   #waiting = 0;
-  #running: Promise<void> | undefined;
+  /** Batches that `predict` has not answered. */
+  #asked = 0;
+  readonly #idle = Promise.withResolvers<void>();
   #closed = false;
 
   constructor(options: BatcherOptions) {
@@ -53,31 +61,41 @@ export class Batcher {
   run(inputs: readonly Input[], signal?: AbortSignal): Promise<Answer> {
     if (this.#closed) throw new Problem(503, 'closing', 'the server is shutting down', { retryAfter: 5 });
     // An idle batcher takes a request of any size it can run; only waiting is limited.
-    if (this.#running !== undefined && this.#waiting + inputs.length > this.#options.maxQueue) {
+    if (this.#asked > 0 && this.#waiting + inputs.length > this.#options.maxQueue) {
       throw new Problem(429, 'queue-full', 'too many predictions are waiting; try again', { retryAfter: 1 });
     }
     return new Promise((resolve, reject) => {
       const turn = this.#options.tracing?.wait(inputs.length);
       this.#queue.push({ inputs, signal, turn, resolve, reject });
       this.#waiting += inputs.length;
-      this.#running ??= this.#pump();
+      this.#ask();
     });
   }
 
   /** Takes no more, and resolves when everything taken has been answered. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#running;
+    if (this.#asked > 0) await this.#idle.promise;
   }
 
-  async #pump(): Promise<void> {
-    for (let jobs = this.#take(); jobs.length > 0; jobs = this.#take()) {
-      await this.#answer(jobs);
-      // The next batch starts in a new task: the answers just given are written to their sockets first, and requests that have
-      // arrived meanwhile get to join.
-      await new Promise((resolve) => setTimeout(resolve, 0));
+  get #batch(): number {
+    return this.#options.batch ?? this.#options.maxBatch;
+  }
+
+  #ask(): void {
+    while (this.#asked === 0 || (this.#asked < MOST_ASKED && this.#waiting >= this.#batch)) {
+      const jobs = this.#take();
+      if (jobs.length === 0) break;
+      this.#asked++;
+      void this.#answer(jobs).then(() => {
+        // In a new task: the answers just given are written to their sockets first, and requests that have arrived meanwhile get to join.
+        setTimeout(() => {
+          this.#asked--;
+          this.#ask();
+        }, 0);
+      });
     }
-    this.#running = undefined;
+    if (this.#closed && this.#asked === 0) this.#idle.resolve();
   }
 
   #take(): Job[] {
@@ -85,7 +103,7 @@ export class Batcher {
     let size = 0;
     for (let job = this.#queue[0]; job !== undefined; job = this.#queue[0]) {
       const gone = job.signal?.aborted === true;
-      if (!gone && jobs.length > 0 && size + job.inputs.length > this.#options.maxBatch) break;
+      if (!gone && jobs.length > 0 && size + job.inputs.length > this.#batch) break;
       this.#queue.shift();
       this.#waiting -= job.inputs.length;
       if (gone) {

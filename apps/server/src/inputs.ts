@@ -34,5 +34,5 @@ export function base64Bytes(text: unknown, path: string): Uint8Array {
   } catch {
     throw new Problem(400, 'invalid', 'expected base64', { path });
   }
-  return Uint8Array.from(bytes, (char) => char.charCodeAt(0));
+  return new Uint8Array(Buffer.from(bytes, 'latin1'));
 }

@@ -30,6 +30,8 @@ export interface Service {
   readonly task: RunConfig['task'];
   /** What an input is. */
   readonly reads: 'image' | 'text';
+  /** Inputs that are computed together. Left out, any number may be. */
+  readonly batchSize?: number;
   /** When the run was created, milliseconds since 1970. */
   readonly createdAt: number;
   /** The version that answers now, null when nothing is served. Changes in the tick in which an erasure's swap takes effect. */

@@ -80,9 +80,9 @@ export function hostService(service: Hosted, port: Port): () => void {
   };
 
   // What happens from here on is told after the facts.
-  const { labels, task, reads, createdAt } = service;
+  const { labels, task, reads, batchSize, createdAt } = service;
   const has = { receipts: service.receipts !== undefined, evaluate: service.evaluate !== undefined };
-  send({ type: 'open', facts: { labels, task, reads, createdAt, has } });
+  send({ type: 'open', facts: { labels, task, reads, batchSize, createdAt, has } });
   const stop = service.on((event) => send({ type: 'event', event }));
   port.receive((message) => take(message as ToRun));
   return () => {

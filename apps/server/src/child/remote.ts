@@ -114,6 +114,10 @@ export class RemoteService implements Service {
     return this.#known.reads;
   }
 
+  get batchSize(): number | undefined {
+    return this.#known.batchSize;
+  }
+
   get createdAt(): number {
     return this.#known.createdAt;
   }
