@@ -3,6 +3,7 @@ import { openLedger } from '@s3t/ledger';
 import type { RecordPlace } from '@s3t/unlearner';
 import { medianOf } from '../models/report.ts';
 import { Crowd, Http, pause } from './clients.ts';
+import { ErasingClient } from './erasing-client.ts';
 import { SHARDS, type TrainedRun } from './run.ts';
 import { type Delays, Server } from './start-server.ts';
 
@@ -54,6 +55,7 @@ export async function measureErasures(
     readyMs = Math.min(readyMs, server.readyMs);
     const http = new Http(server.url);
     const crowd = new Crowd(http, clients, bodies);
+    const client = new ErasingClient(server.url);
     await crowd.until(20 * clients);
     await server.watch();
     await crowd.until(crowd.answers + 20 * clients);
@@ -61,9 +63,7 @@ export async function measureErasures(
     await server.watch();
     for (const id of inTurn(run.places, slices).slice(0, Math.min(PER_SERVER, erasures - all.length))) {
       await crowd.until(crowd.answers + BETWEEN);
-      const began = performance.now();
-      const receipt = await http.erase(id);
-      const ms = performance.now() - began;
+      const { ms, receipt } = await client.erase(id);
       all.push(ms);
       inServer.push(receipt.acknowledgedMs);
       if (receipt.deactivated.length > 0) switching.push(ms);
@@ -75,6 +75,7 @@ export async function measureErasures(
     await crowd.stop();
     cut += crowd.cut;
     http.close();
+    await client.close();
     await server.close();
     await rm(copy, { recursive: true });
   }
