@@ -131,6 +131,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
   }
 
+  // Once for all rows: a load of its own for every element is most of what some compilers work on.
+  var bias_values = vec4f();
+  if (BIAS) {
+    bias_values = vec4f(bias[columns.x], bias[columns.y], bias[columns.z], bias[columns.w]);
+  }
   // @unroll
   for (var i = 0u; i < ROWS; i++) {
     // @unroll
@@ -139,7 +144,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         let at = (id.z * params.m + row + i) * params.n + column + j;
         var value = params.alpha * sum[i][j];
         if (BIAS) {
-          value += bias[column + j];
+          value += bias_values[j];
         }
         if (ACCUMULATE) {
           value += c[at];

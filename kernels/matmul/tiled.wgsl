@@ -216,6 +216,14 @@ fn main(
     }
   }
 
+  // Once for all rows: a load of its own for every element is most of what some compilers work on.
+  var bias_values: array<f32, THREAD_N>;
+  if (BIAS) {
+    // @unroll
+    for (var j = 0u; j < THREAD_N; j++) {
+      bias_values[j] = bias[min(tile_column + local.x * THREAD_N + j, params.n - 1u)];
+    }
+  }
   // @unroll
   for (var i = 0u; i < THREAD_M; i++) {
     let row = tile_row + local.y * THREAD_M + i;
@@ -226,7 +234,7 @@ fn main(
         let at = (group.z * params.m + row) * params.n + column;
         var value = params.alpha * sum[i][j];
         if (BIAS) {
-          value += bias[column];
+          value += bias_values[j];
         }
         if (ACCUMULATE) {
           value += c[at];
