@@ -135,9 +135,9 @@ test('attention, LoRA, norms and products over the binding limit have the bits o
     const made = (...shape: number[]) =>
       tensor(on, uniformValues(sizeOf(shape), 0.5, [3, 9], stream++), shape, { trainable: true });
     const computed = scope(() => {
-      const [x, norm, bias] = [made(16, 64, 32), made(32), made(32)];
-      const [weight, down, up] = [made(32, 32), made(4, 32), made(32, 4)];
-      const odd = made(7, 32);
+      const [x, norm, bias] = [made(16, 64, 16), made(16), made(16)];
+      const [weight, down, up] = [made(16, 16), made(4, 16), made(16, 4)];
+      const odd = made(7, 16);
       const h = layerNorm(cast(x, 'f16'), norm, bias, 1e-6);
       const q = loraLinear(h, weight.detach(), bias.detach(), { down, up, scale: 2 });
       const y = add(h, attention(q, h, h, 2));
@@ -151,7 +151,7 @@ test('attention, LoRA, norms and products over the binding limit have the bits o
     ]);
     return bitsOfAll(computed);
   };
-  using cut = await Device.open({ bindingLimitBytes: 32_768 });
+  using cut = await Device.open({ bindingLimitBytes: 16_384 });
   expect(await bits(cut)).toEqual(await bits(device));
 });
 

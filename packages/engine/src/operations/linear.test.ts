@@ -43,7 +43,7 @@ describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %
   };
 
   test.each([
-    [41, 36, 36],
+    [33, 36, 20],
     [5, 10, 70],
   ])(
     'an epilogue has the bits of the operations one by one: %i rows, n %i, k %i',

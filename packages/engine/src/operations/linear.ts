@@ -74,8 +74,8 @@ const applyLinear = operation<LinearAttributes>({
   },
   cases: [
     { inputs: [[3, 5], [7, 5], [7]], attributes: {} },
-    { inputs: [[2, 17, 64], [10, 64], [10]], attributes: {} },
-    { inputs: [[2, 17, 64], [12, 64], [12]], attributes: { activation: 'gelu' } },
+    { inputs: [[2, 17, 32], [10, 32], [10]], attributes: {} },
+    { inputs: [[2, 17, 32], [12, 32], [12]], attributes: { activation: 'gelu' } },
     { inputs: [[9, 5], [7, 5], [7]], attributes: { activation: 'silu' } },
     { inputs: [[2, 3, 8], [12, 8], [12], [2, 3, 12]], attributes: {} },
     { inputs: [[3, 5], { shape: [7, 5], dtype: 'f16' }, [7]], attributes: {} },

@@ -126,7 +126,7 @@ const applyLoraLinear = define(
   false,
   [
     { inputs: [[9, 8], [6, 8], [6], [9, 8], [4, 8], [6, 4]], attributes: { scale: 0.5 } },
-    { inputs: [[2, 17, 64], [64, 64], [64], [2, 17, 64], [16, 64], [64, 16]], attributes: { scale: 4 } },
+    { inputs: [[2, 17, 32], [36, 32], [36], [2, 17, 32], [16, 32], [36, 16]], attributes: { scale: 4 } },
     {
       inputs: [[9, 8], { shape: [6, 8], dtype: 'int8' }, [6], [9, 8], [4, 8], [6, 4]],
       attributes: { scale: 0.5 },

@@ -74,14 +74,15 @@ describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %
     async (dtype) => {
       const [n, k, rank] = [36, 64, 8];
       const packed = quantise(device, values(n, k), [n, k], dtype);
-      const [x, bias] = [trained(2, 33, k), tensor(device, values(n))];
+      const [x, bias] = [trained(33, k), tensor(device, values(n))];
       await expectSameBits(packed, [x], (weight) => linear(x, weight, bias));
       const [down, up] = [trained(rank, k), trained(n, rank)];
       const adapter = { down, up, scale: 0.5 };
       await expectSameBits(packed, [x, down, up], (weight) => loraLinear(x, weight, bias, adapter));
       const adapters = { down: trained(2, rank, k), up: trained(2, n, rank), scale: 0.5 };
-      await expectSameBits(packed, [x, adapters.down, adapters.up], (weight) =>
-        groupedLoraLinear(x, weight, bias, adapters),
+      const groups = trained(2, 33, k);
+      await expectSameBits(packed, [groups, adapters.down, adapters.up], (weight) =>
+        groupedLoraLinear(groups, weight, bias, adapters),
       );
     },
     COMPILING,
