@@ -42,10 +42,9 @@ describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %
     return bits;
   };
 
-  test.each([
-    [33, 36, 20],
-    [5, 10, 70],
-  ])(
+  // Tiles of every size have the same epilogue on a GPU; on software adapters these are two kernels.
+  const extents = [[33, 36, 20] as const, [5, 10, 70] as const];
+  test.each(adapterClass === 'gpu' ? extents.slice(0, 1) : extents)(
     'an epilogue has the bits of the operations one by one: %i rows, n %i, k %i',
     async (rows, n, k) => {
       const [x, weight, bias, residual] = [made(rows, k), made(n, k), made(n), made(rows, n)];

@@ -76,6 +76,8 @@ describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %
       const packed = quantise(device, values(n, k), [n, k], dtype);
       const [x, bias] = [trained(33, k), tensor(device, values(n))];
       await expectSameBits(packed, [x], (weight) => linear(x, weight, bias));
+      // On other classes a low-rank change is a loop of its own over f32, whatever the weight is: one type shows it.
+      if (adapterClass !== undefined && dtype !== 'int8') return;
       const [down, up] = [trained(rank, k), trained(n, rank)];
       const adapter = { down, up, scale: 0.5 };
       await expectSameBits(packed, [x, down, up], (weight) => loraLinear(x, weight, bias, adapter));
