@@ -76,7 +76,7 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
     [
       'two layers a group, a wider base, one shard, pictures that vary, steps of two batches',
       {
-        base: { hidden_size: 64, num_hidden_layers: 4, intermediate_size: 128, num_attention_heads: 4 },
+        base: { hidden_size: 32, num_hidden_layers: 4, intermediate_size: 64, num_attention_heads: 4 },
         change: {
           shards: 1,
           slices: 2,

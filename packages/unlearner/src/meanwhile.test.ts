@@ -306,7 +306,7 @@ describe('an erasure while training', () => {
     const client = async () => {
       while (!stop) seen.push(await run.predict(inputs));
     };
-    const clients = Array.from({ length: 10 }, client);
+    const clients = Array.from({ length: 4 }, client);
     const ids = [
       project.idsIn(1, 2)[0]!,
       project.idsIn(0, 2)[0]!,
@@ -324,7 +324,7 @@ describe('an erasure while training', () => {
       const before = seen.length;
       gone.push(...(await run.erase([id])).deactivated.map(({ stage }) => stage));
       const told = gone.length;
-      await vi.waitUntil(() => seen.length > before + 40, { timeout: 30_000, interval: 1 });
+      await vi.waitUntil(() => seen.length > before + 20, { timeout: 30_000, interval: 1 });
       await vi.waitUntil(async () => (await run.status()).missing === 0, { timeout: 30_000 });
       for (const { stages } of seen.slice(-10))
         for (const stage of stages) expect(gone.slice(0, told)).not.toContain(stage);
