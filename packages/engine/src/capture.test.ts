@@ -197,6 +197,35 @@ function tall(x: Tensor): Tensor {
   return matmul(x.shape.length === 2 ? x : add(zeros(device, [4, 4]), x), tensor(device, square4(0), [4, 4]));
 }
 
+test('short replays share submits, and run in their order', async () => {
+  using sum = zeros(device, [4]);
+  using one = tensor(device, [1, 1, 1, 1]);
+  const step = capture(device, () => {
+    const { storage: source } = add(affine(sum, 2), one);
+    device.run({ kind: 'copy', source, sourceOffset: 0, target: sum.storage, targetOffset: 0, bytes: 16 });
+  });
+  await device.idle();
+  const submit = vi.spyOn(device.gpu.queue, 'submit');
+  try {
+    for (let i = 0; i < 10; i++) step.replay();
+    expect(submit).toHaveBeenCalledTimes(0);
+    // Each doubles and adds one.
+    expect([...(await sum.read())]).toEqual([1023, 1023, 1023, 1023]);
+    expect(submit).toHaveBeenCalledTimes(1);
+    one.write(Float32Array.of(0, 0, 0, 0));
+    step.replay();
+    one.write(Float32Array.of(1, 1, 1, 1));
+    expect([...(await sum.read())]).toEqual([2046, 2046, 2046, 2046]);
+    submit.mockClear();
+    for (let i = 0; i < 30; i++) step.replay();
+    // So many are not kept from a device that could begin.
+    expect(submit).toHaveBeenCalled();
+  } finally {
+    submit.mockRestore();
+    step.dispose();
+  }
+});
+
 describe('what a step may not do', () => {
   test.each<[string, (x: Tensor) => unknown, RegExp]>([
     ['upload a new tensor', () => tensor(device, values(1, 2)), /uploaded inside a captured step/],

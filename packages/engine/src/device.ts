@@ -58,7 +58,7 @@ const WANTED_LIMITS = [
   'maxComputeWorkgroupSizeX',
 ] as const;
 
-/** Commands between two submits in eager mode: enough to hide the cost of a submit, few enough to start early. */
+/** Commands between two submits: enough to hide the cost of a submit, few enough to start early. */
 const COMMANDS_PER_SUBMIT = 64;
 
 /** Parameter blocks kept for reuse: an attribute that changes every step would make one more each time. */
@@ -147,8 +147,8 @@ export class Device {
   }
 
   /**
-   * A device on which nothing is computed and no memory is taken, but all of it is counted: `memory()` tells what the same work
-   * takes on a real one of that class and those limits. Every value reads as zero.
+   * A device on which nothing is computed and no memory is taken, but `memory()` tells what the same work takes on one of that
+   * class and those limits. Every value reads as zero.
    */
   static dry(adapterClass: AdapterClass, limits: DryLimits): Device {
     return new Device(dryGpu(limits), {} as GPU, adapterClass, {});
@@ -315,19 +315,18 @@ export class Device {
     this.#textures.trim();
   }
 
-  /** Submits a prepared list of commands at once. */
-  submit(
-    commands: readonly Command[],
-    bindGroups: readonly (GPUBindGroup | null)[],
-    recurring?: Recurring,
-  ): void {
+  /** Queues a prepared list of commands: a long one is submitted at once, short ones together. */
+  submit(commands: readonly Command[], groups: (GPUBindGroup | null)[], recurring?: Recurring): void {
     this.#assertUsable();
-    this.flush();
-    if (this.#allocations.areUnsure)
-      for (const storage of commands.flatMap(writtenBy)) this.#allocations.touch(storage);
-    const writer = new CommandWriter(this.gpu);
-    for (let i = 0; i < commands.length; i++) writer.write(commands[i]!, bindGroups[i]!);
-    this.gpu.queue.submit([writer.finish()]);
+    const { areUnsure } = this.#allocations;
+    if (areUnsure) for (const storage of commands.flatMap(writtenBy)) this.#allocations.touch(storage);
+    // What waits together is given up together where memory is refused.
+    const alone = areUnsure || commands.length >= COMMANDS_PER_SUBMIT;
+    if (alone) this.flush();
+    const writer = this.#open();
+    for (let i = 0; i < commands.length; i++) writer.write(commands[i]!, groups[i]!);
+    this.#pending += commands.length;
+    if (alone || this.#pending >= COMMANDS_PER_SUBMIT) this.flush();
     if (recurring) this.patience.submitted(recurring);
   }
 
@@ -412,15 +411,13 @@ export class Device {
   takeTexture(width: number, height: number): GPUTexture {
     return this.#textures.take(width, height);
   }
-
   recycleTexture(texture: GPUTexture): void {
     if (!this.#closed) this.#textures.give(texture);
   }
 
   /** Destroys textures once the commands that use them are submitted. */
   destroyTextures(textures: readonly GPUTexture[]): void {
-    if (textures.length === 0) return;
-    this.flush();
+    if (textures.length > 0) this.flush();
     for (const texture of textures) this.#textures.destroy(texture);
   }
 
@@ -487,7 +484,7 @@ export class Device {
     if (!this.#closed) this.#failure ??= error;
   }
 
-  /** What went wrong first, once the kernels that are being compiled are known to be right or wrong. */
+  /** What went wrong first, once it is known whether kernels compile. */
   async #firstFailure(): Promise<EngineError | null> {
     await this.#allocations.settled();
     await this.pipelines.checked();

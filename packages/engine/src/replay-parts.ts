@@ -47,6 +47,7 @@ export class ReplayParts {
       const [from, to] = [part, part + 1].map((at) => Math.round((at * this.#commands.length) / count));
       const [commands, bindGroups] = [this.#commands.slice(from, to), this.#bindGroups.slice(from, to)];
       device.submit(commands, bindGroups, part === 0 ? step : undefined);
+      device.flush();
       if (part + AT_ONCE < count) done.push(device.gpu.queue.onSubmittedWorkDone());
     }
   }
