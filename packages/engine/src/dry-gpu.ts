@@ -6,16 +6,18 @@ const IDLE: object = new Proxy(() => {}, {
   apply: () => IDLE,
 });
 
-/** Limits of a device, by name; what is not named here is not asked for. */
+/** Limits of a device, by name, and what it can; what is not named here is not asked for. */
 export interface DryLimits {
   /** Bytes of one buffer, and of it what a kernel binds at once. */
   maxBufferSize: number;
   maxStorageBufferBindingSize: number;
   maxTextureDimension2D?: number;
+  /** Those of its features that the engine asks for: `shader-f16`, say. Default: none. */
+  features?: readonly string[];
 }
 
 /** @param limits those of the device that is planned for */
-export function dryGpu(limits: DryLimits): GPUDevice {
+export function dryGpu({ features, ...limits }: DryLimits): GPUDevice {
   const buffer = ({ size }: { size: number }) => ({
     size,
     destroy() {},
@@ -37,7 +39,7 @@ export function dryGpu(limits: DryLimits): GPUDevice {
       minStorageBufferOffsetAlignment: 256,
       ...limits,
     },
-    features: new Set(),
+    features: new Set(features),
     adapterInfo: { vendor: '', architecture: '', device: '', description: 'none: memory is only counted' },
     lost: new Promise(() => {}),
     queue: {

@@ -2,6 +2,7 @@
 
 import {
   add,
+  cast,
   concat,
   groupedLoraLinear,
   keep,
@@ -12,6 +13,7 @@ import {
   scope,
   type Tensor,
 } from '@s3t/engine';
+import { stored } from './half-activations.ts';
 
 /** y = x W^T + b, with W [out, in] and b [out]; or with several W [groups, out, in], for as many equal parts of the batch. */
 export interface LinearWeights {
@@ -63,8 +65,9 @@ export function adaptedLinear(
 function groupedLinear({ weight, bias }: LinearWeights, x: Tensor): Tensor {
   const [groups, out, width] = weight.shape as [number, number, number];
   const parts = reshape(x, [groups, x.size / groups / width, width]);
-  const y = add(matmul(parts, weight, { transposeB: true }), bias);
-  return reshape(y, [...x.shape.slice(0, -1), out]);
+  // Rounded once, like the sum of `linear`: the product of f16 would be rounded before its bias.
+  const y = add(matmul(stored(parts, 'f32'), weight, { transposeB: true }), bias);
+  return reshape(x.dtype === 'f16' ? cast(y, 'f16') : y, [...x.shape.slice(0, -1), out]);
 }
 
 /**

@@ -87,6 +87,7 @@ export async function placeLlama(
       device,
       config,
       weights,
+      activations: options.activations,
       tokenizer,
       chatPrompt(messages) {
         const name = 'tokenizer_config.json';

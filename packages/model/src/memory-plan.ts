@@ -1,5 +1,6 @@
 import { type AdapterClass, Device, type DryLimits, empty, ropeTable } from '@s3t/engine';
 import { frozenType, type Quantization } from './base-weights.ts';
+import { type ActivationType, withHalfActivations } from './half-activations.ts';
 import { arrangeLlama, type LlamaConfig, llamaNetwork, llamaParameters } from './llama.ts';
 import { ropeOptions } from './llama-rope.ts';
 import type { LoraConfig } from './lora.ts';
@@ -10,6 +11,8 @@ import { trainStage } from './stage-training.ts';
 export interface PlannedStage {
   config: LlamaConfig;
   quantization?: Quantization | undefined;
+  /** What layers hand on is stored in. Default: f32. */
+  activations?: ActivationType | undefined;
   lora: LoraConfig;
   /** The layers of the group to train. */
   layers: readonly number[];
@@ -35,7 +38,7 @@ export interface MemoryPlan {
  * device that only counts. Adapters, gradients, optimiser, activations and scratch are in `most`.
  */
 export async function planLlamaStage(
-  { config, quantization, lora, layers, prefix = [], batchSize, tokens }: PlannedStage,
+  { config, quantization, activations, lora, layers, prefix = [], batchSize, tokens }: PlannedStage,
   adapterClass: AdapterClass,
   limits: DryLimits,
 ): Promise<MemoryPlan> {
@@ -49,7 +52,8 @@ export async function planLlamaStage(
         return [name, weight];
       }),
     );
-    const network = llamaNetwork(config, arrangeLlama(device, config, weights, rotations), tokens);
+    const plain = llamaNetwork(config, arrangeLlama(device, config, weights, rotations), tokens);
+    const network = activations === 'f16' ? withHalfActivations(plain) : plain;
     const base = device.memory().liveBytes;
     const form: StageForm = { architecture: network.architecture, lora, outputs: 0 };
     await trainOne({ device, network } as BaseModel, form, { layers, prefix, batchSize });

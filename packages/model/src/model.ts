@@ -4,6 +4,7 @@ import { frozenType, type Parameter, type Quantization } from './base-weights.ts
 import { bertNetwork, bertParameters, bertPrefix, loadBert, maxTokens, parseBertConfig } from './bert.ts';
 import { type Checkpoint, companionOf, nameOf, openCheckpointSoon } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
+import { type ActivationType, withHalfActivations } from './half-activations.ts';
 import { type LanguageModel, placeLlama } from './language-model.ts';
 import { type Picture, parsePreprocessing, preprocess } from './preprocess.ts';
 import { openTextBase } from './text/text-base.ts';
@@ -22,6 +23,8 @@ export interface BaseOptions {
   pairs?: boolean | undefined;
   /** What the weights of the layers' linear layers are kept in; embeddings, norms and heads stay f32. Default: f32 */
   quantization?: Quantization | undefined;
+  /** What layers hand on is stored in, in training and answering alike. Default: f32 */
+  activations?: ActivationType | undefined;
 }
 
 /** A network, and how examples become its inputs. */
@@ -95,7 +98,9 @@ export async function placeBaseModel(
     throw new ModelError(
       `${nameOf(checkpoint, 'config.json')}: field model_type is ${JSON.stringify(config.model_type)}; known are ${Object.keys(FAMILIES).join(', ')}`,
     );
-  return { device, folder, digest, ...(await FAMILIES[type]!(device, checkpoint, options)) };
+  const placed = await FAMILIES[type]!(device, checkpoint, options);
+  const network = options.activations === 'f16' ? withHalfActivations(placed.network) : placed.network;
+  return { device, folder, digest, ...placed, network };
 }
 
 async function placeVit(device: Device, checkpoint: Checkpoint, options: BaseOptions): Promise<Placed> {

@@ -75,6 +75,12 @@ describe('a configuration', () => {
       'must be more than 0',
     ],
     ['an unknown schedule', { training: { schedule: 'step' } }, 'training.schedule', '"constant"'],
+    [
+      'activations there are not',
+      { training: { activations: 'f8' } },
+      'training.activations',
+      'must be f32 or f16',
+    ],
     ['a missing field', { shards: undefined }, 'shards', 'is missing'],
     ['a missing section', { data: undefined }, 'data', 'is missing'],
     ['a missing field of a section', { data: { train: undefined } }, 'data.train', 'is missing'],

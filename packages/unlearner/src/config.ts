@@ -97,6 +97,7 @@ const training = v.strictObject({
   warmup: v.optional(fraction, 0.03),
   clipNorm: v.optional(v.nullable(positive), null),
   learn: v.optional(v.picklist(['all', 'response'], 'must be all or response')),
+  activations: v.optional(v.picklist(['f32', 'f16'], 'must be f32 or f16')),
   keep: v.optional(keep),
   augmentation: v.optional(augmentation),
   earlyStopping: v.optional(earlyStopping),
@@ -182,7 +183,7 @@ const schema = v.strictObject({
 export interface KeepConfig {
   /** Default: memory. On disk it lies in a nameless file of the run folder. No stage depends on it. */
   where?: 'memory' | 'disk';
-  /** f16 halves it, and stages learn from the rounded values, kept or not: part of their setting. Default: f32. */
+  /** f16 halves it, and stages learn from the rounded values, kept or not: part of their setting. Default: that of activations. */
   dtype?: 'f32' | 'f16';
   /** What is more than so many bytes is computed again for each batch. No stage depends on it. Default: everything is kept. */
   bytes?: number;
@@ -249,6 +250,8 @@ export interface RunConfig {
     clipNorm: number | null;
     /** Which tokens a language model learns. Default: all of a record's. */
     learn?: 'all' | 'response';
+    /** What layers hand on is stored in, in training and answering alike; f16 halves what a step keeps. Default: f32. */
+    activations?: 'f32' | 'f16';
     /** How pictures are varied from epoch to epoch; nothing is kept of the layers below then. Default: not at all. */
     augmentation?: {
       /** Probability of a mirror image. */

@@ -65,6 +65,16 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
       },
       { training: { keep: { dtype: 'f16' } } },
     ],
+    [
+      'activations in f16, some kept and some computed again, stages in one batch',
+      {
+        change: {
+          lora: { dropout: 0.1 },
+          training: { activations: 'f16', together: 3, batchSize: 5, keep: { bytes: 4500 } },
+        },
+      },
+      { training: { together: 1, keep: { where: 'disk' } } },
+    ],
     ['five sequences that share prefixes', { change: { budget: 5, lora: { dropout: 0.1 } } }],
     [
       'all orders, and layers below the lowest group',

@@ -50,8 +50,8 @@ export class KeptActivations {
   private constructor(options: KeptOptions) {
     const { base, records, layers, config, folder } = options;
     this.#options = options;
-    const { keep, augmentation } = config.training;
-    this.#keep = { where: 'memory', dtype: 'f32', bytes: Number.POSITIVE_INFINITY, ...keep };
+    const { keep, augmentation, activations: dtype = 'f32' } = config.training;
+    this.#keep = { where: 'memory', dtype, bytes: Number.POSITIVE_INFINITY, ...keep };
     // A picture is another one in every epoch.
     if (augmentation) this.#keep.bytes = 0;
     this.#numbers = new Map(records.map(({ key }, number) => [key, number]));
@@ -223,10 +223,11 @@ export class KeptActivations {
   #rounded(values: Float32Array, i: number, layer: number): Row {
     const row = this.#empty();
     row.set(values.subarray(i * row.length, (i + 1) * row.length));
+    const { activations } = this.#options.config.training;
     if (this.#keep.dtype === 'f16' && !row.every(Number.isFinite))
       throw new UnlearnerError(
         'config',
-        `training.keep.dtype: what enters layer ${layer} is more than f16 holds; use f32`,
+        `training.${activations === 'f16' ? 'activations' : 'keep.dtype'}: what enters layer ${layer} is more than f16 holds; use f32`,
       );
     return row;
   }

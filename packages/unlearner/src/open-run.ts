@@ -185,6 +185,7 @@ export async function prepareBase(
       buckets: data.buckets,
       pairs: data.text?.length === 2,
       quantization: config.quantization,
+      activations: config.training.activations,
     });
     const wanted = doing(TASKS[task].reads, TASKS[task].learns === 'tokens');
     const found = doing(base.reads, base.language !== undefined);

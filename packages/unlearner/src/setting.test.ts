@@ -12,6 +12,20 @@ test('the setting of a stage says how the base is quantised, and nothing of it w
   expect(settingOf({})).not.toHaveProperty('quantization');
 });
 
+test('the setting of a stage says that activations are f16, and nothing of them where they are f32', () => {
+  const plain = settingOf({});
+  expect(settingOf({ training: { activations: 'f32' } })).toEqual(settingOf({ training: {} }));
+  const half = settingOf({ training: { activations: 'f16' } });
+  expect(half).toEqual({
+    ...half,
+    training: { ...(settingOf({ training: {} }).training as object), activations: 'f16' },
+  });
+  expect(half).not.toEqual(settingOf({ training: {} }));
+  expect(plain.training).not.toHaveProperty('activations');
+  // Rounding once more what is rounded changes nothing.
+  expect(settingOf({ training: { activations: 'f16', keep: { dtype: 'f16' } } })).toEqual(half);
+});
+
 test('a manifest says how answers become one, where it is not the mean of logits, and a stage does not', () => {
   const run = { base: 'b', settingDigest: 's', sequences: [[0]], shards: 1 };
   const manifestOf = (ensemble: EnsembleMode | undefined) => manifestFunction({ ...run, ensemble })([]);

@@ -36,7 +36,8 @@ export function stageSetting(
 ): StageSetting {
   const { lora, task, data, slices, layersPerSlice, quantization } = config;
   // Where and how much is kept changes no bit, nor does what is trained in one batch; that it is rounded does.
-  const { keep, earlyStopping, together: _, ...training } = config.training;
+  const { keep, earlyStopping, activations, together: _, ...training } = config.training;
+  const isHalf = activations === 'f16';
   return {
     base: digest,
     kernels: sha256Hex(kernelIdentity()),
@@ -49,12 +50,14 @@ export function stageSetting(
     ...(data.format && { format: data.format }),
     // Only where it is given: without it ids stay what they were before there was one.
     ...(quantization && { quantization }),
-    ...(keep?.dtype === 'f16' && { activations: 'f16' }),
+    // What is f16 already is kept as it is.
+    ...(keep?.dtype === 'f16' && !isHalf && { activations: 'f16' }),
     adapterGroups: slices,
     ...(layersPerSlice && { layersPerSlice }),
     lora: { ...lora, targets: [...lora.targets].sort() },
     training: {
       ...training,
+      ...(isHalf && { activations }),
       ...(earlyStopping && { earlyStopping: { ...earlyStopping, metric: stoppingMetricOf(config) } }),
     },
     ...(earlyStopping && { data: { eval: evaluation } }),

@@ -13,6 +13,7 @@ import {
 } from '@s3t/engine';
 import { type LayerAdapter, sideBySide } from '../adapter.ts';
 import { ModelError } from '../errors.ts';
+import { type ActivationType, stored } from '../half-activations.ts';
 import {
   decoderLayer,
   embedTokens,
@@ -27,6 +28,8 @@ export interface LlamaModel {
   device: Device;
   config: LlamaConfig;
   weights: LlamaWeights;
+  /** What layers hand on, keys and values among it, is stored in. Default: f32 */
+  activations?: ActivationType | undefined;
 }
 
 export interface DecoderOptions {
@@ -106,7 +109,7 @@ export class Decoder {
     model: LlamaModel,
     { stacks = [new Map()], mean = 'logits', capacity, slots = 1 }: DecoderOptions = {},
   ) {
-    const { device, config, weights } = model;
+    const { device, config, weights, activations: dtype = 'f32' } = model;
     const positions = weights.layers[0]!.rotations.shape[0]!;
     this.model = model;
     this.capacity = capacity ?? positions;
@@ -125,8 +128,8 @@ export class Decoder {
     });
     const width = config.num_key_value_heads * config.head_dim;
     const cache = (streams: number): Cache => ({
-      keys: zeros(device, [streams * slots, this.capacity, width]),
-      values: zeros(device, [streams * slots, this.capacity, width]),
+      keys: zeros(device, [streams * slots, this.capacity, width], { dtype }),
+      values: zeros(device, [streams * slots, this.capacity, width], { dtype }),
     });
     this.#caches = this.#route.map(({ running, trunk }) => ({
       ...(trunk && { trunk: cache(1) }),
@@ -290,8 +293,8 @@ export class Decoder {
 
   /** @returns [texts, vocabulary] */
   #logits(ids: Tensor, last: Tensor, places: ReadonlyMap<number, Places>): Tensor {
-    const { config, weights } = this.model;
-    let bare = embedTokens(weights, ids);
+    const { config, weights, activations = 'f32' } = this.model;
+    let bare = stored(embedTokens(weights, ids), activations);
     // Side by side along the first axis, in the order in which they leave the trunk.
     let streams: Tensor | null = null;
     this.#route.forEach(({ leaving, running, trunk }, layer) => {
@@ -307,7 +310,7 @@ export class Decoder {
     });
     const top: Tensor = streams ?? bare;
     const rows = gatherRows(reshape(top, [top.size / config.hidden_size, config.hidden_size]), last);
-    const all = languageModelLogits(config, weights, rows);
+    const all = languageModelLogits(config, weights, stored(rows, 'f32'));
     const logits = reshape(all, [this.#stacks, ids.shape[0]!, config.vocab_size]);
     if (this.#stacks === 1) return reshape(logits, logits.shape.slice(1));
     return this.#mean === 'logits' ? mean(logits, 0) : log(mean(softmax(logits), 0));
