@@ -15,12 +15,13 @@ const PACES = Symbol.for('s3t.paces');
 
 type SetImmediate = (callback: (...args: unknown[]) => void, ...args: unknown[]) => unknown;
 
-/** Dawn's questions are native functions without a name and without arguments. */
+/** Dawn's questions are functions that a native module made, without a name or parameters. The resolve of a promise, say, has no prototype. */
 function isTick(callback: unknown, args: readonly unknown[]): callback is () => void {
   return (
     typeof callback === 'function' &&
-    args.length === 0 &&
+    args.length + callback.length === 0 &&
     callback.name === '' &&
+    Object.hasOwn(callback, 'prototype') &&
     Function.prototype.toString.call(callback).endsWith('{ [native code] }')
   );
 }
