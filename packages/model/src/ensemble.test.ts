@@ -15,7 +15,7 @@ import {
 } from './testing/tiny.ts';
 
 const LABELS = FORM.outputs;
-const COUNT = 14;
+const COUNT = 17;
 const pictures = randomPictures(COUNT, 3);
 const picture = (index: number) => pictures.subarray(index * PICTURE, (index + 1) * PICTURE);
 
