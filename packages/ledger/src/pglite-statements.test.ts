@@ -2,8 +2,9 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { openLedger } from './open.ts';
 import { PgliteStatements } from './pglite-statements.ts';
-import { emptyRunFolder } from './testing/pglite.ts';
+import { emptyRunFolder, execute } from './testing/pglite.ts';
 
 let folder: string;
 let client: PGlite;
@@ -75,4 +76,20 @@ test('an error leaves nothing behind, in a transaction or out of one', async () 
   await client.exec('rollback');
   expect((await statements.query('select 2 as two')).rows).toEqual([{ two: 2 }]);
   expect((await statements.query(text, [1])).rows).toEqual([{ one: 1 }]);
+});
+
+test('a ledger has what it prepared planned for the values of each call', async () => {
+  const run = await emptyRunFolder();
+  try {
+    await using ledger = await openLedger({ store: 'file:', folder: run });
+    for (let time = 0; time < 20; time++) await ledger.note('kept', time);
+    const plans = 'sum(generic_plans)::int as generic, max(custom_plans)::int as custom';
+    const [row] = await execute(
+      ledger,
+      `select ${plans} from pg_prepared_statements where cardinality(parameter_types) > 0`,
+    );
+    expect(row).toEqual({ generic: 0, custom: 20 });
+  } finally {
+    await rm(run, { recursive: true, force: true });
+  }
 });

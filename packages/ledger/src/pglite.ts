@@ -56,6 +56,9 @@ async function start(folder: string): Promise<PGlite> {
     ...PGlite.defaultStartParams.filter((param) => param !== '-F'),
     '-c',
     'wal_sync_method=fsync',
+    // Statements are prepared, and still planned for the values they get: without them a chunk of records is decoded once for each of its rows.
+    '-c',
+    'plan_cache_mode=force_custom_plan',
   ];
   const client = await PGlite.create({ dataDir: folder, startParams });
   makeDurable(client);
