@@ -48,7 +48,8 @@ export class ReplayParts {
       const [commands, bindGroups] = [this.#commands.slice(from, to), this.#bindGroups.slice(from, to)];
       device.submit(commands, bindGroups, part === 0 ? step : undefined);
       device.flush();
-      if (part + AT_ONCE < count) done.push(device.gpu.queue.onSubmittedWorkDone());
+      // That a device is lost is told by whatever is asked of it next.
+      if (part + AT_ONCE < count) done.push(device.gpu.queue.onSubmittedWorkDone().catch(() => {}));
     }
   }
 }
