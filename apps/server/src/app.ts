@@ -171,7 +171,9 @@ function share(
   const shutdown = async (): Promise<void> => {
     // Streams first: they are what keeps connections open.
     closing.abort();
-    await Promise.all([batcher.close(), repair.close(), callbacks.close()]);
+    const closed = Promise.all([batcher.close(), repair.close(), callbacks.close()]);
+    service.end?.();
+    await closed;
     forgetLosses?.();
     history.close();
     standing.close();

@@ -78,6 +78,8 @@ export interface Service {
    * resolved. Returns how to stop. Left out, the run ends with the app.
    */
   onLost?(listener: () => Promise<void>): () => void;
+  /** Gives up on what waits for a run that is gone: the app closes, and must not wait until the run is open again. */
+  end?(): void;
   /** Calls `listener` for everything that happens in the run; returns how to stop. */
   on(listener: (event: UnlearnerEvent) => void): () => void;
 }

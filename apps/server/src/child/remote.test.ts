@@ -130,6 +130,17 @@ describe('RemoteService', () => {
     expect((await app.request('/health/live')).status).toBe(200);
     expect([run.servedVersion, run.validSince]).toEqual([null, null]);
   });
+
+  it('lets the app close while a killed child is away, whatever waits for it', async () => {
+    const asked = vi.spyOn(run, 'notes');
+    const away = createApp(run, { onError: () => {} });
+    expect(asked).toHaveBeenCalled();
+    child.kill('SIGKILL');
+    const kept = expect(run.note('kept', 1)).rejects.toMatchObject({ status: 503 });
+    await once(child, 'exit');
+    await away.shutdown();
+    await kept;
+  });
 });
 
 describe('RemoteService.connect', () => {
