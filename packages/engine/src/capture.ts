@@ -2,7 +2,7 @@ import { bindGroupOf, type Command, storagesOf, texturesOf, writtenBy } from './
 import type { Device, Recorder } from './device.ts';
 import { EngineError } from './errors.ts';
 import { type KernelTime, profileCommands } from './profile.ts';
-import { ReplayParts } from './replay-parts.ts';
+import { submitInParts } from './replay-parts.ts';
 import { collect } from './scope.ts';
 import type { Storage, TextureForm } from './storage.ts';
 
@@ -74,7 +74,6 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     device.numerics?.replaying(looks);
     for (const storage of written) storage.version++;
   };
-  const parts = new ReplayParts(device, commands, bindGroups);
   return {
     outputs,
     length: commands.length,
@@ -86,7 +85,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     replayInParts: async (signal) => {
       signal?.throwIfAborted();
       begin();
-      await parts.submit(recurring, () => {
+      await submitInParts(device, commands, bindGroups, recurring, () => {
         signal?.throwIfAborted();
         assertUsable();
       });

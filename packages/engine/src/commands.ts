@@ -48,6 +48,9 @@ export interface CopyToTexture {
 
 export type Command = Dispatch | Clear | Copy | CopyToTexture;
 
+/** Those of a list of commands, in its order; null where a command is no launch. */
+export type BindGroups = readonly (GPUBindGroup | null)[];
+
 const isTexture = (binding: Binding): binding is TextureForm => 'texture' in binding;
 const isWindow = (binding: Binding): binding is Window => 'whole' in binding;
 const isUniform = (binding: Binding): binding is { uniform: GPUBuffer } => 'uniform' in binding;

@@ -6,7 +6,7 @@ import {
   SUBGROUP_MATRIX,
 } from './adapter.ts';
 import { Allocations } from './allocations.ts';
-import { bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
+import { type BindGroups, bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
 import { type DryLimits, dryGpu } from './dry-gpu.ts';
 import { EngineError } from './errors.ts';
 import { dispatchWidened, halfLaunch } from './half-storage.ts';
@@ -316,7 +316,7 @@ export class Device {
   }
 
   /** Queues a prepared list of commands: a long one is submitted at once, short ones together. */
-  submit(commands: readonly Command[], groups: (GPUBindGroup | null)[], recurring?: Recurring): void {
+  submit(commands: readonly Command[], groups: BindGroups, recurring?: Recurring): void {
     this.#assertUsable();
     const { areUnsure } = this.#allocations;
     if (areUnsure) for (const storage of commands.flatMap(writtenBy)) this.#allocations.touch(storage);
@@ -411,6 +411,7 @@ export class Device {
   takeTexture(width: number, height: number): GPUTexture {
     return this.#textures.take(width, height);
   }
+
   recycleTexture(texture: GPUTexture): void {
     if (!this.#closed) this.#textures.give(texture);
   }

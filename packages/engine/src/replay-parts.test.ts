@@ -1,17 +1,8 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { type Captured, capture } from './capture.ts';
-import { Device, matmul, type Tensor, tensor } from './index.ts';
+import { Device, matmul, type Tensor, tensor, uniformValues } from './index.ts';
 
 const SIDE = 256;
-
-/** Numbers in [-1, 1), the same in every run. */
-function noise(length: number, seed: number): Float32Array<ArrayBuffer> {
-  let state = seed;
-  return Float32Array.from({ length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  });
-}
 
 let device: Device;
 let step: Captured<Tensor>;
@@ -21,9 +12,8 @@ let whole: Float32Array;
 /** A step of products that takes some tens of milliseconds, and is known to. */
 beforeAll(async () => {
   device = await Device.open();
-  x = tensor(device, noise(SIDE * SIDE, 1), [SIDE, SIDE]);
-  const small = noise(SIDE * SIDE, 2).map((value) => value / 8);
-  const weight = tensor(device, small, [SIDE, SIDE]);
+  x = tensor(device, uniformValues(SIDE * SIDE, 1, [1, 0], 0), [SIDE, SIDE]);
+  const weight = tensor(device, uniformValues(SIDE * SIDE, 1 / 8, [2, 0], 0), [SIDE, SIDE]);
   step = capture(device, () => {
     let y = x;
     for (let i = 0; i < 40; i++) y = matmul(y, weight);

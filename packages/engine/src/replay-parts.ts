@@ -1,4 +1,4 @@
-import type { Command } from './commands.ts';
+import type { BindGroups, Command } from './commands.ts';
 import type { Device } from './device.ts';
 import type { Recurring } from './patience.ts';
 
@@ -10,46 +10,36 @@ const MOST_PARTS = 16;
 const AT_ONCE = 2;
 
 /**
- * The commands of a captured step in parts that take a few milliseconds each. What is submitted cannot be taken back, and on a software
- * adapter it keeps all cores busy: whoever has something urgent waits for the part under way then, not for the whole step.
+ * Submits the commands of a captured step in parts that take a few milliseconds each, so that the device never has more than two before it. What is
+ * submitted cannot be taken back, and on a software adapter it keeps all cores busy: whoever has something urgent waits for these parts then,
+ * not for the whole step.
+ * @param takes how long the step takes by experience
+ * @param assertGoesOn called before each part but the first ones; what it throws ends the replay
  */
-export class ReplayParts {
-  readonly #device: Device;
-  readonly #commands: readonly Command[];
-  readonly #bindGroups: readonly (GPUBindGroup | null)[];
-
-  constructor(device: Device, commands: readonly Command[], bindGroups: readonly (GPUBindGroup | null)[]) {
-    this.#device = device;
-    this.#commands = commands;
-    this.#bindGroups = bindGroups;
-  }
-
-  /**
-   * Submits one part after the other, so that the device never has more than two before it.
-   * @param step how long the step takes by experience
-   * @param assertGoesOn called before each part but the first ones; what it throws ends the replay
-   */
-  async submit(step: Recurring, assertGoesOn: () => void): Promise<void> {
-    const device = this.#device;
-    const wanted = step.typicalMs > 0 ? Math.max(1, Math.round(step.typicalMs / PART_MS)) : MOST_PARTS;
-    const count = Math.min(wanted, MOST_PARTS, this.#commands.length);
-    const done: Promise<unknown>[] = [];
-    for (let part = 0; part < count; part++) {
-      if (part >= AT_ONCE) {
-        await done[part - AT_ONCE];
-        try {
-          assertGoesOn();
-        } catch (error) {
-          device.patience.interrupted();
-          throw error;
-        }
+export async function submitInParts(
+  device: Device,
+  commands: readonly Command[],
+  bindGroups: BindGroups,
+  takes: Recurring,
+  assertGoesOn: () => void,
+): Promise<void> {
+  const wanted = takes.typicalMs > 0 ? Math.max(1, Math.round(takes.typicalMs / PART_MS)) : MOST_PARTS;
+  const count = Math.min(wanted, MOST_PARTS, commands.length);
+  const done: Promise<unknown>[] = [];
+  for (let part = 0; part < count; part++) {
+    if (part >= AT_ONCE) {
+      await done[part - AT_ONCE];
+      try {
+        assertGoesOn();
+      } catch (error) {
+        device.patience.interrupted();
+        throw error;
       }
-      const [from, to] = [part, part + 1].map((at) => Math.round((at * this.#commands.length) / count));
-      const [commands, bindGroups] = [this.#commands.slice(from, to), this.#bindGroups.slice(from, to)];
-      device.submit(commands, bindGroups, part === 0 ? step : undefined);
-      device.flush();
-      // That a device is lost is told by whatever is asked of it next.
-      if (part + AT_ONCE < count) done.push(device.gpu.queue.onSubmittedWorkDone().catch(() => {}));
     }
+    const [from, to] = [part, part + 1].map((at) => Math.round((at * commands.length) / count));
+    device.submit(commands.slice(from, to), bindGroups.slice(from, to), part === 0 ? takes : undefined);
+    device.flush();
+    // That a device is lost is told by whatever is asked of it next.
+    if (part + AT_ONCE < count) done.push(device.gpu.queue.onSubmittedWorkDone().catch(() => {}));
   }
 }

@@ -56,6 +56,7 @@ export class PgliteClient {
 
   async transaction<T>(work: Parameters<typeof PGlite.prototype.transaction<T>>[0]): Promise<T> {
     const { client, statements } = await this.#live();
+    // Drizzle calls nothing else of it.
     return client.transaction((tx) => work({ ...tx, query: (...args) => statements.query(...args) }));
   }
 
