@@ -85,10 +85,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     replayInParts: async (signal) => {
       signal?.throwIfAborted();
       begin();
-      await submitInParts(device, commands, bindGroups, recurring, () => {
-        signal?.throwIfAborted();
-        assertUsable();
-      });
+      await submitInParts(device, commands, bindGroups, recurring, assertUsable, signal);
     },
     profile: (rounds = 20) => {
       assertUsable();

@@ -40,9 +40,12 @@ test('parts give the bits of the whole', async () => {
 
 test('one that is told to give way leaves the rest, and the next runs whole', async () => {
   const submits = vi.spyOn(device, 'submit');
+  const interrupted = vi.spyOn(device.patience, 'interrupted');
   const urgent = new AbortController();
   const given = step.replayInParts(urgent.signal);
   urgent.abort('urgent');
+  // Who waits for the device from here on does not wait for what is not submitted.
+  expect(interrupted).toHaveBeenCalled();
   await expect(given).rejects.toBe('urgent');
   const commands = submits.mock.calls.reduce((sum, [part]) => sum + part.length, 0);
   expect(commands).toBeLessThan(step.length);

@@ -14,32 +14,39 @@ const AT_ONCE = 2;
  * submitted cannot be taken back, and on a software adapter it keeps all cores busy: whoever has something urgent waits for these parts then,
  * not for the whole step.
  * @param takes how long the step takes by experience
- * @param assertGoesOn called before each part but the first ones; what it throws ends the replay
+ * @param assertUsable called before each part but the first ones; what it throws ends the replay, as what `signal` is aborted with does
  */
 export async function submitInParts(
   device: Device,
   commands: readonly Command[],
   bindGroups: BindGroups,
   takes: Recurring,
-  assertGoesOn: () => void,
+  assertUsable: () => void,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const wanted = takes.typicalMs > 0 ? Math.max(1, Math.round(takes.typicalMs / PART_MS)) : MOST_PARTS;
   const count = Math.min(wanted, MOST_PARTS, commands.length);
   const done: Promise<unknown>[] = [];
-  for (let part = 0; part < count; part++) {
-    if (part >= AT_ONCE) {
-      await done[part - AT_ONCE];
-      try {
-        assertGoesOn();
-      } catch (error) {
-        device.patience.interrupted();
-        throw error;
+  // At once, not when the next part is due: whoever has something urgent waits for the device meanwhile, and not as long as all of it takes.
+  const interrupt = () => device.patience.interrupted();
+  signal?.addEventListener('abort', interrupt, { once: true });
+  try {
+    for (let part = 0; part < count; part++) {
+      if (part >= AT_ONCE) {
+        await done[part - AT_ONCE];
+        signal?.throwIfAborted();
+        assertUsable();
       }
+      const [from, to] = [part, part + 1].map((at) => Math.round((at * commands.length) / count));
+      device.submit(commands.slice(from, to), bindGroups.slice(from, to), part === 0 ? takes : undefined);
+      device.flush();
+      // That a device is lost is told by whatever is asked of it next.
+      if (part + AT_ONCE < count) done.push(device.gpu.queue.onSubmittedWorkDone().catch(() => {}));
     }
-    const [from, to] = [part, part + 1].map((at) => Math.round((at * commands.length) / count));
-    device.submit(commands.slice(from, to), bindGroups.slice(from, to), part === 0 ? takes : undefined);
-    device.flush();
-    // That a device is lost is told by whatever is asked of it next.
-    if (part + AT_ONCE < count) done.push(device.gpu.queue.onSubmittedWorkDone().catch(() => {}));
+  } catch (error) {
+    interrupt();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', interrupt);
   }
 }
