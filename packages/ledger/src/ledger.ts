@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import { type Acknowledge, acknowledge } from './acknowledge.ts';
 import type { AdapterStore } from './adapter-store.ts';
 import { type BackupManifest, type BackupOptions, writeBackup } from './backup.ts';
@@ -87,8 +88,8 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
   }
 
   /**
-   * Goes through the erasure of a record and its acknowledgement, and takes both back: what the first ones need is planned and compiled by
-   * then.
+   * Goes through the erasure of a record and its acknowledgement, and takes both back, and commits nothing but a message in the database's own
+   * log: what the first ones need is planned and compiled by then.
    */
   async rehearse(key: string): Promise<void> {
     const at = Date.now();
@@ -99,6 +100,9 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
       const input = { acknowledgedAt: at, destroyedAt: at, receipt: result, statement: '' };
       await acknowledge(tx, { adapters: destroyed, journal: null }, result.erasure, input);
     });
+    await transaction(this.database, (tx) =>
+      tx.execute(sql`select pg_logical_emit_message(true, 's3t', 'rehearsal')`),
+    );
   }
 
   /**
