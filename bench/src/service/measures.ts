@@ -1,10 +1,10 @@
-import { cp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { openLedger } from '@s3t/ledger';
 import type { RecordPlace } from '@s3t/unlearner';
 import { medianOf } from '../models/report.ts';
 import { Crowd, Http, pause } from './clients.ts';
 import { ErasingClient } from './erasing-client.ts';
-import { SHARDS, type TrainedRun } from './run.ts';
+import { copyRun, SHARDS, type TrainedRun } from './run.ts';
 import { type Delays, Server } from './start-server.ts';
 
 export interface Latencies {
@@ -50,7 +50,7 @@ export async function measureErasures(
   let [readyMs, answers, cut] = [Number.POSITIVE_INFINITY, 0, 0];
   const copy = `${run.folder}-copy`;
   while (all.length < erasures) {
-    await cp(run.folder, copy, { recursive: true });
+    await copyRun(run.folder, copy);
     const server = await Server.start(copy);
     readyMs = Math.min(readyMs, server.readyMs);
     const http = new Http(server.url);

@@ -1,4 +1,4 @@
-import { cp, mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, open, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sha256Hex } from '@s3t/algorithm';
@@ -70,6 +70,16 @@ export async function grownRun(run: TrainedRun, folder: string, total: number): 
   const active = (await small.activeStages()).sort((a, b) => a.position - b.position);
   for (const stage of active) await ledger.publishStage({ ...stage, guard: stage.slices.map(() => 0) });
   return { folder, places: run.places };
+}
+
+/** Copies a run folder, down to the disk: else the system would write hundreds of megabytes while the copy is measured. */
+export async function copyRun(from: string, to: string): Promise<void> {
+  await cp(from, to, { recursive: true });
+  for (const entry of await readdir(to, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    await using file = await open(join(entry.parentPath, entry.name), 'r+');
+    await file.sync();
+  }
 }
 
 /** A picture to ask about, as the body of a request. */
