@@ -4,13 +4,16 @@ import {
   add,
   cast,
   concat,
+  gelu,
   groupedLoraLinear,
   keep,
+  type LinearOptions,
   linear,
   loraLinear,
   matmul,
   reshape,
   scope,
+  silu,
   type Tensor,
 } from '@s3t/engine';
 import { stored } from './half-activations.ts';
@@ -38,16 +41,35 @@ export interface LayerAdapter {
   dropout?: (x: Tensor, target: string) => Tensor;
 }
 
-/** A linear layer with its adapter, if it has one: x W^T + b + scale (x A^T) B^T. */
+/**
+ * A linear layer with its adapter, if it has one: x W^T + b + scale (x A^T) B^T.
+ * @param after what follows on it: in the same launch where there is no adapter
+ */
 export function adaptedLinear(
   base: LinearWeights,
   x: Tensor,
   target: string,
   adapter: LayerAdapter | undefined,
+  after: LinearOptions = {},
 ): Tensor {
   const pair = adapter?.pairs[target];
-  if ((!adapter || !pair) && base.weight.shape.length === 3) return groupedLinear(base, x);
-  if (!adapter || !pair) return linear(x, base.weight, base.bias);
+  if (adapter && pair) return followed(changedLinear(base, x, target, adapter, pair), after);
+  if (base.weight.shape.length === 3) return groupedLinear(base, x, after);
+  return linear(x, base.weight, base.bias, after);
+}
+
+function followed(y: Tensor, { activation, residual }: LinearOptions): Tensor {
+  const active = activation ? { gelu, silu }[activation](y) : y;
+  return residual ? add(active, residual) : active;
+}
+
+function changedLinear(
+  base: LinearWeights,
+  x: Tensor,
+  target: string,
+  adapter: LayerAdapter,
+  pair: LoraPair,
+): Tensor {
   const { scale } = adapter;
   const adapted = adapter.dropout ? adapter.dropout(x, target) : x;
   if (pair.down.shape.length === 3) {
@@ -62,12 +84,13 @@ export function adaptedLinear(
 }
 
 /** A linear layer with a weight of its own [groups, out, in] for each of as many equal parts of the batch, side by side. */
-function groupedLinear({ weight, bias }: LinearWeights, x: Tensor): Tensor {
+function groupedLinear({ weight, bias }: LinearWeights, x: Tensor, after: LinearOptions): Tensor {
   const [groups, out, width] = weight.shape as [number, number, number];
   const parts = reshape(x, [groups, x.size / groups / width, width]);
   // Rounded once, like the sum of `linear`: the product of f16 would be rounded before its bias.
   const y = add(matmul(stored(parts, 'f32'), weight, { transposeB: true }), bias);
-  return reshape(x.dtype === 'f16' ? cast(y, 'f16') : y, [...x.shape.slice(0, -1), out]);
+  const rows = followed(reshape(y, [...x.shape.slice(0, -1), out]), after);
+  return x.dtype === 'f16' ? cast(rows, 'f16') : rows;
 }
 
 /**

@@ -8,8 +8,8 @@ import {
   type Device,
   type FrozenType,
   gatherRows,
-  gelu,
   geluTanh,
+  type LinearOptions,
   layerNorm,
   linear,
   relu,
@@ -27,9 +27,12 @@ import { type ConfigFields, checkFields, failIn } from './config-fields.ts';
 
 const MODEL_TYPES = ['bert', 'roberta', 'xlm-roberta'] as const;
 
-/** The activations by their names in config.json. */
-const ACTIVATIONS: Record<'gelu' | 'gelu_new' | 'gelu_pytorch_tanh' | 'relu', (x: Tensor) => Tensor> = {
-  gelu,
+/** The activations by their names in config.json. GELU is computed in the launch of the product before it. */
+const ACTIVATIONS: Record<
+  'gelu' | 'gelu_new' | 'gelu_pytorch_tanh' | 'relu',
+  'gelu' | ((x: Tensor) => Tensor)
+> = {
+  gelu: 'gelu',
   gelu_new: geluTanh,
   gelu_pytorch_tanh: geluTanh,
   relu,
@@ -311,15 +314,20 @@ export function encoderLayer(
   x: Tensor,
   { adapter, mask, onlyFirstToken = false }: BertLayerOptions = {},
 ): Tensor {
-  const dense = (target: BertTarget, input: Tensor) => adaptedLinear(layer[target], input, target, adapter);
+  const dense = (target: BertTarget, input: Tensor, after?: LinearOptions) =>
+    adaptedLinear(layer[target], input, target, adapter, after);
   const norm = ({ weight, bias }: LinearWeights, sum: Tensor) =>
     layerNorm(sum, weight, bias, config.layer_norm_eps);
   const rows = onlyFirstToken ? slice(x, 1, 0, 1) : x;
   const heads = config.num_attention_heads;
   const attended = attention(dense('query', rows), dense('key', x), dense('value', x), heads, { mask });
-  const middle = norm(layer.attentionNorm, add(dense('attention.output.dense', attended), rows));
-  const inner = ACTIVATIONS[config.hidden_act](dense('intermediate.dense', middle));
-  return norm(layer.outputNorm, add(dense('output.dense', inner), middle));
+  const middle = norm(layer.attentionNorm, dense('attention.output.dense', attended, { residual: rows }));
+  const activation = ACTIVATIONS[config.hidden_act];
+  const inner =
+    activation === 'gelu'
+      ? dense('intermediate.dense', middle, { activation })
+      : activation(dense('intermediate.dense', middle));
+  return norm(layer.outputNorm, dense('output.dense', inner, { residual: middle }));
 }
 
 /**

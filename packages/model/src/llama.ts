@@ -2,13 +2,13 @@
 // `transformers` computes it: token embeddings -> pre-norm decoder layers -> norm -> logits over the vocabulary. SmolLM2 is one.
 
 import {
-  add,
   attention,
   cachedAttention,
   cacheWrite,
   type Device,
   embedding,
   type FrozenType,
+  type LinearOptions,
   linear,
   reshape,
   rmsNorm,
@@ -273,8 +273,8 @@ export function decoderLayer(
   { adapter, cache }: { adapter?: LayerAdapter | undefined; cache?: LayerCache } = {},
 ): Tensor {
   const { num_attention_heads: heads, num_key_value_heads: keyValueHeads, rms_norm_eps: epsilon } = config;
-  const project = (target: LlamaTarget, input: Tensor) =>
-    adaptedLinear(layer[target], input, target, adapter);
+  const project = (target: LlamaTarget, input: Tensor, after?: LinearOptions) =>
+    adaptedLinear(layer[target], input, target, adapter, after);
   const normed = rmsNorm(x, layer.inputNorm, epsilon);
   const q = rope(project('q_proj', normed), layer.rotations, cache?.start);
   const k = rope(project('k_proj', normed), layer.rotations, cache?.start);
@@ -285,10 +285,10 @@ export function decoderLayer(
     cacheWrite(cache.values, v, cache.start, cache.rows);
     attended = cachedAttention(q, cache, cache.start, heads, keyValueHeads);
   } else attended = attention(q, k, v, heads, { keyValueHeads, causal: true });
-  const middle = add(x, project('o_proj', attended));
+  const middle = project('o_proj', attended, { residual: x });
   const again = rmsNorm(middle, layer.postAttentionNorm, epsilon);
   const inner = swiglu(project('gate_proj', again), project('up_proj', again));
-  return add(middle, project('down_proj', inner));
+  return project('down_proj', inner, { residual: middle });
 }
 
 /** What the top layer gives, [..., hidden], to logits [..., vocabulary] of the token that follows. */

@@ -8,7 +8,7 @@ import {
   type Device,
   expand,
   type FrozenType,
-  gelu,
+  type LinearOptions,
   layerNorm,
   linear,
   permute,
@@ -218,8 +218,8 @@ export function encoderLayer(
   { adapter, onlyClassToken = false }: { adapter?: LayerAdapter | undefined; onlyClassToken?: boolean } = {},
 ): Tensor {
   const { layer_norm_eps: eps } = config;
-  const project = (target: keyof typeof TARGETS, input: Tensor) =>
-    adaptedLinear(layer[keyOf(target)], input, target, adapter);
+  const project = (target: keyof typeof TARGETS, input: Tensor, after?: LinearOptions) =>
+    adaptedLinear(layer[keyOf(target)], input, target, adapter, after);
   const normed = layerNorm(x, layer.normBefore.weight, layer.normBefore.bias, eps);
   const classRow = (t: Tensor) => (onlyClassToken ? slice(t, 1, 0, 1) : t);
   const attended = attention(
@@ -228,10 +228,10 @@ export function encoderLayer(
     project('value', normed),
     config.num_attention_heads,
   );
-  const middle = add(classRow(x), project('attention.output.dense', attended));
+  const middle = project('attention.output.dense', attended, { residual: classRow(x) });
   const again = layerNorm(middle, layer.normAfter.weight, layer.normAfter.bias, eps);
-  const inner = gelu(project('intermediate.dense', again));
-  return add(middle, project('output.dense', inner));
+  const inner = project('intermediate.dense', again, { activation: 'gelu' });
+  return project('output.dense', inner, { residual: middle });
 }
 
 /** The class token's row of the top layer's output [batch, 1, hidden] to logits [batch, labels]. */
