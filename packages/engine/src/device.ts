@@ -231,9 +231,9 @@ export class Device {
       if (this.#allocations.areUnsure) this.flush();
       this.#open().read(storage.buffer, staging, size);
       this.flush();
-      await this.patience.sleep();
+      const finished = await this.patience.sleep();
       await staging.mapAsync(0x0001);
-      this.patience.finished();
+      finished();
       const failure = await this.#firstFailure();
       if (failure) throw failure;
       storage.assertSound();
@@ -333,9 +333,9 @@ export class Device {
   /** Resolves when all queued work is done. @throws EngineError of the first thing that went wrong. */
   async idle(): Promise<void> {
     this.flush();
-    await this.patience.sleep();
+    const finished = await this.patience.sleep();
     await this.gpu.queue.onSubmittedWorkDone();
-    this.patience.finished();
+    finished();
     await this.#firstFailure();
     this.#assertUsable();
     const shortage = this.#allocations.takeShortage();

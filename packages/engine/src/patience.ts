@@ -17,7 +17,11 @@ const LONGEST_MS = 150;
  * Node asks for it again and again (see dawn-ticks.ts), which on a software adapter takes time from the cores that do the work.
  */
 export class Patience {
+  /** In the order in which the device does it. */
   #outstanding: Recurring[] = [];
+  /** How much came before. */
+  #before = 0;
+  /** When the device began with the first that is outstanding. */
   #began = 0;
 
   submitted(work: Recurring): void {
@@ -25,29 +29,41 @@ export class Patience {
     this.#outstanding.push(work);
   }
 
-  /** Resolves shortly before what is outstanding should be done. */
-  async sleep(): Promise<void> {
+  /**
+   * Resolves shortly before all that is outstanding now should be done, with what takes note that it is. More may be submitted meanwhile.
+   */
+  async sleep(): Promise<() => void> {
+    const upTo = this.#before + this.#outstanding.length;
     const expected = this.#outstanding.reduce((sum, { typicalMs }) => sum + typicalMs, 0);
     const left = SLEEP * expected - (performance.now() - this.#began);
     if (left >= SHORTEST_MS) await new Promise((resolve) => setTimeout(resolve, Math.min(left, LONGEST_MS)));
+    return () => this.#finished(upTo);
   }
 
-  /** Takes note that nothing is outstanding any more. */
-  finished(): void {
-    const [first] = this.#outstanding;
-    if (first && this.#outstanding.every((work) => work === first)) {
-      const each = (performance.now() - this.#began) / this.#outstanding.length;
+  /** Forgets what is outstanding: not all of it will be done. */
+  interrupted(): void {
+    this.#take(this.#outstanding.length);
+  }
+
+  #finished(upTo: number): void {
+    const works = this.#take(upTo - this.#before);
+    const [first] = works;
+    if (!first) return;
+    const now = performance.now();
+    if (works.every((work) => work === first)) {
+      const each = (now - this.#began) / works.length;
       // The first round compiles kernels: it says nothing about the next. Then down at once and up slowly: one slow round must
       // not make the others oversleep.
       first.timed++;
       if (first.timed === 2) first.typicalMs = each;
       else if (first.timed > 2) first.typicalMs = Math.min(each, first.typicalMs * 1.2);
     }
-    this.#outstanding = [];
+    this.#began = now;
   }
 
-  /** Forgets what is outstanding: it will not be waited for. */
-  interrupted(): void {
-    this.#outstanding = [];
+  #take(count: number): Recurring[] {
+    const taken = this.#outstanding.splice(0, Math.max(0, count));
+    this.#before += taken.length;
+    return taken;
   }
 }

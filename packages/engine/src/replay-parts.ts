@@ -9,6 +9,9 @@ const MOST_PARTS = 16;
 /** The device must have the next one when it is done with one. */
 const AT_ONCE = 2;
 
+/** The parts that each device has before it, of whatever steps, in order. */
+const inFlight = new WeakMap<Device, Set<Promise<unknown>>>();
+
 /**
  * Submits the commands of a captured step in parts that take a few milliseconds each, so that the device never has more than two before it. What is
  * submitted cannot be taken back, and on a software adapter it keeps all cores busy: whoever has something urgent waits for these parts then,
@@ -26,14 +29,15 @@ export async function submitInParts(
 ): Promise<void> {
   const wanted = takes.typicalMs > 0 ? Math.max(1, Math.round(takes.typicalMs / PART_MS)) : MOST_PARTS;
   const count = Math.min(wanted, MOST_PARTS, commands.length);
-  const done: Promise<unknown>[] = [];
+  const parts = inFlight.get(device) ?? new Set();
+  inFlight.set(device, parts);
   // At once, not when the next part is due: whoever has something urgent waits for the device meanwhile, and not as long as all of it takes.
   const interrupt = () => device.patience.interrupted();
   signal?.addEventListener('abort', interrupt, { once: true });
   try {
     for (let part = 0; part < count; part++) {
-      if (part >= AT_ONCE) {
-        await done[part - AT_ONCE];
+      while (parts.size >= AT_ONCE) {
+        await parts.values().next().value;
         signal?.throwIfAborted();
         assertUsable();
       }
@@ -41,7 +45,11 @@ export async function submitInParts(
       device.submit(commands.slice(from, to), bindGroups.slice(from, to), part === 0 ? takes : undefined);
       device.flush();
       // That a device is lost is told by whatever is asked of it next.
-      if (part + AT_ONCE < count) done.push(device.gpu.queue.onSubmittedWorkDone().catch(() => {}));
+      const done = device.gpu.queue.onSubmittedWorkDone().then(forget, forget);
+      parts.add(done);
+      function forget(): void {
+        parts.delete(done);
+      }
     }
   } catch (error) {
     interrupt();

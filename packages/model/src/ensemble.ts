@@ -166,13 +166,16 @@ export class Ensemble {
       if (this.#disposed) throw disposed('forward');
       this.#write(host, size, plan);
       await plan.step.replayInParts(signal);
-      return plan.step.outputs.read();
+      // Queued on the device before whatever the next pass writes: that need not wait until it has been read.
+      return { read: plan.step.outputs.read() };
     };
-    const pass = this.#pass.then(run).catch((error) => {
-      throw this.#disposed ? disposed('forward') : error;
-    });
+    const pass = this.#pass.then(run);
     this.#pass = pass.catch(() => {});
-    const logits = await pass;
+    const logits = await pass
+      .then(({ read }) => read)
+      .catch((error) => {
+        throw this.#disposed ? disposed('forward') : error;
+      });
     const perStack = size * this.#outputs;
     return this.stacks.map((_, i) => logits.slice(i * perStack, i * perStack + count * this.#outputs));
   }
