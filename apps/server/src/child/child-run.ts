@@ -24,6 +24,12 @@ const STEADY_MS = 60_000;
 const IS_SOURCE = import.meta.url.endsWith('.ts');
 const ENTRY = new URL(IS_SOURCE ? 'entry.ts' : 'entry.js', import.meta.url);
 const SOURCE_FLAG = '--conditions=@s3t/source';
+/**
+ * Megabytes of long-lived values that V8 lets a child have before it first collects them: a few hold all of them, and left to itself it
+ * would mark the heap every second, for 30 ms in which an erasure has to share the cores with it.
+ */
+const HEAP_FLAG = '--initial-old-space-size=128';
+const IS_NODE = process.versions.bun === undefined;
 
 /**
  * A run in a process of its own: requests, health and erasures do not wait for what the device's driver computes. A child that is lost (killed,
@@ -121,6 +127,7 @@ class Child {
   constructor(entry: URL, argument: string) {
     const execArgv = process.execArgv.filter((flag) => !flag.startsWith('--inspect'));
     if (IS_SOURCE && !execArgv.includes(SOURCE_FLAG)) execArgv.push(SOURCE_FLAG);
+    if (IS_NODE) execArgv.unshift(HEAP_FLAG);
     const child = fork(entry, [argument], {
       execArgv,
       serialization: 'advanced',
