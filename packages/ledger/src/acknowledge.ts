@@ -37,14 +37,13 @@ export async function acknowledge(
   }
   const { commitments, deactivated } = row.result as Erased;
   const destroyed = deactivated.length === 0 ? [] : await unreferenced(tx, id);
-  for (const weights of destroyed) {
-    if (await adapters.has(weights)) {
-      throw new LedgerError(
-        'not-destroyed',
-        `erasure ${id} spoilt ${adapters.path(weights)}, which still exists`,
-      );
-    }
-  }
+  const remains = await Promise.all(destroyed.map((weights) => adapters.has(weights)));
+  const found = destroyed[remains.indexOf(true)];
+  if (found !== undefined)
+    throw new LedgerError(
+      'not-destroyed',
+      `erasure ${id} spoilt ${adapters.path(found)}, which still exists`,
+    );
   // First, unless `Ledger.journal` has done it: what was acknowledged is carried out again even where the database is replaced by an older one.
   const journaled = {
     run: run.id,

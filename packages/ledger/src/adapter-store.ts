@@ -81,24 +81,14 @@ export class AdapterStore {
 
   /** Removes adapters for good; returns how many there were. One sync for all of them: erasures wait for this. */
   async destroyAll(digests: Iterable<string>): Promise<number> {
-    let removed = 0;
-    let file = this.folder;
-    try {
-      for (const digest of digests) {
-        file = this.path(digest);
-        removed += await unlink(file).then(
-          () => 1,
-          (error) => {
-            if (isMissing(error)) return 0;
-            throw error;
-          },
-        );
-      }
-      if (removed > 0) await syncFolder(this.folder);
-      return removed;
-    } catch (error) {
-      throw error instanceof LedgerError ? error : new StoreWriteError(file, error);
-    }
+    const files = Array.from(digests, (digest) => this.path(digest));
+    const wereThere = await Promise.all(files.map(removeFile));
+    const removed = wereThere.filter(Boolean).length;
+    if (removed > 0)
+      await syncFolder(this.folder).catch((error) => {
+        throw new StoreWriteError(this.folder, error);
+      });
+    return removed;
   }
 
   /** Digests of all adapters, sorted. */
@@ -125,6 +115,16 @@ export class AdapterStore {
       if (isMissing(error)) return [];
       throw error;
     });
+  }
+}
+
+async function removeFile(file: string): Promise<boolean> {
+  try {
+    await unlink(file);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw new StoreWriteError(file, error);
   }
 }
 

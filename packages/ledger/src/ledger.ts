@@ -91,18 +91,23 @@ export class Ledger extends LedgerReader implements AsyncDisposable {
    * Goes through the erasure of a record and its acknowledgement, and takes both back, and commits nothing but a message in the database's own
    * log: what the first ones need is planned and compiled by then.
    */
-  async rehearse(key: string): Promise<void> {
+  async rehearse(key: string, times: number): Promise<void> {
     const at = Date.now();
     const request = { keys: [key], requestDigest: '0'.repeat(64), receivedAt: at, dryRun: true };
     const destroyed = { has: async () => false, path: () => '' };
-    await rolledBack(this.database, async (tx) => {
-      const result = await erase(tx, request, this.#manifestOf(undefined), at);
-      const input = { acknowledgedAt: at, destroyedAt: at, receipt: result, statement: '' };
-      await acknowledge(tx, { adapters: destroyed, journal: null }, result.erasure, input);
-    });
-    await transaction(this.database, (tx) =>
-      tx.execute(sql`select pg_logical_emit_message(true, 's3t', 'rehearsal')`),
-    );
+    for (let time = 0; time < times; time++) {
+      await rolledBack(this.database, async (tx) => {
+        const result = await erase(tx, request, this.#manifestOf(undefined), at);
+        const input = { acknowledgedAt: at, destroyedAt: at, receipt: result, statement: '' };
+        await acknowledge(tx, { adapters: destroyed, journal: null }, result.erasure, input);
+      });
+      await transaction(this.database, (tx) =>
+        tx.execute(sql`select pg_logical_emit_message(true, 's3t', 'rehearsal')`),
+      );
+    }
+    // What was taken back still takes up room, and every opening of the run would add to it. The records were not written to.
+    const { db } = this.database;
+    await guarded(() => db.execute(sql`vacuum entries, versions, erasures, erased, stages, slices`));
   }
 
   /**

@@ -30,6 +30,10 @@ test('answers as PGlite does, whatever the types, the first time and later', asy
     for (let time = 0; time < 2; time++)
       expect(await statements.query(text, params, { rowMode })).toEqual(expected);
   }
+  const parsers = { 20: (value: string) => `bigint ${value}` };
+  const expected = await client.query(text, params, { parsers });
+  expect(expected.rows).toMatchObject([{ b: `bigint ${2 ** 40}`, c: [1, 2, 3] }]);
+  expect(await statements.query(text, params, { parsers })).toEqual(expected);
 });
 
 test('asks in one message what was asked before', async () => {

@@ -32,7 +32,10 @@ export class PgliteStatements {
       serialize.execute(),
       serialize.sync(),
     );
-    return parse.parseResults(messages, this.#client.parsers, options)[0] as Results<T>;
+    // PGlite would copy all its parsers, some hundred, for each result.
+    const { parsers, ...rest } = options;
+    const all = Object.assign(Object.create(this.#client.parsers), parsers) as PGlite['parsers'];
+    return parse.parseResults(messages, all, rest)[0] as Results<T>;
   }
 
   async #prepare(text: string): Promise<Prepared> {

@@ -104,7 +104,7 @@ export class Erasing {
     const { ledger } = opened;
     await changes.run(async () => {
       for await (const { key } of ledger.records()) {
-        for (let time = 0; time < REHEARSALS; time++) await ledger.rehearse(key);
+        await ledger.rehearse(key, REHEARSALS);
         return;
       }
     });

@@ -35,6 +35,32 @@ export function erasureSuite({ fresh, reopen, done }: Stand): void {
     await done(ledger);
   });
 
+  test('a rehearsal changes nothing, and takes up no more room the second time', async () => {
+    await ledger.createRun({ ...testRun(), records: testRecords(12) });
+    await publishAll(ledger);
+    const standing = async () => [
+      await ledger.version(),
+      await ledger.erasures(),
+      await ledger.activeStages(),
+    ];
+    const size = async () => {
+      const tables =
+        "relkind in ('r', 't') and relnamespace in ('public'::regnamespace, 'pg_toast'::regnamespace)";
+      const [row] = await execute(
+        ledger,
+        `select sum(pg_relation_size(oid))::int as bytes from pg_class where ${tables}`,
+      );
+      return row!.bytes;
+    };
+    const before = await standing();
+    await ledger.rehearse(keys[0] as string, 8);
+    const taken = await size();
+    await ledger.rehearse(keys[0] as string, 8);
+    expect(await size()).toBe(taken);
+    expect(await standing()).toEqual(before);
+    await ledger.verifyChain();
+  });
+
   test('an erasure takes all records of a subject, whom nobody can name without the salt', async () => {
     // Records 0 and 1 are about nobody, the others about four people in turn.
     const person = (index: number): string => digest(`person ${index % 4}`);
