@@ -50,6 +50,7 @@ export { vocabularyCrossEntropy } from './operations/vocabulary-loss.ts';
 export { AdamW, type AdamWOptions } from './optimiser.ts';
 export { philox, type RandomKey, uniformValues } from './philox.ts';
 export type { MemoryReport } from './pool.ts';
+export { prepare } from './prepare.ts';
 export { learningRateAt, type ScheduleName, type ScheduleOptions } from './schedule.ts';
 export { keep, scope } from './scope.ts';
 export { SGD, type SGDOptions } from './sgd.ts';

@@ -6,12 +6,71 @@ import { specialise } from './specialise.ts';
 /** The named constants and aliases a kernel is specialised by. */
 export type KernelValues = Record<string, number | boolean | string>;
 
-/** One kernel, specialised and compiled. */
-export interface Pipeline {
+/** One kernel, specialised; compiled when it is first used, or before. */
+export class Pipeline {
   /** The kernel's name and what it is specialised by. */
   readonly label: string;
-  readonly pipeline: GPUComputePipeline;
-  readonly layout: GPUBindGroupLayout;
+  readonly #code: string;
+  readonly #device: GPUDevice;
+  readonly #report: (check: Promise<void>) => void;
+  readonly #fail: (error: EngineError) => void;
+  #compiled: { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout } | null = null;
+
+  /** @param parts.report given what resolves once it is known whether it compiles @param parts.fail told where it does not */
+  constructor(
+    label: string,
+    code: string,
+    parts: { device: GPUDevice; report: (check: Promise<void>) => void; fail: (error: EngineError) => void },
+  ) {
+    this.label = label;
+    this.#code = code;
+    this.#device = parts.device;
+    this.#report = parts.report;
+    this.#fail = parts.fail;
+  }
+
+  get pipeline(): GPUComputePipeline {
+    return (this.#compiled ?? this.#compile()).pipeline;
+  }
+
+  get layout(): GPUBindGroupLayout {
+    return (this.#compiled ?? this.#compile()).layout;
+  }
+
+  /** Compiles it in a thread of the runtime. Whether it compiles is told when it is used. */
+  async compileAside(): Promise<void> {
+    if (this.#compiled) return;
+    const device = this.#device;
+    device.pushErrorScope('validation');
+    const module = device.createShaderModule({ label: this.label, code: this.#code });
+    void device.popErrorScope().catch(() => {});
+    const pipeline = await device.createComputePipelineAsync(this.#descriptor(module)).catch(() => null);
+    if (pipeline) this.#compiled ??= { pipeline, layout: pipeline.getBindGroupLayout(0) };
+  }
+
+  #compile(): { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout } {
+    const device = this.#device;
+    device.pushErrorScope('validation');
+    const module = device.createShaderModule({ label: this.label, code: this.#code });
+    const pipeline = device.createComputePipeline(this.#descriptor(module));
+    this.#compiled = { pipeline, layout: pipeline.getBindGroupLayout(0) };
+    this.#report(this.#check(module, device.popErrorScope()));
+    return this.#compiled;
+  }
+
+  #descriptor(module: GPUShaderModule): GPUComputePipelineDescriptor {
+    return { label: this.label, layout: 'auto', compute: { module } };
+  }
+
+  async #check(module: GPUShaderModule, outcome: Promise<GPUError | null>): Promise<void> {
+    // A device that is lost meanwhile reports that by itself.
+    const error = await outcome.catch(() => null);
+    if (!error) return;
+    const { messages } = await module.getCompilationInfo().catch(() => ({ messages: [] }));
+    const first = messages.find((message) => message.type === 'error');
+    const what = first ? describe(first, this.#code) : oneLine(error);
+    this.#fail(new EngineError(`kernel ${this.label} does not compile: ${what}`));
+  }
 }
 
 /** Compiles each kernel once for each set of values it is specialised by. */
@@ -37,13 +96,11 @@ export class PipelineCache {
     const stored = halves.length > 0 ? withHalves(name, source, halves, values) : source;
     const code = specialise(name, stored, values, { unroll });
     const label = `${name} ${JSON.stringify(values)}${halves.length > 0 ? ` f16 ${halves}` : ''}`;
-    this.#device.pushErrorScope('validation');
-    const module = this.#device.createShaderModule({ label, code });
-    const pipeline = this.#device.createComputePipeline({ label, layout: 'auto', compute: { module } });
-    const made = { label, pipeline, layout: pipeline.getBindGroupLayout(0) };
-    const check = this.#check(label, code, module, this.#device.popErrorScope());
-    this.#checks.add(check);
-    check.finally(() => this.#checks.delete(check));
+    const report = (check: Promise<void>) => {
+      this.#checks.add(check);
+      check.finally(() => this.#checks.delete(check));
+    };
+    const made = new Pipeline(label, code, { device: this.#device, report, fail: this.#fail });
     this.#pipelines.set(key, made);
     return made;
   }
@@ -51,22 +108,6 @@ export class PipelineCache {
   /** Resolves when every kernel asked for so far is known to compile, or has been reported. */
   async checked(): Promise<void> {
     await Promise.all(this.#checks);
-  }
-
-  async #check(
-    label: string,
-    code: string,
-    module: GPUShaderModule,
-    outcome: Promise<GPUError | null>,
-  ): Promise<void> {
-    // A device that is lost meanwhile reports that by itself.
-    const error = await outcome.catch(() => null);
-    if (!error) return;
-    const { messages } = await module.getCompilationInfo().catch(() => ({ messages: [] }));
-    const first = messages.find((message) => message.type === 'error');
-    this.#fail(
-      new EngineError(`kernel ${label} does not compile: ${first ? describe(first, code) : oneLine(error)}`),
-    );
   }
 }
 

@@ -8,6 +8,7 @@ import {
   keep,
   log,
   mean,
+  prepare,
   reshape,
   slice,
   softmax,
@@ -133,6 +134,23 @@ export class Ensemble {
 
   get largestBatch(): number {
     return this.batchSizes.at(-1)!;
+  }
+
+  /** Compiles side by side what batches of every size and length need. */
+  async prepare(): Promise<void> {
+    if (this.#disposed) throw disposed('prepare');
+    const { device, network, buckets } = this.#base;
+    const plans = buckets.flatMap((tokens) => {
+      const fields = fieldsAt(network.architecture.inputs, tokens);
+      return this.batchSizes.map((batch) => {
+        const placed = placeInputs(device, fields, batch);
+        return { batch, fields, placed, repeated: new Map<number, Inputs>() };
+      });
+    });
+    await prepare(device, () => {
+      for (const { batch, fields, placed, repeated } of plans) this.#logits(fields, placed, repeated, batch);
+    });
+    for (const plan of plans) disposeInputs(plan);
   }
 
   /**
@@ -365,8 +383,12 @@ function disposed(what: string): ModelError {
   return new ModelError(`${what}: the ensemble is disposed`);
 }
 
-function disposePlan({ placed, repeated, step }: Plan<unknown>): void {
-  step.dispose();
+function disposePlan(plan: Plan<unknown>): void {
+  plan.step.dispose();
+  disposeInputs(plan);
+}
+
+function disposeInputs({ placed, repeated }: Pick<Plan<unknown>, 'placed' | 'repeated'>): void {
   for (const inputs of [placed, ...repeated.values()])
     for (const input of Object.values(inputs)) input.dispose();
 }

@@ -42,10 +42,12 @@ export class Answering {
         for await (const _ of texts?.generate([0], { maxTokens: 3, endTokens: [] }) ?? []);
       };
       await Promise.all(Array.from({ length: this.#slots }, one));
-    } else
+    } else {
+      await serving.served?.ensemble.prepare();
       for (const count of serving.served?.ensemble.batchSizes ?? [])
         for (const tokens of base.buckets)
           await forward(this.#parts, hostInputs(inputs, count), count, tokens);
+    }
     await base.device.idle();
   }
 }

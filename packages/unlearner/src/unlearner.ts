@@ -319,8 +319,9 @@ export class Unlearner {
    */
   async rehearse(): Promise<void> {
     await this.#guard(async () => {
-      await this.#answering.rehearse();
-      await this.#erasing.rehearse();
+      const both = [this.#answering.rehearse(), this.#erasing.rehearse()];
+      await Promise.allSettled(both);
+      await Promise.all(both);
     });
   }
 
