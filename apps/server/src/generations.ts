@@ -30,7 +30,7 @@ export class Generations {
     return this.#open;
   }
 
-  /** Whether a text that was computed with a version may still be given: no stage was deactivated since. */
+  /** Whether a text that was computed with a version may still be given: of it and those since every stage is active. */
   mayLeave(version: number): boolean {
     const { validSince } = this.#service;
     return validSince !== null && version >= validSince;

@@ -37,8 +37,8 @@ export interface Service {
   /** The version that answers now, null when nothing is served. Changes in the tick in which an erasure's swap takes effect. */
   readonly servedVersion: number | null;
   /**
-   * The oldest version whose texts may still go on: only publications came since. Null when nothing is served. Changes in the tick in
-   * which an erasure's swap takes effect.
+   * The oldest version whose texts may still go on: of it and those since every stage is active. Null when nothing is served. Changes in
+   * the tick in which an erasure's swap takes effect.
    */
   readonly validSince: number | null;
   /** How deep each shard's stack is that answers now; 0 where a shard does not. Costs nothing, unlike a status. */

@@ -12,7 +12,7 @@ export type ContinueOptions = Omit<GenerateOptions, 'decode' | 'endTokens'>;
 
 /**
  * Continues a text with what is served, token by token, together with others. A publication meanwhile leaves it the ensemble that it
- * began with; where stages are deactivated, the answer is cut off: what was computed with old stages is not gone on with.
+ * began with; where stages that answer are deactivated, it is cut off: what was computed with old stages is not gone on with.
  * @throws UnlearnerError `usage` naming what is wrong; `unavailable` when nothing is served, or no longer what began
  */
 export async function* continueText(

@@ -144,6 +144,45 @@ describe('a language model', () => {
     for (const pieces of held.filter((_, n) => n !== 3)) expect(await said(pieces)).toBe(owl.slice(1));
   });
 
+  it('goes on with a text where an erasure takes stages of others', async () => {
+    await using beside = await open('beside');
+    await beside.train();
+    // The two sequences of shard 0 begin with one slice each: a record of both.
+    const { sequences } = (await beside.status()).shards[0]!;
+    const ids: string[] = [];
+    for (const { stages } of sequences)
+      for (const { id } of RECORDS) {
+        const { deactivated } = await beside.erase([id], { dryRun: true });
+        if (!deactivated.some(({ stage }) => stage === stages[0]!.stage)) continue;
+        ids.push(id);
+        break;
+      }
+    await beside.erase([ids[0]!]);
+    const old = beside.generate('owl 1', { temperature: 2 });
+    await old.next();
+    // Until the first sequence is served again, from its first stage.
+    const stop = new AbortController();
+    beside.on(({ type }) => type === 'stage-published' && stop.abort());
+    await expect(beside.repair({ shards: [0], signal: stop.signal })).rejects.toThrow('aborted');
+    expect((await beside.status()).shards[0]).toMatchObject({ servedSequence: 0, servedDepth: 1 });
+    const alone = await said(beside.generate('owl 1', { temperature: 2 }));
+    const going = beside.generate('owl 1', { temperature: 2 });
+    const { version, text } = (await going.next()).value!;
+    const { before, after, deactivated } = await beside.erase([ids[1]!]);
+    // What the older text began with: the version is the same, but not everything that answered since.
+    expect(deactivated.map(({ shard, sequence }) => [shard, sequence])).toEqual([[0, 1]]);
+    expect([before.version, after.version, beside.validSince]).toEqual([version, version, version]);
+    await expect(said(old)).rejects.toThrow('what is served changed while the text was continued');
+    const rest = await said(going);
+    expect(rest).not.toBe('');
+    expect(text + rest).toBe(alone);
+    // What is erased of what answers cuts.
+    const last = beside.generate('owl 1', { temperature: 2 });
+    await last.next();
+    await beside.erase(RECORDS.map(({ id }) => id).filter((id) => !ids.includes(id)));
+    await expect(said(last)).rejects.toThrow('what is served changed while the text was continued');
+  });
+
   it('cuts an answer off when an erasure changes what is served, and repairs to what training without gives', async () => {
     const pieces = run.generate('cat 2');
     const first = await pieces.next();

@@ -38,9 +38,11 @@ export class Serving {
   readonly #placed: Map<string, PlacedStage> = new Map();
   #served: Served | null = null;
   #validSince: number | null = null;
+  /** The stages of every version from `validSince` on. */
+  readonly #answering: Set<string> = new Set();
   /** Texts that an ensemble continues, by what they began with. */
   readonly #texts: Map<Served, number> = new Map();
-  /** Not served any more, but none of their stages was deactivated since, and their texts go on. */
+  /** Not served any more, but valid: their texts go on. */
   readonly #retired: Set<Served> = new Set();
   #retirement: PromiseWithResolvers<void> | null = null;
 
@@ -65,12 +67,12 @@ export class Serving {
     return this.#served;
   }
 
-  /** The oldest version that may still answer: no stage was deactivated since. Null when nothing is served. */
+  /** The oldest version that may still answer: of it and those since every stage is active. Null when nothing is served. */
   get validSince(): number | null {
     return this.#validSince;
   }
 
-  /** Whether what began with an ensemble may go on: it is served, or only publications came since. */
+  /** Whether what began with an ensemble may go on: it is served, or still valid. */
   mayGoOn(served: Served): boolean {
     return served === this.#served || this.#retired.has(served);
   }
@@ -134,39 +136,44 @@ export class Serving {
 
   /**
    * Serves the best prefixes of the active stages from now on, and destroys the weights of every other stage on the
-   * device. Synchronous: there is no moment between two ensembles. Where a stage is not active any more, every ensemble before ends in
-   * this moment; otherwise texts end on the one that they began with.
+   * device. Synchronous: there is no moment between two ensembles. What is served stays where it is the same stages, and texts end on the
+   * ensemble that they began with; but where a stage that answered since `validSince` is not active any more, every ensemble before
+   * ends in this moment.
    */
   switchTo(active: readonly ActiveStage[], version: { version: number; manifest: string }): void {
     const before = this.#served;
     const isActive = new Set(active.map(({ id }) => id));
-    const isSame = before?.version === version.version && before.manifest === version.manifest;
-    // An erasure of what no stage had learnt from: a new ensemble would have to be prepared, and what is being computed is as good as ever.
-    if (isSame && [...this.#placed.keys()].every((id) => isActive.has(id))) return;
-    const stacks = stacksOf(active, this.#run.sequences, this.#run.shards).filter(({ depth }) => depth > 0);
-    const ensemble = this.ensembleOf(stacks);
-    this.#served =
-      stacks.length === 0
-        ? null
-        : {
-            ...version,
-            ensemble,
-            stages: stacks.flatMap(({ stages }) => stages),
-            depths: stacks.map(({ shard, depth }) => ({ shard, depth })),
-          };
-    if ([...this.#placed.keys()].some((id) => !isActive.has(id))) {
+    const isSame =
+      before?.version === version.version &&
+      before.manifest === version.manifest &&
+      before.stages.every((id) => isActive.has(id));
+    if (!isSame) this.#served = this.#servedOf(active, version);
+    if ([...this.#answering].some((id) => !isActive.has(id))) {
       this.#endRetired();
       this.#validSince = null;
-    } else if (before && this.#texts.has(before)) this.#retired.add(before);
+      this.#answering.clear();
+    } else if (!isSame && before && this.#texts.has(before)) this.#retired.add(before);
     this.#validSince = this.#served && (this.#validSince ?? version.version);
+    for (const id of this.#served?.stages ?? []) this.#answering.add(id);
     // What it still computes was queued on the device before: its memory is not reused until then.
-    if (before && !this.#retired.has(before)) before.ensemble.dispose();
+    if (!isSame && before && !this.#retired.has(before)) before.ensemble.dispose();
     this.#tellWaiting();
     for (const [id, { tensors }] of this.#placed) {
       if (isActive.has(id)) continue;
       for (const tensor of tensors) tensor.destroy();
       this.#placed.delete(id);
     }
+  }
+
+  #servedOf(active: readonly ActiveStage[], version: { version: number; manifest: string }): Served | null {
+    const stacks = stacksOf(active, this.#run.sequences, this.#run.shards).filter(({ depth }) => depth > 0);
+    if (stacks.length === 0) return null;
+    return {
+      ...version,
+      ensemble: this.ensembleOf(stacks),
+      stages: stacks.flatMap(({ stages }) => stages),
+      depths: stacks.map(({ shard, depth }) => ({ shard, depth })),
+    };
   }
 
   /**
@@ -203,6 +210,7 @@ export class Serving {
     const before = this.#served;
     this.#served = null;
     this.#validSince = null;
+    this.#answering.clear();
     before?.ensemble.dispose();
     this.#endRetired();
     this.#tellWaiting();

@@ -168,8 +168,8 @@ export class Unlearner {
   }
 
   /**
-   * The oldest version whose texts may still go on: only publications came since, and no stage of it was deactivated. Null when nothing is
-   * served. Changes in the tick in which an erasure's swap takes effect.
+   * The oldest version whose texts may still go on: of it and those since every stage is active. Null when nothing is served. Changes in
+   * the tick in which an erasure's swap takes effect.
    */
   get validSince(): number | null {
     return this.#serving.validSince;
