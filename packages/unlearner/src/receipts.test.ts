@@ -31,6 +31,12 @@ async function trained(name: string): Promise<Unlearner> {
 const open = (name: string, signingKey?: string): Promise<Unlearner> =>
   Unlearner.open({ run: project.path(name), device: device(), signingKey });
 
+test('there is none under what no erasure can be called', async () => {
+  await using run = await trained('strange');
+  for (const id of ['', 'x', '\0', `a\0b`, '\ud800', "'; --", '0'.repeat(10_000)])
+    expect(await run.receipt(id)).toBeNull();
+});
+
 describe('a receipt file', () => {
   test('says what the erasure did, and no id of a record', async () => {
     await using run = await trained('says');
