@@ -6,6 +6,7 @@ import { ROLES } from './access.ts';
 import { KeyFile } from './api-keys.ts';
 import { type App, createApp } from './app.ts';
 import type { AppOptions } from './options.ts';
+import { parseEvents } from './sse.ts';
 import { image } from './testing/request.ts';
 import { StandIn } from './testing/stand-in.ts';
 
@@ -158,6 +159,37 @@ describe('who may do what', () => {
       expect(response.status).toBe(401);
       expect(await response.text()).not.toContain('nothing');
     }
+  });
+
+  it('a revoked key ends the events that it was let in to, and is told nothing more', async () => {
+    const keys = freshFile();
+    const [auditor, admin] = [await keys.create('audit'), await keys.create('admin')];
+    const app = start({ keys });
+    const open = async (secret: string) => {
+      const { body } = await app.request('/v1/events', { headers: bearer(secret) });
+      const events = parseEvents(body!);
+      expect((await events.next()).value).toMatchObject({ event: 'hello' });
+      return events;
+    };
+    const [ended, going] = [await open(auditor.secret), await open(admin.secret)];
+    await keys.revoke(auditor.key.id);
+    await app.request('/v1/erasures', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...bearer(admin.secret) },
+      body: JSON.stringify({ records: ['train/0'] }),
+    });
+    expect((await going.next()).value).toMatchObject({ event: 'version' });
+    expect(await ended.next()).toEqual({ done: true, value: undefined });
+    await going.return(undefined);
+  });
+
+  it('a first key ends the events of those who needed none', async () => {
+    const keys = freshFile();
+    const app = start({ keys, heartbeatMs: 5 });
+    const events = parseEvents((await app.request('http://localhost/v1/events')).body!);
+    await events.next();
+    await keys.create('admin');
+    expect((await events.next()).done).toBe(true);
   });
 
   it('without keys answers this machine alone, whatever a name in the DNS says', async () => {

@@ -59,6 +59,14 @@ export class Access {
     };
   }
 
+  /** Whether whoever was let in would be again, for answers that go on. */
+  async isStillIn(c: Context): Promise<boolean> {
+    const caller = c.get('caller');
+    if (this.#keys === undefined) return true;
+    if (!caller) return !(await this.#keys.isRequired());
+    return (await this.#keys.find(secretOf(c) ?? ''))?.id === caller.id;
+  }
+
   async #callerOf(c: Context): Promise<ApiKey | null> {
     if (this.#keys === undefined) return null;
     if (!(await this.#keys.isRequired())) {

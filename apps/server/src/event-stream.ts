@@ -7,6 +7,8 @@ export interface EventStreamOptions {
   subscribe(listener: (message: Message) => void): () => void;
   /** The first message. What happens while it is made is sent after it. */
   hello(): Promise<Message>;
+  /** Asked before each message and each beat; the stream ends when it says no. */
+  mayGoOn(): Promise<boolean>;
   heartbeatMs: number;
   /** Ends the stream. */
   signal: AbortSignal;
@@ -19,18 +21,26 @@ export function eventStream(options: EventStreamOptions): ReadableStream<Uint8Ar
   let close = (): void => {};
   return new ReadableStream<Uint8Array>(
     {
-      async start(controller) {
-        let early: Message[] | undefined = [];
+      start(controller) {
+        let open = true;
         const send = (text: string): void => {
           controller.enqueue(encoder.encode(text));
           if ((controller.desiredSize ?? 0) <= 0) end();
         };
-        const stop = options.subscribe((message) => {
-          if (early === undefined) send(encoded(message));
-          else early.push(message);
-        });
-        const beat = setInterval(() => send(': beat\n\n'), options.heartbeatMs);
-        let open = true;
+        /** One after the other, and each only while its reader may still be told. */
+        let tail = Promise.resolve();
+        const queue = (next: () => string | Promise<string>): void => {
+          tail = tail
+            .then(async () => {
+              const text = await next();
+              if (!(await options.mayGoOn())) end();
+              else if (open) send(text);
+            })
+            // No status to start from: the client reconnects and asks again.
+            .catch(end);
+        };
+        const stop = options.subscribe((message) => queue(() => encoded(message)));
+        const beat = setInterval(() => queue(() => ': beat\n\n'), options.heartbeatMs);
         close = () => {
           if (!open) return;
           open = false;
@@ -47,15 +57,7 @@ export function eventStream(options: EventStreamOptions): ReadableStream<Uint8Ar
         options.signal.addEventListener('abort', end);
         if (options.signal.aborted) return end();
         send('retry: 1000\n\n');
-        try {
-          const hello = await options.hello();
-          const waiting = early;
-          early = undefined;
-          for (const message of [hello, ...waiting]) if (open) send(encoded(message));
-        } catch {
-          // No status to start from: the client reconnects and asks again.
-          end();
-        }
+        queue(async () => encoded(await options.hello()));
       },
       cancel: () => close(),
     },

@@ -32,6 +32,8 @@ export function eventRoutes({ access, hub, repair, standing, options, closing }:
         event: 'hello',
         data: { status: await standing.status(), repair: repair.state },
       }),
+      // It may go on for days: a key that is revoked meanwhile ends it.
+      mayGoOn: () => access.isStillIn(c),
       heartbeatMs: options.heartbeatMs,
       signal: closing,
       onClose: () => {
