@@ -168,6 +168,16 @@ function share(
     onBatch: (inputs) => metrics.batches.observe(inputs),
     tracing,
   });
+  const uncounted: Service['erase'] = tracing
+    ? tracing.erase(service)
+    : (target, erasure) => service.erase(target, erasure);
+  const erase: Service['erase'] = (target, erasure) => {
+    metrics.erasing++;
+    return uncounted(target, erasure).finally(() => metrics.erasing--);
+  };
+  const stopCounting = service.on((event) => {
+    if (event.type === 'repaired') metrics.repaired.add(event.erasures.length);
+  });
   const shutdown = async (): Promise<void> => {
     // Streams first: they are what keeps connections open.
     closing.abort();
@@ -175,6 +185,7 @@ function share(
     service.end?.();
     await closed;
     forgetLosses?.();
+    stopCounting();
     history.close();
     standing.close();
     receipts.close();
@@ -184,7 +195,7 @@ function share(
   return {
     shared: {
       service,
-      erase: tracing ? tracing.erase(service) : (target, erasure) => service.erase(target, erasure),
+      erase,
       options,
       access,
       batcher,

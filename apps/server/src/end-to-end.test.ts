@@ -163,6 +163,13 @@ describe('a served run', () => {
     const repaired = { erasures: [receipt.erasure], at: (await client.receipt(receipt.erasure)).repairedAt };
     await expect.poll(() => messages.find(({ event }) => event === 'repaired')?.data).toEqual(repaired);
     expect(await client.receipts()).toEqual([{ ...receipt, repairedAt: repaired.at }]);
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    for (const line of [
+      's3t_erasures_total 1',
+      's3t_erasures_repaired_total 1',
+      's3t_erasures_in_progress 0',
+    ])
+      expect(metrics).toContain(`\n${line}\n`);
     leave.abort();
     await following;
   }, 180_000);

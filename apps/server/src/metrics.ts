@@ -30,6 +30,12 @@ export class Metrics {
     'Predictions computed again because the version moved before they were sent.',
   );
   readonly erasures: Counter = this.registry.counter('s3t_erasures_total', 'Erasures acknowledged.');
+  readonly repaired: Counter = this.registry.counter(
+    's3t_erasures_repaired_total',
+    'Erasures that a complete repair has followed.',
+  );
+  /** Erasures that are neither acknowledged nor refused yet. */
+  erasing = 0;
   readonly callbacks: Counter = this.registry.counter(
     's3t_callbacks_total',
     'Tries of OpenDSR callbacks by result, and callbacks given up.',
@@ -39,4 +45,8 @@ export class Metrics {
     'Time from an erasure request to its acknowledgement.',
     SECONDS,
   );
+
+  constructor() {
+    this.registry.gauge('s3t_erasures_in_progress', 'Erasures at work.', () => this.erasing);
+  }
 }

@@ -82,6 +82,7 @@ describe('erasures', () => {
     const second = await post(app, '/v1/erasures', { records: ['train/0'] }, headers);
     expect(second.status).toBe(409);
     expect(await errorOf(second)).toMatchObject({ code: 'in-flight' });
+    expect(await (await app.request('/metrics')).text()).toMatch(/^s3t_erasures_in_progress 1$/m);
     slow.open();
     expect((await first).status).toBe(201);
     expect((await post(app, '/v1/erasures', { records: ['train/0'] }, headers)).status).toBe(200);

@@ -102,7 +102,7 @@ function bodyOf(schema: Schema): fc.Arbitrary<string> {
 }
 
 const marked: fc.Arbitrary<string> = fc
-  .oneof(fc.string({ maxLength: 12 }), fc.string({ unit: 'binary', maxLength: 6 }))
+  .oneof(fc.string({ maxLength: 12 }), fc.string({ unit: 'binary', maxLength: 6 }), fc.constant('\0'))
   .map((text) => MARK + text);
 
 /** Values that a schema allows. */
