@@ -215,6 +215,30 @@ describe('limits', () => {
     expect((await app.request('/health/live')).status).toBe(200);
   });
 
+  it('keeps nothing of what strangers send, however long it is', async () => {
+    const keys = freshFile();
+    const { secret } = await keys.create('inference');
+    const app = start({ keys, maxBody: 10_000 });
+    const send = async (headers: Record<string, string>): Promise<[number, number]> => {
+      let pieces = 0;
+      const body = new ReadableStream<Uint8Array>({
+        pull(controller) {
+          pieces++;
+          controller.enqueue(new Uint8Array(1000));
+        },
+      });
+      const all = { 'Content-Type': 'application/json', 'Transfer-Encoding': 'chunked', ...headers };
+      const init = { method: 'POST', headers: all, body, duplex: 'half' } as RequestInit;
+      return [(await app.request('/v1/predict', init)).status, pieces];
+    };
+    // A stream has one piece ready.
+    expect(await send({})).toEqual([401, 1]);
+    expect(await send(bearer('guess'))).toEqual([401, 1]);
+    const [status, pieces] = await send(bearer(secret));
+    expect(status).toBe(413);
+    expect(pieces).toBeGreaterThan(10);
+  });
+
   it('turns away an address that tries wrong keys', async () => {
     const keys = freshFile();
     const { secret } = await keys.create('inference');

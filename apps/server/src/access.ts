@@ -37,10 +37,15 @@ export class Access {
   readonly #keys: KeyRing | undefined;
   readonly #callers: RateLimiter | undefined;
   readonly #strangers = new RateLimiter(STRANGERS_PER_SECOND);
+  readonly #then: MiddlewareHandler;
 
-  /** @param perSecond requests a key, or an address where no keys are needed, may make; 0 is no limit */
-  constructor(keys: KeyRing | undefined, perSecond: number) {
+  /**
+   * @param perSecond requests a key, or an address where no keys are needed, may make; 0 is no limit
+   * @param then what comes next for whoever was let in, and for nobody else
+   */
+  constructor(keys: KeyRing | undefined, perSecond: number, then: MiddlewareHandler) {
     this.#keys = keys;
+    this.#then = then;
     this.#callers = perSecond > 0 ? new RateLimiter(perSecond, 2 * perSecond) : undefined;
   }
 
@@ -55,7 +60,7 @@ export class Access {
         throw new Problem(403, 'forbidden', message);
       }
       c.set('caller', caller);
-      await next();
+      await this.#then(c, next);
     };
   }
 

@@ -77,7 +77,6 @@ export function createApp(service: Service, options: AppOptions = {}): App {
     }),
   );
   app.use(sameSiteOnly);
-  app.use(limitBody(shared.options.maxBody));
   const api: MiddlewareHandler = async (c, next) => {
     await next();
     // Who was not let in is told nothing.
@@ -130,7 +129,8 @@ function share(
 ): { shared: Shared; shutdown(): Promise<void> } {
   const options = withDefaults(given);
   const metrics = new Metrics();
-  const access = new Access(options.keys, options.rateLimit);
+  // A body of unknown length is kept while it is read and counted: of strangers nothing is.
+  const access = new Access(options.keys, options.rateLimit, limitBody(options.maxBody));
   const closing = new AbortController();
   const current = new Current(service);
   const generations = new Generations(service, {
