@@ -22,8 +22,9 @@ export interface DeviceOptions extends AdapterChoice {
   /** Use the kernels of this class instead of the adapter's own: `portable` ones run anywhere. */
   adapterClass?: AdapterClass;
   /**
-   * Compare some kernels with float64 before anything is computed, and use the `portable` ones where they are wrong. Default: on
-   * `gpu` adapters. The others are what the engine is tested on, and compiling for the check would slow every start.
+   * Compare the chosen kernels, those of gradients included, with float64 before anything is computed, and use the `portable` ones
+   * where they are wrong. Default: on `gpu` adapters. The others are what the engine is tested on, and compiling for the check
+   * would take their starts twice as long.
    */
   selfCheck?: boolean;
   /** Told, in one line, what is wrong but not in the way. Default `console.warn`. */
@@ -155,8 +156,9 @@ export class Device {
   }
 
   /**
-   * Runs products, attention, norms and activations on fresh random numbers and compares them with float64.
-   * @returns a line for each case that is wrong
+   * Runs products, LoRA, attention, norms, activations and losses with their gradients on fresh random numbers and compares them
+   * with float64.
+   * @returns a line for each result that is wrong
    */
   selfCheck(): Promise<string[]> {
     return checkKernels(this);

@@ -4,8 +4,12 @@ export type RandomKey = readonly [low: number, high: number];
 const MULTIPLIERS = [0xd2511f53, 0xcd9e8d57] as const;
 const WEYL = [0x9e3779b9, 0xbb67ae85] as const;
 
+/** The upper word of a product, from halves of words: every sum is exact in a float64. */
 function high(a: number, b: number): number {
-  return Number((BigInt(a) * BigInt(b)) >> 32n);
+  const [aLow, aHigh, bLow, bHigh] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
+  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
+  const other = aLow * bHigh + (middle & 0xffff);
+  return aHigh * bHigh + Math.floor(middle / 65_536) + Math.floor(other / 65_536);
 }
 
 /**

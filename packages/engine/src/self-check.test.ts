@@ -1,6 +1,7 @@
 import { sources } from '@s3t/kernels';
 import { afterEach, expect, test, vi } from 'vitest';
-import { Device, EngineError, matmul, tensor } from './index.ts';
+import { Device, EngineError, matmul, scope, tensor } from './index.ts';
+import { trainingBlock } from './testing/block.ts';
 
 const table = sources as Record<string, string>;
 const original = { ...table };
@@ -56,6 +57,64 @@ test.each([
   },
   120_000,
 );
+
+test('a kernel that only gradients use: one warning that names it, and portable kernels that are right', async () => {
+  spoil('matmul/combine', 'params.alpha * sum', '1.001 * params.alpha * sum');
+  const onWarning = vi.fn();
+  using device = await Device.open({ adapterClass: 'gpu', onWarning });
+  expect(device.adapterClass).toBe('portable');
+  expect(onWarning).toHaveBeenCalledTimes(1);
+  expect(onWarning.mock.calls[0]![0]).toMatch(
+    /the gpu kernels are wrong \(the gradient of matmul of \[\[520,12\],\[36,12\]\] for input 1: relative error 0\.00[^;]*\); using/,
+  );
+}, 120_000);
+
+test.each([
+  ['attention/backward_query', 'sum[i] * scale', 'sum[i]', 'attention', [0]],
+  ['attention/backward_key', 'sum_key[i] * scale', 'sum_key[i] * scale * 1.001', 'attention', [1]],
+  ['attention/backward_key', 'dv[row + i] = sum_value[i]', 'dv[row + i] = sum_key[i]', 'attention', [2]],
+  ['norm/layer_norm_backward', '- mean_h -', '-', 'layerNorm', [0]],
+  ['norm/layer_norm_backward_narrow', 'row < params.rows', 'row + 1u < params.rows', 'layerNorm', [0]],
+  ['norm/rms_norm_backward', '* slope', '', 'rmsNorm', [0]],
+  ['norm/rms_norm_backward_narrow', '* slope', '', 'rmsNorm', [0]],
+  ['norm/softmax_backward', ' - sum);', ');', 'softmax', [0]],
+  ['norm/softmax_backward_wide', ' - sum);', ');', 'softmax', [0]],
+  ['elementwise/binary', 'gelu_slope(a) * b', 'gelu_slope(b) * a', 'gelu', [0]],
+  ['elementwise/swiglu_backward', '(1.0 + v * (1.0 - s))', '(1.0 + v)', 'swiglu', [0]],
+  ['matmul/activation_backward', 'slope(x[i]) *', '1.01 * slope(x[i]) *', 'linear', [0, 1, 2]],
+  ['loss/cross_entropy_backward', 'i == label', 'i + 1u == label', 'crossEntropy', [0]],
+  ['loss/vocabulary_backward', '- hit', '', 'vocabularyCrossEntropy', [0, 1]],
+] as const)(
+  '%s with %j as %j: the gradients of %s for inputs %j are named',
+  async (kernel, text, by, name, inputs) => {
+    spoil(kernel, text, by);
+    using device = await Device.open({ adapterClass: 'gpu', selfCheck: false });
+    const wrong = await device.selfCheck();
+    const named = wrong.map((line) =>
+      line.match(/^the gradient of (\w+) of .* for input (\d+): relative error/),
+    );
+    expect(named.every((match) => match?.[1] === name)).toBe(true);
+    expect([...new Set(named.map((match) => Number(match![2])))].sort()).toEqual(inputs);
+  },
+  120_000,
+);
+
+test('every kernel of a training step is among those that are checked', async () => {
+  for (const adapterClass of ['gpu', 'portable'] as const) {
+    using device = await Device.open({ adapterClass, selfCheck: false });
+    const dispatch = vi.spyOn(device, 'dispatch');
+    const launched = () => new Set(dispatch.mock.calls.splice(0).map(([kernel]) => kernel));
+    await device.selfCheck();
+    const checked = launched();
+    const block = trainingBlock(device);
+    block.prepare(0);
+    scope(() => block.step());
+    // The same on all classes, and no products; dropout draws what no reference on the host does.
+    const others = ['optimiser/adamw', 'optimiser/clip_factor', 'random/dropout'];
+    expect([...launched()].filter((kernel) => !checked.has(kernel)).sort()).toEqual(others);
+    block.dispose();
+  }
+}, 120_000);
 
 test('without a listener the console is told', async () => {
   // As above: nothing is compiled a second time.

@@ -1,89 +1,319 @@
 import { pack, unpack } from './data-type.ts';
 import type { Device } from './device.ts';
-import { type OperationDeclaration, operations } from './operation.ts';
+import { gradients } from './gradients.ts';
+import { type CaseInput, type OperationDeclaration, operations, type ReferenceArray } from './operation.ts';
+import './operations/activations.ts';
+import { multiply } from './operations/arithmetic.ts';
 import './operations/attention.ts';
 import './operations/elementwise.ts';
 import './operations/linear.ts';
+import './operations/lora.ts';
+import './operations/loss.ts';
 import './operations/norm.ts';
-import { cast } from './operations/quantised.ts';
+import { cast, quantise } from './operations/quantised.ts';
+import { total } from './operations/reduce.ts';
 import './operations/rms-norm.ts';
-import { uniformValues } from './philox.ts';
+import './operations/rope.ts';
+import './operations/vocabulary-loss.ts';
+import { type RandomKey, uniformValues } from './philox.ts';
 import { scope } from './scope.ts';
-import { type Shape, sizeOf, tensor } from './tensor.ts';
+import { empty, sizeOf, type Tensor, tensor } from './tensor.ts';
 
-/** What a wrong compiler or driver breaks first, and what all else rests on: how many cases of the table of operations are run. */
-const CHECKED: Record<string, number> = {
-  ...{ matmul: 3, linear: 2, attention: 1, layerNorm: 1, rmsNorm: 1, softmax: 1, gelu: 1 },
-};
-/** Of these one case is run with its first input stored as f16, too. */
-const STORED: readonly string[] = ['linear', 'layerNorm', 'gelu'];
-
-interface Case {
-  inputs: readonly Shape[];
-  attributes: unknown;
+/** One operation at one shape, forward and backward. */
+interface Check {
+  name: string;
+  /** A number: the same tensor as that input. */
+  inputs: readonly (CaseInput | number)[];
+  attributes?: unknown;
+  /** What the first input is stored as. Default f32. */
+  stored?: 'f16';
 }
 
-/** The cases of an operation that take nothing but plain numbers. */
-function plainCases({ cases }: OperationDeclaration<unknown>): Case[] {
-  return cases.flatMap(({ inputs, attributes }) => {
-    const shapes = inputs.filter((input): input is Shape => Array.isArray(input));
-    return shapes.length === inputs.length ? [{ inputs: shapes, attributes }] : [];
-  });
+const labels = (rows: number, below: number) => [
+  { shape: [rows], below },
+  { shape: [rows], positive: true as const },
+];
+
+/**
+ * What a wrong compiler or driver breaks first, and what training and answers rest on. The extents are the least that choose the
+ * variants of real ones, and as few variants as do: products of more than 32 rows and columns, of adapters, of few and odd ones, deep in
+ * k, of every layout (two of the three are gradients of the third); wide and narrow heads, shared and masked ones; rows that fit
+ * into registers, and wider ones.
+ */
+const CHECKS: readonly Check[] = [
+  {
+    name: 'matmul',
+    inputs: [
+      [40, 36],
+      [44, 36],
+    ],
+    attributes: { transposeB: true, alpha: -0.5 },
+  },
+  {
+    name: 'matmul',
+    inputs: [
+      [520, 12],
+      [36, 12],
+    ],
+    attributes: { transposeB: true },
+  },
+  { name: 'linear', inputs: [[34, 36], [40, 36], [40]], attributes: { activation: 'gelu' } },
+  { name: 'linear', inputs: [[34, 36], [40, 36], [40]], attributes: { activation: 'gelu' }, stored: 'f16' },
+  { name: 'linear', inputs: [[34, 36], [40, 36], [40], [34, 40]], attributes: {} },
+  { name: 'linear', inputs: [[9, 5], [7, 5], [7]], attributes: { activation: 'silu' } },
+  { name: 'linear', inputs: [[5, 64], { shape: [8, 64], dtype: 'int4x32' }, [8]], attributes: {} },
+  { name: 'loraLinear', inputs: [[34, 36], [40, 36], [40], 0, [16, 36], [40, 16]], attributes: { scale: 2 } },
+  {
+    name: 'loraLinear',
+    inputs: [[34, 36], { shape: [40, 36], dtype: 'int8' }, [40], [34, 36], [16, 36], [40, 16]],
+    attributes: { scale: 2 },
+  },
+  {
+    name: 'groupedLoraLinear',
+    inputs: [[2, 34, 36], [40, 36], [40], 0, [2, 16, 36], [2, 40, 16]],
+    attributes: { scale: 2 },
+  },
+  {
+    name: 'attention',
+    inputs: [
+      [1, 17, 32],
+      [1, 17, 32],
+      [1, 17, 32],
+    ],
+    attributes: { heads: 1, keyHeads: 1 },
+  },
+  {
+    name: 'attention',
+    inputs: [[2, 9, 64], [2, 9, 32], [2, 9, 32], { shape: [2, 9], below: 2 }],
+    attributes: { heads: 4, keyHeads: 2, causal: true },
+  },
+  {
+    name: 'attention',
+    inputs: [
+      [1, 3, 16],
+      [1, 3, 16],
+      [1, 3, 16],
+    ],
+    attributes: { heads: 2, keyHeads: 2 },
+  },
+  { name: 'layerNorm', inputs: [[34, 32], [32], [32]], attributes: { epsilon: 1e-6 } },
+  { name: 'layerNorm', inputs: [[34, 32], [32], [32]], attributes: { epsilon: 1e-6 }, stored: 'f16' },
+  { name: 'layerNorm', inputs: [[3, 260], [260], [260]], attributes: { epsilon: 1e-6 } },
+  { name: 'rmsNorm', inputs: [[34, 32], [32]], attributes: { epsilon: 1e-6 } },
+  { name: 'rmsNorm', inputs: [[3, 260], [260]], attributes: { epsilon: 1e-6 } },
+  { name: 'softmax', inputs: [[9, 132]] },
+  { name: 'softmax', inputs: [[4, 7]] },
+  { name: 'gelu', inputs: [[4, 66]] },
+  { name: 'gelu', inputs: [[4, 66]], stored: 'f16' },
+  { name: 'silu', inputs: [[4, 66]] },
+  { name: 'affine', inputs: [[4, 66]], attributes: { scale: 3, shift: 0.5 } },
+  {
+    name: 'swiglu',
+    inputs: [
+      [4, 66],
+      [4, 66],
+    ],
+  },
+  {
+    name: 'rope',
+    inputs: [
+      [2, 5, 32],
+      [5, 16],
+    ],
+    attributes: { inverse: false },
+  },
+  { name: 'crossEntropy', inputs: [[5, 10], ...labels(5, 10)] },
+  {
+    name: 'vocabularyCrossEntropy',
+    inputs: [[34, 36], [84, 36], ...labels(34, 84)],
+    attributes: { chunk: 44 },
+  },
+];
+
+/** A check with its inputs, on the host and on the device. */
+interface Made {
+  check: Check;
+  arrays: readonly ReferenceArray[];
+  tensors: readonly Tensor[];
+  /** The inputs whose gradients are checked. */
+  wanted: readonly number[];
+  /** Times the output, they are summed: that is what the gradients are of. */
+  weights: Tensor;
+  weightValues: Float32Array;
 }
 
-/** Runs products, attention, norms and activations on fresh random numbers; one line for each case that is not what float64 gives. */
+type Draw = (count: number) => Float32Array<ArrayBuffer>;
+
+/**
+ * Runs products, LoRA, attention, norms, activations and losses with their gradients on fresh random numbers, and reads all results
+ * at once; one line for each that is not what float64 gives.
+ */
 export async function checkKernels(device: Device): Promise<string[]> {
-  const seed = crypto.getRandomValues(new Uint32Array(2));
-  const wrong: string[] = [];
-  for (const [name, count] of Object.entries(CHECKED)) {
-    const { declaration, apply } = operations.get(name)!;
-    const cases = plainCases(declaration);
-    const runs = cases.slice(0, count).map((each) => ({ each, stored: 'f32' as 'f32' | 'f16' }));
-    if (STORED.includes(name)) runs.push({ each: cases[0]!, stored: 'f16' });
-    for (const { each, stored } of runs) {
-      const data = each.inputs.map((shape, i) => valuesOf(shape, i, seed, stored));
-      const title = `${name} of ${JSON.stringify(each.inputs)} as ${stored}, seed ${seed.join(' ')}`;
-      try {
-        const inputs = () =>
-          data.map((values, i) => cast(tensor(device, values, each.inputs[i]), i === 0 ? stored : 'f32'));
-        using y = scope(() => apply(inputs(), each.attributes));
-        const error = worstError(declaration, each, data, await y.read());
-        const most = toleranceOn(device, declaration) + (stored === 'f16' ? 2 ** -11 : 0);
-        if (!(error <= most)) wrong.push(`${title}: relative error ${error}`);
-      } catch (error) {
-        // A kernel that does not compile spoils the device: nothing after it can run.
-        return [...wrong, `${title}: ${(error as Error).message}`];
-      }
-    }
+  const [low, high] = crypto.getRandomValues(new Uint32Array(2)) as unknown as RandomKey;
+  let stream = 0;
+  const draw: Draw = (count) => uniformValues(count, 1, [low, high], stream++);
+  const made: Made[] = [];
+  try {
+    for (const check of CHECKS) made.push(make(device, check, draw));
+    const results = await compute(device, made);
+    return made.flatMap((each, i) =>
+      faultsOf(device, each, results[i]!, draw).map((fault) => `${fault}, seed ${low} ${high}`),
+    );
+  } catch (error) {
+    // A kernel that does not compile spoils the device: nothing can be read from it any more.
+    return [(error as Error).message];
+  } finally {
+    for (const { tensors, weights } of made) for (const each of [...tensors, weights]) each.dispose();
   }
-  return wrong;
 }
 
-/** What f16 is to hold starts from what it can. */
-function valuesOf(
-  shape: Shape,
-  index: number,
-  seed: Uint32Array,
-  stored: 'f32' | 'f16',
-): Float32Array<ArrayBuffer> {
-  const values = uniformValues(sizeOf(shape), 1, [seed[0]!, seed[1]!], index);
-  return stored === 'f16' && index === 0 ? unpack(pack(values, shape, 'f16'), shape, 'f16') : values;
+function make(device: Device, check: Check, draw: Draw): Made {
+  const { declaration } = operations.get(check.name)!;
+  const arrays: ReferenceArray[] = [];
+  const tensors: Tensor[] = [];
+  const wanted: number[] = [];
+  check.inputs.forEach((input, i) => {
+    if (typeof input === 'number') {
+      arrays.push(arrays[input]!);
+      tensors.push(tensors[input]!);
+      return;
+    }
+    const { data, shape, toTensor, isNumber } = makeInput(input, draw, i === 0 ? check.stored : undefined);
+    const trainable = isNumber && !declaration.frozen?.includes(i);
+    if (trainable) wanted.push(i);
+    arrays.push({ data, shape });
+    tensors.push(toTensor(device, trainable));
+  });
+  const shapes = arrays.map(({ shape }) => shape);
+  const shape = declaration.shape(shapes, check.attributes);
+  const weightValues = draw(sizeOf(shape));
+  return { check, arrays, tensors, wanted, weights: tensor(device, weightValues, shape), weightValues };
 }
 
-/** Operands rounded to f16 are off by up to 2^-11 each. */
-function toleranceOn(device: Device, { name, tolerance = 1e-5 }: OperationDeclaration<unknown>): number {
-  return device.subgroupMatrix && name !== 'attention' ? 4e-3 : tolerance;
+/** An input of a check. What is held in fewer bits starts from what they can hold, and so does its reference. */
+function makeInput(input: CaseInput, draw: Draw, stored: 'f16' | undefined) {
+  const shape = 'shape' in input ? input.shape : input;
+  const drawn = draw(sizeOf(shape));
+  if ('below' in input) {
+    const words = Uint32Array.from(drawn, (value) => ((value + 1) / 2) * input.below);
+    const toTensor = (device: Device) => tensor(device, words, shape);
+    return { data: Float64Array.from(words), shape, toTensor, isNumber: false };
+  }
+  const type = 'dtype' in input ? input.dtype : stored;
+  const held = type ? unpack(pack(drawn, shape, type), shape, type) : drawn;
+  const values = 'positive' in input ? held.map((value) => value + 1.5) : held;
+  const toTensor = (device: Device, trainable: boolean) =>
+    'dtype' in input
+      ? quantise(device, drawn, shape, input.dtype)
+      : tensor(device, values, shape, { trainable });
+  return { data: Float64Array.from(values), shape, toTensor, isNumber: !('dtype' in input) };
 }
 
-function worstError(
-  declaration: OperationDeclaration<unknown>,
-  { inputs, attributes }: Case,
-  data: readonly Float32Array[],
-  actual: Float32Array,
-): number {
-  const arrays = data.map((values, i) => ({ data: Float64Array.from(values), shape: inputs[i]! }));
-  const expected = declaration.reference(arrays, attributes);
+/** Runs everything, and reads it back at once. @returns of each check the output, then the gradients of the wanted inputs */
+async function compute(device: Device, made: readonly Made[]): Promise<Float32Array[][]> {
+  const results = scope(() =>
+    made.map(({ check, tensors, wanted, weights }) =>
+      scope(() => {
+        const inputs = tensors.map((each, i) => (i === 0 && check.stored ? cast(each, check.stored) : each));
+        const y = cast(operations.get(check.name)!.apply(inputs, check.attributes), 'f32');
+        const parameters = wanted.map((i) => tensors[i]!);
+        return [y.detach(), ...gradients(total(multiply(y, weights)), parameters)];
+      }),
+    ),
+  );
+  const every = results.flat();
+  using all = empty(device, [every.reduce((sum, { size }) => sum + size, 0)]);
+  let at = 0;
+  for (const { storage, size } of every) {
+    const [target, targetOffset] = [all.storage, 4 * at];
+    device.run({ kind: 'copy', source: storage, sourceOffset: 0, target, targetOffset, bytes: 4 * size });
+    at += size;
+  }
+  for (const each of every) each.dispose();
+  const values = await all.read();
+  at = 0;
+  return results.map((each) =>
+    each.map(({ size }) => {
+      at += size;
+      return values.subarray(at - size, at);
+    }),
+  );
+}
+
+/** What is wrong with the results of a check. */
+function faultsOf(device: Device, made: Made, [output, ...found]: Float32Array[], draw: Draw): string[] {
+  const { check, arrays, wanted } = made;
+  const { declaration } = operations.get(check.name)!;
+  const shapes = JSON.stringify(arrays.map(({ shape }) => shape));
+  const title = `${check.name} of ${shapes}${check.stored ? ` as ${check.stored}` : ''}`;
+  const most = tolerancesOn(device, declaration, check);
+  const faults: string[] = [];
+  const error = worstError(output!, declaration.reference(arrays, check.attributes));
+  if (!(error <= most.forward)) faults.push(`${title}: relative error ${error}`);
+  found.forEach((gradient, i) => {
+    const input = wanted[i]!;
+    const worst = gradientError(made, input, gradient, draw);
+    if (!(worst <= most.gradients))
+      faults.push(`the gradient of ${title} for input ${input}: relative error ${worst}`);
+  });
+  return faults;
+}
+
+/** Operations whose products subgroup matrices compute, of operands rounded to f16: each is off by up to 2^-11. */
+const PRODUCTS: readonly string[] = [
+  'matmul',
+  'linear',
+  'loraLinear',
+  'groupedLoraLinear',
+  'vocabularyCrossEntropy',
+];
+
+function tolerancesOn(
+  device: Device,
+  { name, tolerance = 1e-5 }: OperationDeclaration<unknown>,
+  { stored }: Check,
+): { forward: number; gradients: number } {
+  const rounding = stored ? 2 ** -11 : 0;
+  if (device.subgroupMatrix && PRODUCTS.includes(name)) return { forward: 4e-3 + rounding, gradients: 2e-2 };
+  return { forward: tolerance + rounding, gradients: 10 * tolerance + 4 * rounding };
+}
+
+/** Relative to the largest value; `max` passes NaN on. */
+function worstError(actual: Float32Array, expected: Float64Array): number {
   const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-3);
-  // `max` passes NaN on.
   return expected.reduce((worst, value, i) => Math.max(worst, Math.abs(actual[i]! - value)), 0) / scale;
+}
+
+/** In one direction alone what is wrong may hide behind what is small by chance. */
+const DIRECTIONS = 2;
+
+/**
+ * How far a gradient is from what the reference says of it along random directions, all elements at once: two runs of the
+ * reference for each, not for each element. Relative to the size that such a sum has with random signs.
+ */
+function gradientError(
+  { check, arrays, weightValues }: Made,
+  input: number,
+  gradient: Float32Array,
+  draw: Draw,
+): number {
+  const { declaration } = operations.get(check.name)!;
+  const moving = arrays.map((array) => array === arrays[input]);
+  const valueAt = (direction: Float32Array, step: number) => {
+    const data = arrays[input]!.data.map((value, i) => value + step * direction[i]!);
+    const moved = arrays.map((array, i) => (moving[i] ? { data, shape: array.shape } : array));
+    const y = declaration.reference(moved, check.attributes);
+    return y.reduce((sum, value, i) => sum + value * weightValues[i]!, 0);
+  };
+  const step = 1e-5;
+  let worst = 0;
+  for (let each = 0; each < DIRECTIONS; each++) {
+    const direction = draw(gradient.length);
+    const expected = (valueAt(direction, step) - valueAt(direction, -step)) / (2 * step);
+    const terms = Float64Array.from(gradient, (value, i) => value * direction[i]!);
+    const actual = terms.reduce((sum, term) => sum + term, 0);
+    const size = Math.sqrt(terms.reduce((sum, term) => sum + term * term, 0));
+    worst = Math.max(worst, Math.abs(actual - expected) / Math.max(size, 1e-3));
+  }
+  return worst;
 }
