@@ -22,9 +22,8 @@ export interface DeviceOptions extends AdapterChoice {
   /** Use the kernels of this class instead of the adapter's own: `portable` ones run anywhere. */
   adapterClass?: AdapterClass;
   /**
-   * Compare the chosen kernels, those of gradients included, with float64 before anything is computed, and use the `portable` ones
-   * where they are wrong. Default: on `gpu` adapters. The others are what the engine is tested on, and compiling for the check
-   * would take their starts twice as long.
+   * Compare the chosen kernels, gradients included, with float64 before anything is computed, and use `portable` ones where they are
+   * wrong. Default: on `gpu` adapters. The others are what the engine is tested on, and a start would take twice as long.
    */
   selfCheck?: boolean;
   /** Told, in one line, what is wrong but not in the way. Default `console.warn`. */
@@ -156,8 +155,7 @@ export class Device {
   }
 
   /**
-   * Runs products, LoRA, attention, norms, activations and losses with their gradients on fresh random numbers and compares them
-   * with float64.
+   * Compares what training and answers rest on, gradients included, with float64 on fresh random numbers.
    * @returns a line for each result that is wrong
    */
   selfCheck(): Promise<string[]> {

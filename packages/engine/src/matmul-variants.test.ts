@@ -120,9 +120,12 @@ async function multiply(
   ) as GPUBuffer[];
   const { combine } = plan;
   const target = combine ? buffer(noise(batch * combine.parts * m * n, 9)) : c!;
-  const resources = [
+  const operands = [
     operand(plan.operands.a, a!, (sharedA ? 1 : batch) * aRows, aColumns),
     operand(plan.operands.b, b!, (sharedB ? 1 : batch) * bRows, bColumns),
+  ];
+  const resources = [
+    ...(plan.turned ? operands.toReversed() : operands),
     target,
     bias!,
     extra!,
@@ -281,6 +284,25 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
           whole.slice(first * n, (first + rows) * n),
         );
       }
+    },
+  );
+
+  test.for([100, 20])(
+    'few rows of many columns have the bits of many, batches too: k %i',
+    async (k, { skip }) => {
+      if (!runs()) skip('needs the subgroups of lavapipe');
+      const problem: MatmulProblem = { m: 40, n: 132, k, batch: 1, alpha: 0.3, ...TN };
+      const data = dataFor(problem);
+      const whole = await multiply(adapterClass, problem, data);
+      const a = [rowsOf(problem, data.a, 4, 20), rowsOf(problem, data.a, 8, 20)];
+      const few = { ...problem, m: 20, batch: 2 };
+      expect(chooseMatmul(adapterClass, few).turned).toBe(adapterClass === 'software');
+      const both = Float32Array.from([...a[0]!, ...a[1]!]);
+      const b = Float32Array.from([...data.b, ...data.b]);
+      const result = await multiply(adapterClass, few, { ...dataFor(few), a: both, b });
+      const size = 20 * problem.n;
+      expect(result.slice(0, size)).toEqual(whole.slice(4 * problem.n, 24 * problem.n));
+      expect(result.slice(size)).toEqual(whole.slice(8 * problem.n, 28 * problem.n));
     },
   );
 

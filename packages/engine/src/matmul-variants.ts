@@ -79,6 +79,8 @@ export interface MatmulPlan {
   kernel: string;
   constants: Record<string, number | boolean>;
   unroll: boolean;
+  /** The kernel computes the transpose, op(B)^T op(A)^T: bind B as 0 and A as 1. */
+  turned: boolean;
   operands: {
     a: OperandForm;
     b: OperandForm;
@@ -140,6 +142,7 @@ function planOf(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan 
   switch (adapterClass) {
     case 'software':
       if (isForFewRows(problem)) return packedRowsPlan(problem);
+      if (isFlat(problem)) return turnedPlan(problem);
       return problem.n % 4 === 0 ? panelPlan(byAdapter(problem, LEAST_ROWS)) : broadcastPlan(problem);
     case 'gpu':
       return problem.subgroupMatrix ? matrixPlan(problem) : tiledPlan(problem);
@@ -170,8 +173,8 @@ const LANES = 8;
 const ROWS_AT_ONCE = 4;
 /** Rows of op(B) a panel holds: its code and what it spills still fit the first-level caches. */
 const PANEL_DEPTH = 64;
-/** A k up to this is one panel: better a deep one than a second. */
-const WHOLE_PANEL_DEPTH = 128;
+/** A k up to this is one panel: better one that is somewhat too deep than a second. */
+const WHOLE_PANEL_DEPTH = 96;
 /** Rows of C whose partial sums fit 16 KiB of workgroup memory, the least that WebGPU grants. */
 const DEEP_ROWS = 128;
 /** With fewer rows a workgroup spends more on loading its panel than on using it. */
@@ -183,13 +186,17 @@ const WANTED_WORKGROUPS = 16;
  * The fast kernel of lavapipe, which writes four columns at a time. Its operands are texture forms even where each of their values
  * is used once, as those of B are with one row of tiles: loads of a buffer cost more than the copy that they spare.
  */
-function panelPlan(problem: MatmulProblem, placements = denselyPlaced(problem)): MatmulPlan {
+function panelPlan(
+  problem: MatmulProblem,
+  placements = denselyPlaced(problem),
+  wantedWorkgroups = WANTED_WORKGROUPS,
+): MatmulPlan {
   const { m, n, k, transposeA, transposeB, batch, lowRank } = problem;
   const span = n <= 16 ? 4 : LANES;
   const deep = k > WHOLE_PANEL_DEPTH;
   const depth = deep ? PANEL_DEPTH : k;
   const columnTiles = Math.ceil(n / (4 * span));
-  const share = Math.max(LEAST_ROWS, Math.ceil((m * columnTiles * batch) / WANTED_WORKGROUPS));
+  const share = Math.max(LEAST_ROWS, Math.ceil((m * columnTiles * batch) / wantedWorkgroups));
   const step = ROWS_AT_ONCE * (LANES / span);
   // Their sums wait in workgroup memory.
   const waits = deep || lowRank !== undefined;
@@ -208,11 +215,36 @@ function panelPlan(problem: MatmulProblem, placements = denselyPlaced(problem)):
       ...(lowRank && { RANK: lowRank.rank }),
     },
     unroll: true,
+    turned: false,
     operands: { a: 'texture', b: 'texture', lowRank: lowRank ? 'texture' : null },
     workgroups: [columnTiles, Math.ceil(m / rows), batch],
     params: panelParams(problem, placements, rows),
     combine: null,
   };
+}
+
+/** Rows of a C that is worth turning, from and to: as many as LoRA has ranks. Of fewer, lanes would have nothing to do. */
+const FLAT_ROWS = [16, 32] as const;
+/** Each loads the panel anew. */
+const TURNED_WORKGROUPS = 8;
+
+/** Whether C is the gradient of LoRA's down projection, or like it: few rows, many columns, and nothing done to its elements. */
+function isFlat(problem: MatmulProblem): boolean {
+  const { m, n, transposeA, transposeB, accumulate } = problem;
+  const [least, most] = FLAT_ROWS;
+  const fits = transposeA && !transposeB && m % 4 === 0 && n % 4 === 0 && !accumulate && isPlain(problem);
+  return fits && m >= least && m <= most && n >= 4 * m;
+}
+
+/**
+ * The transpose of the product, op(B)^T op(A)^T, into C as it lies. A panel of the large operand would be used for few rows of the
+ * other and then be gone; turned, the small one is the panel, and the large one passes by once.
+ */
+function turnedPlan(problem: MatmulProblem): MatmulPlan {
+  const { a, b, ...rest } = denselyPlaced(problem);
+  const [m, n] = [problem.n, problem.m];
+  const plan = panelPlan({ ...problem, m, n }, { ...rest, a: b, b: a }, TURNED_WORKGROUPS);
+  return { ...plan, constants: { ...plan.constants, TURNED: true }, turned: true };
 }
 
 /** With more rows it pays to unpack B first: by the bits of its elements. */
@@ -242,6 +274,7 @@ function packedRowsPlan(problem: MatmulProblem): MatmulPlan {
       ...epilogue(problem),
     },
     unroll: true,
+    turned: false,
     operands: { a: 'buffer', b: 'buffer', lowRank: null },
     workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / rows), 1],
     params: words,
@@ -290,6 +323,7 @@ function broadcastPlan(problem: MatmulProblem): MatmulPlan {
       ...epilogue(problem),
     },
     unroll: true,
+    turned: false,
     operands: { a: 'texture', b: 'texture', lowRank: null },
     workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / tileRows), batch],
     params: params(problem, 4),
@@ -320,6 +354,7 @@ function tiledPlan(problem: MatmulProblem): MatmulPlan {
       ...(lowRank && { LOW_RANK: 1 }),
     },
     unroll: true,
+    turned: false,
     operands: { a: 'buffer', b: 'buffer', lowRank: lowRank ? 'buffer' : null },
     workgroups: [Math.ceil(n / tileN), Math.ceil(m / tileM), batch * parts],
     params: params(first, 1, cut),
@@ -339,6 +374,7 @@ function matrixPlan(problem: MatmulProblem): MatmulPlan {
       B_BITS: packingB?.bits ?? 32,
     },
     unroll: false,
+    turned: false,
     operands: { a: 'buffer', b: 'buffer', lowRank: null },
     workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), batch],
     params: params(problem, 1),
@@ -356,11 +392,15 @@ const MOST_PARTS = 16;
  * cut. Only such products (A transposed, nothing done to their elements afterwards) are, and how follows from k alone.
  */
 function partsOf(problem: MatmulProblem): { parts: number; depth: number } {
-  const { k, transposeA, transposeB, bias, residual, activation, lowRank } = problem;
-  const plain = !bias && !residual && !activation && !lowRank;
-  if (!transposeA || transposeB || !plain || k < 2 * LEAST_PART) return { parts: 1, depth: k };
+  const { k, transposeA, transposeB } = problem;
+  if (!transposeA || transposeB || !isPlain(problem) || k < 2 * LEAST_PART) return { parts: 1, depth: k };
   const depth = Math.max(LEAST_PART, 16 * Math.ceil(k / MOST_PARTS / 16));
   return { parts: Math.ceil(k / depth), depth };
+}
+
+/** Whether nothing is done to an element but adding it to what C holds. */
+function isPlain({ bias, residual, activation, lowRank }: MatmulProblem): boolean {
+  return !bias && !residual && !activation && !lowRank;
 }
 
 function combinePlan({ batch, m, n, alpha = 1, accumulate = false }: MatmulProblem, parts: number): Combine {
@@ -394,6 +434,7 @@ function registersPlan(problem: MatmulProblem): MatmulPlan {
       ...(lowRank && { LOW_RANK: 1 }),
     },
     unroll: true,
+    turned: false,
     operands: { a: 'buffer', b: 'buffer', lowRank: lowRank ? 'buffer' : null },
     workgroups: [Math.ceil(n / (4 * groupX)), Math.ceil(m / rows), batch],
     params: params(problem, 1),

@@ -95,6 +95,8 @@ export function launchProduct(
   const unpacked =
     operands.b === 'texture' && packingB.bits < 32 ? unpackedForm(b, shape.batch * rowsB, columnsB) : null;
   const parts = plan.combine && empty(device, [shape.batch, plan.combine.parts, shape.m, shape.n]);
+  const first = operand(operands.a, a.storage, shape.batch * rowsA, columnsA);
+  const second = unpacked ?? operand(operands.b, b.storage, shape.batch * rowsB, columnsB);
   // What the kernel does not use must still be bound, and memory that it could write must be bound nowhere else.
   const extra = residual ?? activation?.before ?? empty(device, [1]);
   const unused = bias || a.dtype === 'f32' ? null : empty(device, [1]);
@@ -102,8 +104,7 @@ export function launchProduct(
     values: plan.constants,
     unroll: plan.unroll,
     bindings: [
-      operand(operands.a, a.storage, shape.batch * rowsA, columnsA),
-      unpacked ?? operand(operands.b, b.storage, shape.batch * rowsB, columnsB),
+      ...(plan.turned ? [second, first] : [first, second]),
       (parts ?? c).storage,
       (bias ?? unused ?? a).storage,
       extra.storage,
