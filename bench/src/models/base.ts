@@ -1,6 +1,8 @@
 import { type Device, uniformValues } from '@s3t/engine';
 import {
   type BaseModel,
+  type BaseOptions,
+  type Checkpoint,
   placeBaseModel,
   type StageForm,
   type StageValues,
@@ -30,7 +32,11 @@ export const SIZE: VitSize = {
 export const GROUPS = 6;
 
 /** A ViT of random weights on a device. */
-export async function randomVit(device: Device, size: VitSize): Promise<BaseModel> {
+export async function randomVit(
+  device: Device,
+  size: VitSize,
+  options: BaseOptions = {},
+): Promise<BaseModel> {
   const config = {
     model_type: 'vit',
     hidden_act: 'gelu' as const,
@@ -42,7 +48,7 @@ export async function randomVit(device: Device, size: VitSize): Promise<BaseMode
   const shapes = new Map(vitParameters(config).map(({ name, shape }) => [name, shape]));
   const side = size.image_size;
   const of = (name: string) => shapes.get(name)!;
-  return placeBaseModel(device, {
+  const checkpoint: Checkpoint = {
     folder: 'random',
     config,
     companions: new Map([
@@ -65,7 +71,8 @@ export async function randomVit(device: Device, size: VitSize): Promise<BaseMode
       close: async () => {},
     },
     digest: '',
-  });
+  };
+  return placeBaseModel(device, checkpoint, options);
 }
 
 /** The shapes of stages with LoRA on query and value, as the paper has them. */

@@ -1,25 +1,27 @@
 /**
  * What models are to reach, each as a ratio measured in one process, round by round in turns.
  *
- *     npm run bench:models -- [--only load,stage,together,ensemble] [--rounds N] [--json FILE] [--readme]
+ *     npm run bench:models -- [--only load,stage,half,together,ensemble] [--rounds N] [--json FILE] [--readme]
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Device } from '@s3t/engine';
 import { measureEnsemble } from './ensemble.ts';
+import { measureHalf } from './half.ts';
 import { measureLoading } from './load.ts';
 import { type ModelRow, modelTable } from './report.ts';
 import { measureStage } from './stage.ts';
 import { measureTogether } from './together.ts';
 
 const USAGE =
-  'usage: npm run bench:models -- [--only load,stage,together,ensemble] [--rounds N] [--json FILE] [--readme]';
+  'usage: npm run bench:models -- [--only load,stage,half,together,ensemble] [--rounds N] [--json FILE] [--readme]';
 const README = new URL('../../README.md', import.meta.url);
 const MARKS = ['<!-- models -->', '<!-- end of models -->'] as const;
 const BENCHES: Record<string, (rounds: number) => Promise<ModelRow[]>> = {
   load: measureLoading,
   stage: (rounds) => onDevice((device) => measureStage(device, rounds)),
+  half: (rounds) => onDevice((device) => measureHalf(device, rounds)),
   together: (rounds) => onDevice((device) => measureTogether(device, rounds)),
   ensemble: (rounds) => onDevice((device) => measureEnsemble(device, rounds)),
 };

@@ -9,7 +9,8 @@ export interface ModelRow {
   reference: string;
   referenceMs: number;
   ratio: number;
-  aim: number;
+  /** Null where none was set. */
+  aim: number | null;
   /** Whether the ratio should be at least the aim, or at most. */
   atLeast: boolean;
   note: string;
@@ -67,7 +68,7 @@ export function modelTable(rows: readonly ModelRow[]): string {
     `${row.ms.toFixed(0)} ms`,
     `${row.reference}: ${row.referenceMs.toFixed(0)} ms`,
     row.ratio.toFixed(2),
-    `${row.atLeast ? '>=' : '<='} ${row.aim.toFixed(2)}`,
+    row.aim === null ? '' : `${row.atLeast ? '>=' : '<='} ${row.aim.toFixed(2)}`,
     row.note,
   ]);
   const head = ['what', 'time', 'against', 'ratio', 'aim', ''];
