@@ -135,11 +135,14 @@ test('sequences: what a strategy picks', async () => {
 
 describe('doctor', () => {
   test('says what device there is and exits 0', async () => {
-    const { code, stdout } = await s3t(['doctor', '--json']);
+    const { code, stdout } = await s3t(['doctor', '--kernels', '--json']);
     expect(JSON.parse(stdout)).toMatchObject({
       ok: true,
       node: { ok: true, version: process.versions.node },
-      adapter: { ok: true, class: expect.any(String), limits: { maxBufferSize: expect.any(Number) } },
+      adapter: {
+        ...{ ok: true, class: expect.any(String), kernelsChecked: true },
+        limits: { maxBufferSize: expect.any(Number) },
+      },
       pglite: { ok: true },
       sharp: { ok: true },
       problems: [],

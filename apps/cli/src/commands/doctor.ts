@@ -15,24 +15,32 @@ export function addDoctor(program: Command): void {
   program
     .command('doctor')
     .description('what device, what limits, what is missing and how to get it')
+    .option(
+      '--kernels',
+      'compare the kernels with float64 on random numbers, too: takes half a minute the first time',
+    )
     .option(...JSON_OUTPUT)
     .action(examine);
 }
 
-async function examine({ json }: JsonOption): Promise<void> {
-  const report = diagnose(await runProbe());
+async function examine({ json, kernels = false }: JsonOption & { kernels?: boolean }): Promise<void> {
+  const report = diagnose(await runProbe(kernels));
   if (json) printJson(report);
   else print(render(report));
   if (!report.ok) process.exitCode = 1;
 }
 
-async function runProbe(): Promise<ProbeReport> {
+async function runProbe(kernels: boolean): Promise<ProbeReport> {
   // Beside us as source or as compiled file.
   const file = fileURLToPath(
     new URL(import.meta.url.endsWith('.ts') ? '../doctor/probe.ts' : '../doctor/probe.js', import.meta.url),
   );
   try {
-    const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, file]);
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      ...process.execArgv,
+      file,
+      ...(kernels ? ['kernels'] : []),
+    ]);
     return JSON.parse(stdout);
   } catch (error) {
     const { signal, stderr = '' } = error as { signal?: string; stderr?: string };
@@ -58,6 +66,7 @@ function render(report: DoctorReport): string {
   ];
   if (adapter.ok) {
     const { limits } = adapter;
+    if (adapter.kernelsChecked) lines.push(['', 'its kernels agree with float64 on random numbers']);
     lines.push(
       [
         '',

@@ -1,6 +1,6 @@
 /**
  * What this machine can do, as one line of JSON on stdout. `s3t doctor` runs it in a process of its own: a graphics driver that does not fit
- * takes the whole process with it.
+ * takes the whole process with it. With the argument `kernels` it compares them, too.
  */
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -8,7 +8,15 @@ import { add, Device, tensor } from '@s3t/engine';
 
 /** A WebGPU adapter that computes, or why there is none. */
 export type AdapterReport =
-  | { ok: true; class: string; name: string; features: string[]; limits: Record<string, number> }
+  | {
+      ok: true;
+      class: string;
+      name: string;
+      features: string[];
+      limits: Record<string, number>;
+      /** Whether its kernels were compared with float64, all of them rightly. */
+      kernelsChecked: boolean;
+    }
   | { ok: false; error: string };
 
 /** Whether a package that S3T depends on works here. */
@@ -35,12 +43,14 @@ const LIMITS = [
   'maxComputeWorkgroupsPerDimension',
 ] as const;
 
-async function probeAdapter(): Promise<AdapterReport> {
+async function probeAdapter(checkKernels: boolean): Promise<AdapterReport> {
   try {
     using device = await Device.open();
     const sum = add(tensor(device, [1, 2, 3], [3]), tensor(device, [10, 20, 30], [3]));
     const found = [...(await sum.read())].join();
     if (found !== '11,22,33') return { ok: false, error: `a small sum came out as ${found}` };
+    const [wrong] = checkKernels ? await device.selfCheck() : [];
+    if (wrong !== undefined) return { ok: false, error: `${device.adapterName} computes wrongly: ${wrong}` };
     const { features, limits } = device.gpu;
     return {
       ok: true,
@@ -48,6 +58,7 @@ async function probeAdapter(): Promise<AdapterReport> {
       name: device.adapterName,
       features: [...features].sort(),
       limits: Object.fromEntries(LIMITS.map((name) => [name, limits[name]])),
+      kernelsChecked: checkKernels,
     };
   } catch (error) {
     return { ok: false, error: lineOf(error) };
@@ -105,7 +116,7 @@ function lineOf(error: unknown): string {
 
 // One after the other: each may need much memory.
 const report: ProbeReport = {
-  adapter: await probeAdapter(),
+  adapter: await probeAdapter(process.argv[2] === 'kernels'),
   pglite: await probePackage(['@s3t/unlearner', '@s3t/ledger'], '@electric-sql/pglite', startPglite),
   sharp: await probePackage(['@s3t/data'], 'sharp', decodePng),
 };
