@@ -172,6 +172,7 @@ function share(
     ? tracing.erase(service)
     : (target, erasure) => service.erase(target, erasure);
   const erase: Service['erase'] = (target, erasure) => {
+    if (erasure?.dryRun) return uncounted(target, erasure);
     metrics.erasing++;
     return uncounted(target, erasure).finally(() => metrics.erasing--);
   };

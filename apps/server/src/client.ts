@@ -128,10 +128,10 @@ export function connect(url: string, { key }: { key?: string | undefined } = {})
       return textPieces(response);
     },
     status: () => get('/v1/status'),
-    erase: (target, { dryRun, idempotencyKey } = {}) =>
+    erase: (target, { dryRun, evaluate, idempotencyKey } = {}) =>
       post(
         '/v1/erasures',
-        { ...('length' in target ? { records: target } : target), dryRun },
+        { ...('length' in target ? { records: target } : target), dryRun, evaluate },
         idempotencyKey === undefined ? {} : { 'Idempotency-Key': idempotencyKey },
       ),
     receipts: async (limit = 100) =>

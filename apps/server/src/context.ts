@@ -17,7 +17,7 @@ import type { Standing } from './standing.ts';
 /** What the routes share: made once per app. */
 export interface Shared {
   service: Service;
-  /** `service.erase`, counted, and in a span where spans are taken. */
+  /** `service.erase`, counted where it is no dry run, and in a span where spans are taken. */
   erase: Service['erase'];
   options: Options;
   access: Access;

@@ -129,6 +129,8 @@ describe('a served run', () => {
 
     const preview = await client.erase(['train/3', 'train/4'], { dryRun: true });
     expect(preview).toMatchObject({ dryRun: true, records: 2 });
+    const measured = client.erase(['train/3', 'train/4'], { dryRun: true, evaluate: true });
+    await expect(measured).rejects.toMatchObject({ status: 400, path: 'evaluate' });
     expect(await client.status()).toEqual(before);
 
     const receipt = await eraseAtOnce(100, ['train/3', 'train/4'], 'ticket-1');

@@ -89,7 +89,7 @@ function located({ message, cause }: Error, code: string): { path: string | unde
   }
   // A faulty field stands in front of the message.
   const [, path, text = message] =
-    /^(inputs\.\d+(?:\.\S+)?|(?:records|subjects)(?:\.\d+)?|messages): (.*)$/s.exec(message) ?? [];
+    /^(inputs\.\d+(?:\.\S+)?|(?:records|subjects)(?:\.\d+)?|messages|evaluate): (.*)$/s.exec(message) ?? [];
   return { path, text };
 }
 

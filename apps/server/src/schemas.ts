@@ -1,5 +1,5 @@
 // The shapes of what comes in and goes out. Those that come in are checked with these; all of them are the OpenAPI document.
-import type { Backup, ConsistencyProof, Receipt, Status } from '@s3t/unlearner';
+import type { Backup, ConsistencyProof, Evaluation, Receipt, Status } from '@s3t/unlearner';
 import * as v from 'valibot';
 import type { Answer } from './batcher.ts';
 import type { Point } from './history.ts';
@@ -96,10 +96,23 @@ export function eraseSchema(options: Options): v.GenericSchema<EraseBody> {
       ),
       subjects: v.pipe(ids, v.description('Several of them.')),
       dryRun: v.optional(v.boolean()),
+      evaluate: v.pipe(
+        v.optional(v.boolean()),
+        v.description(
+          'Of a dry run: measure what would be served after it, too. Takes a pass over the evaluation data, and gives way to erasures.',
+        ),
+      ),
     }),
     v.check(
       ({ records, subject, subjects }) => (records ?? subject ?? subjects) !== undefined,
       'expected records, subject or subjects',
+    ),
+    v.forward(
+      v.check(
+        ({ dryRun, evaluate }) => evaluate !== true || dryRun === true,
+        'expected dryRun: true beside it',
+      ),
+      ['evaluate'],
     ),
   );
 }
@@ -111,6 +124,8 @@ export interface EraseBody {
   subjects?: string[] | undefined;
   /** Answer what an erasure would do, and change nothing. */
   dryRun?: boolean | undefined;
+  /** Measure what a dry run would leave. */
+  evaluate?: boolean | undefined;
 }
 
 /** RFC 8941 allows more, but everybody sends a UUID. */
@@ -177,6 +192,25 @@ export const statusSchema: v.GenericSchema<Status> = v.object({
 });
 
 const served = v.object({ version: count, manifest: digest });
+const measures = {
+  accuracy: v.optional(v.number()),
+  matthews: v.optional(v.number()),
+  f1: v.optional(v.number()),
+  pearson: v.optional(v.nullable(v.number())),
+  spearman: v.optional(v.nullable(v.number())),
+  meanSquaredError: v.optional(v.number()),
+  perplexity: v.optional(v.number()),
+};
+const evaluationSchema: v.GenericSchema<Evaluation> = v.object({
+  ...measures,
+  metric: v.pipe(
+    v.picklist(['accuracy', 'matthews', 'f1', 'pearson', 'spearman', 'meanSquaredError', 'perplexity']),
+    v.description('The measure that counts for the task.'),
+  ),
+  examples: count,
+  version: count,
+  shards: v.array(v.object({ ...measures, shard: count, depth: count })),
+});
 export const receiptSchema: v.GenericSchema<Receipt> = v.object({
   erasure: v.string(),
   records: count,
@@ -188,6 +222,16 @@ export const receiptSchema: v.GenericSchema<Receipt> = v.object({
   acknowledgedAt: v.string(),
   repairedAt: v.optional(v.pipe(v.string(), v.description('When no stage was missing any more.'))),
   dryRun: v.optional(v.boolean()),
+  expected: v.pipe(
+    v.optional(v.nullable(evaluationSchema)),
+    v.description(
+      'Of a dry run with `evaluate`: what is measured of the ensemble that would be served; null where nothing would be.',
+    ),
+  ),
+  depths: v.pipe(
+    v.optional(v.array(count)),
+    v.description('Of the same: how deep each shard would be served.'),
+  ),
   repeated: v.optional(v.boolean()),
 });
 export const receiptsSchema: v.GenericSchema<{ erasures: Receipt[] }> = v.object({

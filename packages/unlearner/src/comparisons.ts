@@ -21,7 +21,7 @@ export class Comparisons {
 
   /** Takes note of an erasure. @returns whether anything was under way */
   erased(): boolean {
-    const changed = 'records were erased during the verification; verify again';
+    const changed = 'records were erased meanwhile; ask again';
     this.#erasure.abort(new UnlearnerError('unavailable', changed));
     this.#erasure = new AbortController();
     return this.#underWay > 0;

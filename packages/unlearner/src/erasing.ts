@@ -1,7 +1,10 @@
 import { type ActiveStage, type ErasureRow, type GoneRecord, LedgerError } from '@s3t/ledger';
 import { statementText } from '@s3t/ledger/log';
+import type { RunConfig } from './config.ts';
 import { PhaseTimes } from './erasure-phases.ts';
 import { erasureRequest, namedError } from './erasure-request.ts';
+import { UnlearnerError } from './errors.ts';
+import type { Expectation, Expecting } from './expectation.ts';
 import type { Mutex } from './mutex.ts';
 import type { OpenedRun } from './open-run.ts';
 import { receiptOf, storedReceipt } from './receipts.ts';
@@ -34,6 +37,8 @@ export interface ErasingParts {
   emit: (event: UnlearnerEvent) => void;
   /** A backup that is being made, or waits in the run folder. */
   staged: StagedBackup;
+  /** For dry runs that evaluate. */
+  expecting: Expecting;
 }
 
 /** Erasures from the request to the receipt, and bringing to their end those that a crash or a failure left half-way. */
@@ -49,12 +54,21 @@ export class Erasing {
   }
 
   /** Erases records; see `Unlearner.erase`. */
-  erase(
+  async erase(
     target: ErasureTarget,
     options: EraseOptions & Required<Pick<EraseOptions, 'receivedAt'>>,
   ): Promise<Receipt> {
-    const { erasures, changes } = this.#parts;
-    return erasures.hold(() => changes.run(() => this.#erase(target, options)));
+    const { opened, erasures, changes, expecting } = this.#parts;
+    let measure = null as (() => Promise<Expectation>) | null;
+    const expect = (left: Active) => {
+      measure = expecting.of(left);
+    };
+    if (options.evaluate) assertEvaluates(options, opened.located.config);
+    const receipt = await erasures.hold(() =>
+      changes.run(() => this.#erase(target, options, options.evaluate ? expect : undefined)),
+    );
+    // Other erasures do not wait for it.
+    return measure ? { ...receipt, ...(await measure()) } : receipt;
   }
 
   async #erase(
@@ -65,6 +79,7 @@ export class Erasing {
       receivedAt,
       drain,
     }: EraseOptions & Required<Pick<EraseOptions, 'receivedAt'>>,
+    expect: ((left: Active) => void) | undefined,
   ): Promise<Receipt> {
     const { opened, refresh, forget, emit } = this.#parts;
     const { ledger, located } = opened;
@@ -79,7 +94,10 @@ export class Erasing {
         if (!(error instanceof LedgerError) || error.code === 'database') this.#isUnknown = true;
         throw namedError(error, target);
       });
-    if (erased.dryRun) return receiptOf(erased, receivedAt, Date.now());
+    if (erased.dryRun) {
+      if (active) expect?.({ active, version: erased.after });
+      return receiptOf(erased, receivedAt, Date.now());
+    }
     if (erased.repeated) {
       const receipt = storedReceipt(await ledger.erasure(erased.erasure));
       return { ...receipt!, repeated: true };
@@ -164,4 +182,13 @@ export class Erasing {
     this.#isUnfinished = false;
     this.#isUnknown = false;
   }
+}
+
+function assertEvaluates({ dryRun }: EraseOptions, { data }: RunConfig): void {
+  if (!dryRun) throw new UnlearnerError('usage', 'evaluate: only what a dry run would leave is measured');
+  if (data.eval === undefined)
+    throw new UnlearnerError(
+      'usage',
+      'evaluate: the configuration of this run names no data.eval to measure with',
+    );
 }

@@ -13,7 +13,7 @@ import type { Evaluation, Measures } from './types.ts';
 
 /** Measures the served ensemble, and each shard by itself, on the evaluation data. */
 export async function evaluate(
-  parts: { serving: Serving; erasures: RightOfWay; base: BaseModel; config: RunConfig },
+  parts: { serving: Pick<Serving, 'served'>; erasures: RightOfWay; base: BaseModel; config: RunConfig },
   records: readonly DataRecord[],
 ): Promise<Evaluation> {
   const { base, config } = parts;
@@ -67,12 +67,7 @@ export function measures(
 
 /** How well a language model foretells the evaluation data, token by token. */
 async function foretell(
-  {
-    serving,
-    erasures,
-    base,
-    config,
-  }: { serving: Serving; erasures: RightOfWay; base: BaseModel; config: RunConfig },
+  { serving, erasures, base, config }: Parameters<typeof evaluate>[0],
   records: readonly DataRecord[],
 ): Promise<Evaluation> {
   const examples: Example[] = [];

@@ -182,6 +182,7 @@ async function interleave(seed: number): Promise<Outcome> {
   const staged = { drop: async () => {} } as ErasingParts['staged'];
   const erasing = new Erasing({
     ...{ opened, erasures, changes, refresh, staged },
+    expecting: {} as ErasingParts['expecting'],
     forget: () => false,
     forgetCommitted: async () => {},
     emit: () => {},

@@ -25,7 +25,7 @@ const MOST_GIVEN_UP = 3;
  * @throws UnlearnerError `unavailable` when nothing is served
  */
 export async function forward(
-  { serving, erasures, base }: { serving: Serving; erasures: RightOfWay; base: BaseModel },
+  { serving, erasures, base }: { serving: Pick<Serving, 'served'>; erasures: RightOfWay; base: BaseModel },
   inputs: HostInputs,
   count: number,
   least = 0,

@@ -1,8 +1,9 @@
 import { minutesUntilRepair, type RepairPolicy } from '@s3t/algorithm';
 import type { RunConfig } from './config.ts';
+import type { Mutex } from './mutex.ts';
 import type { OpenedRun } from './open-run.ts';
 import { stacksOf } from './setting.ts';
-import type { RepairStanding } from './types.ts';
+import type { RepairStanding, UnlearnerEvent } from './types.ts';
 
 /** Erasures that one transaction writes of: one that arrives meanwhile waits for no more than these. */
 const AT_ONCE = 20;
@@ -40,24 +41,25 @@ export async function repairStandingOf({ ledger, located, run }: OpenedRun): Pro
 
 /**
  * Takes note that no stage is missing any more: of each erasure that waited for it the log says when that was.
- * @param atomically runs a section with no erasure in between
+ * @param parts.changes has no erasure in between
  * @param isComplete whether no stage is missing
- * @returns the erasures that it repaired; null when stages are missing
+ * @returns the same, of the moment that was noted
  */
 export async function noteRepair(
-  { ledger }: OpenedRun,
-  atomically: <T>(section: () => Promise<T>) => Promise<T>,
+  { opened, changes, emit }: { opened: OpenedRun; changes: Mutex; emit: (event: UnlearnerEvent) => void },
   isComplete: () => Promise<boolean>,
-): Promise<{ erasures: string[]; at: number } | null> {
-  const moment = await atomically(async () =>
+): Promise<boolean> {
+  const { ledger } = opened;
+  const moment = await changes.run(async () =>
     (await isComplete())
       ? { waiting: await ledger.unrepaired(), served: await ledger.version(), at: Date.now() }
       : null,
   );
-  if (!moment) return null;
+  if (!moment) return false;
   const { waiting: erasures, served, at } = moment;
   // After the section: it is true of that moment, whatever comes in between.
   for (let from = 0; from < erasures.length; from += AT_ONCE)
     await ledger.repaired(erasures.slice(from, from + AT_ONCE), { at, served });
-  return { erasures, at };
+  if (erasures.length > 0) emit({ type: 'repaired', erasures, at: new Date(at).toISOString() });
+  return true;
 }

@@ -147,7 +147,7 @@ export class Serving {
       before?.version === version.version &&
       before.manifest === version.manifest &&
       before.stages.every((id) => isActive.has(id));
-    if (!isSame) this.#served = this.#servedOf(active, version);
+    if (!isSame) this.#served = this.servedOf(active, version);
     if ([...this.#answering].some((id) => !isActive.has(id))) {
       this.#endRetired();
       this.#validSince = null;
@@ -165,7 +165,8 @@ export class Serving {
     }
   }
 
-  #servedOf(active: readonly ActiveStage[], version: { version: number; manifest: string }): Served | null {
+  /** What would be served if these stages were active, all of which lie on the device: see `ensembleOf`. Null for nothing. */
+  servedOf(active: readonly ActiveStage[], version: { version: number; manifest: string }): Served | null {
     const stacks = stacksOf(active, this.#run.sequences, this.#run.shards).filter(({ depth }) => depth > 0);
     if (stacks.length === 0) return null;
     return {

@@ -133,6 +133,10 @@ export interface Receipt {
   repairedAt?: string;
   /** True for a dry run: nothing was changed. */
   dryRun?: boolean;
+  /** Of a dry run that evaluates: how good what would be served then is; null where nothing would be. */
+  expected?: Evaluation | null;
+  /** Of the same: how deep each shard's stack would be; 0 where a shard would serve nothing. */
+  depths?: readonly number[];
   /** True when an earlier request with the same idempotency key made this receipt. */
   repeated?: boolean;
 }
@@ -259,6 +263,8 @@ export type ErasurePhases = Partial<
 
 export interface EraseOptions {
   dryRun?: boolean;
+  /** Of a dry run: measure what would be served after it, too. Costs a pass over the evaluation data. */
+  evaluate?: boolean;
   idempotencyKey?: string;
   /** When the request arrived, milliseconds since 1970. Default: now. */
   receivedAt?: number;

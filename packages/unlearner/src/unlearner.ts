@@ -8,6 +8,7 @@ import type { RunConfig } from './config.ts';
 import { costsOf } from './costs.ts';
 import { type Active, Erasing } from './erasing.ts';
 import { UnlearnerError } from './errors.ts';
+import { Expecting } from './expectation.ts';
 import { exportStack } from './export.ts';
 import type { ContinueOptions } from './generation.ts';
 import { confidencesOf, placementsOf } from './inspection.ts';
@@ -92,6 +93,14 @@ export class Unlearner {
     this.#erasing = new Erasing({
       opened,
       staged: this.#staged,
+      expecting: new Expecting({
+        opened,
+        serving: this.#serving,
+        erasures: this.#erasures,
+        comparisons: this.#comparisons,
+        records: this.#records,
+        closing: this.#closing.signal,
+      }),
       erasures: this.#erasures,
       changes: this.#changes,
       refresh: (now) => this.#refresh(now),
@@ -115,7 +124,11 @@ export class Unlearner {
       exclusively: (section) => this.#changes.run(section),
       refresh: () => this.#refresh(),
       folder,
-      completed: (isComplete) => this.#noteRepair(isComplete),
+      completed: (isComplete) =>
+        noteRepair(
+          { opened, changes: this.#changes, emit: (event) => this.#listeners.emit(event) },
+          isComplete,
+        ),
     });
   }
 
@@ -213,17 +226,6 @@ export class Unlearner {
     return this.#guard(() => repairStandingOf(this.#opened));
   }
 
-  async #noteRepair(isComplete: () => Promise<boolean>): Promise<boolean> {
-    const noted = await noteRepair(this.#opened, (section) => this.#changes.run(section), isComplete);
-    if (noted !== null && noted.erasures.length > 0)
-      this.#listeners.emit({
-        type: 'repaired',
-        erasures: noted.erasures,
-        at: new Date(noted.at).toISOString(),
-      });
-    return noted !== null;
-  }
-
   /** Answers inputs from the active stages. @throws UnlearnerError `unavailable` when no shard has one */
   async predict(inputs: readonly Input[]): Promise<Prediction> {
     if (inputs.length === 0) throw new UnlearnerError('usage', 'inputs: there are none');
@@ -305,7 +307,8 @@ export class Unlearner {
    * Erases records, by their ids or by whom they are about. When it resolves, nothing that has learnt from them is in the ensemble, on the device or on disk, no
    * answer computed with it will be given, and all that is durable. Where it fails after the ledger took it, what it
    * deactivated is not served either, and the next call of any erasure, or opening the run, finishes it.
-   * @throws UnlearnerError `unknown-record`, `unknown-subject`, `already-erased` or `idempotency-conflict`, with nothing changed
+   * @throws UnlearnerError `unknown-record`, `unknown-subject`, `already-erased` or `idempotency-conflict`, with nothing changed; of a dry run
+   * that evaluates also `unavailable`, when records are erased meanwhile
    */
   async erase(target: readonly string[] | ErasureTarget, options: EraseOptions = {}): Promise<Receipt> {
     const { receivedAt = Date.now() } = options;

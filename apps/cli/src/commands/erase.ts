@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { Receipt } from '@s3t/unlearner';
+import type { Evaluation, Receipt } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { CommandError, UsageError } from '../errors.ts';
 import { JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
@@ -7,11 +7,13 @@ import { withRunOrServer } from '../run-access.ts';
 import { plural, short } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { facts, table } from '../terminal/table.ts';
+import { renderEvaluation } from './eval.ts';
 
 interface Options extends RunOptions {
   file?: string;
   subject: string[];
   dryRun?: boolean;
+  evaluate?: boolean;
   idempotencyKey?: string;
   receipt?: string;
 }
@@ -37,6 +39,7 @@ export function addErase(program: Command): void {
       [],
     )
     .option('--dry-run', 'only say what would happen')
+    .option('--evaluate', 'of a dry run: measure what would be served then, too; takes a pass over data.eval')
     .option('--idempotency-key <key>', 'the same key gives the same receipt, and erases once')
     .option('--receipt <file>', 'write the signed receipt there, for `s3t verify --receipt`')
     .option(...JSON_OUTPUT)
@@ -45,7 +48,7 @@ export function addErase(program: Command): void {
 
 async function erase(
   args: string[],
-  { run, file, subject: subjects, json, dryRun, idempotencyKey, receipt: receiptPath }: Options,
+  { run, file, subject: subjects, json, dryRun, evaluate, idempotencyKey, receipt: receiptPath }: Options,
 ): Promise<void> {
   const receivedAt = Date.now();
   const records = namedRecords(args, file);
@@ -56,7 +59,9 @@ async function erase(
   const target = { ...(records.length > 0 && { records }), ...(subjects.length > 0 && { subjects }) };
   if (dryRun && receiptPath !== undefined)
     throw new UsageError('erase: a dry run has no receipt; leave --receipt out');
-  const options = { dryRun, idempotencyKey };
+  if (evaluate && !dryRun)
+    throw new UsageError('erase: --evaluate is of what a dry run would leave: add --dry-run');
+  const options = { dryRun, evaluate, idempotencyKey };
   const wanted = receiptPath !== undefined;
   const outcome = await withRunOrServer<Outcome>(
     run,
@@ -108,7 +113,7 @@ function idsIn(file: string): string[] {
 }
 
 function render(receipt: Receipt): string {
-  const { before, after, deactivated, dryRun, repeated } = receipt;
+  const { before, after, deactivated, dryRun, repeated, expected } = receipt;
   const title = dryRun
     ? 'Dry run: nothing was changed.'
     : repeated
@@ -134,8 +139,14 @@ function render(receipt: Receipt): string {
       ],
     ]),
     ...(deactivated.length === 0 ? [] : ['', renderStages(deactivated)]),
+    ...(expected === undefined ? [] : ['', renderExpected(expected)]),
     ...(dryRun || deactivated.length === 0 ? [] : ['', '`s3t repair` trains them again on what is left.']),
   ].join('\n');
+}
+
+function renderExpected(expected: Evaluation | null): string {
+  if (expected === null) return 'Nothing would be served until a repair.';
+  return ['What would be served then:', renderEvaluation(expected)].join('\n');
 }
 
 function renderStages(stages: Receipt['deactivated']): string {

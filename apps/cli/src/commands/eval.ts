@@ -21,7 +21,7 @@ export function addEval(program: Command): void {
 async function evaluate({ run, json }: RunOptions): Promise<void> {
   const evaluation = await withRun({ run }, (unlearner) => unlearner.evaluate());
   if (json) printJson(evaluation);
-  else print(render(evaluation));
+  else print(renderEvaluation(evaluation));
 }
 
 /** Measures in the order in which they are shown, and how. */
@@ -39,7 +39,8 @@ function decimals(value: number): string {
   return value.toPrecision(4);
 }
 
-function render({ examples, version, shards, ...ensemble }: Evaluation): string {
+/** The ensemble and each shard as a table. */
+export function renderEvaluation({ examples, version, shards, ...ensemble }: Evaluation): string {
   const names = (Object.keys(MEASURES) as (keyof Measures)[]).filter((name) => ensemble[name] !== undefined);
   const cells = (measures: Measures) =>
     // A correlation with what does not vary is none.

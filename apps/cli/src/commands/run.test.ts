@@ -181,8 +181,10 @@ describe('erasing', { timeout: PATIENCE }, () => {
   test('what cannot be erased changes nothing', async () => {
     await fails(1, /^s3t: .*not in this run.*nothing was erased$/, 'erase', 'train/0', 'nobody');
     await fails(1, /^s3t: .*ids\.txt: the file does not exist$/, 'erase', '--file', join(folder, 'ids.txt'));
-    const planned = await json('erase', 'train/0', '--dry-run');
-    expect(planned).toMatchObject({ dryRun: true, records: 1 });
+    const planned = await json('erase', 'train/0', '--dry-run', '--evaluate');
+    const expected = { accuracy: expect.any(Number), examples: 64 };
+    expect(planned).toMatchObject({ dryRun: true, records: 1, expected });
+    await fails(2, /^s3t: erase: --evaluate.*--dry-run$/, 'erase', 'train/0', '--evaluate');
     expect(await json('status')).toMatchObject({ erased: 0, ...(planned.before as object) });
   });
 

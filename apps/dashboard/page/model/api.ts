@@ -69,6 +69,9 @@ export const api = {
   measure: () => post<Point>('/v1/history'),
   repair: (action: '' | '/pause' | '/resume' = '') => post<RepairState>(`/v1/repair${action}`),
   preview: (target: Target) => post<Receipt>('/v1/erasures', { ...target, dryRun: true }),
+  /** The same, and how good what would be served then is. */
+  expected: async (target: Target) =>
+    (await post<Receipt>('/v1/erasures', { ...target, dryRun: true, evaluate: true })).expected,
   /** @param key sent again with the same target, it erases nothing twice */
   erase: (target: Target, key: string) => post<Receipt>('/v1/erasures', target, { 'Idempotency-Key': key }),
   publicKey: async () => (await (await request('/v1/log/key')).text()).trim(),

@@ -47,7 +47,11 @@ export interface Receipt {
   acknowledgedMs: number;
   receivedAt: string;
   acknowledgedAt: string;
+  /** Of a dry run that was asked for it; null where nothing would be served. */
+  expected?: Evaluation | null;
 }
+/** What was measured on the evaluation data. */
+export type Evaluation = { metric: string; examples: number } & Partial<Record<string, number | null>>;
 export interface RepairState {
   running: boolean;
   paused: boolean;

@@ -1,10 +1,10 @@
 // Erasing: whom or what, what it would do, then the deed and its receipt.
 import { useRef, useState } from 'preact/hooks';
 import { ApiError, api, randomKey } from '../model/api.ts';
-import { counted, milliseconds } from '../model/format.ts';
+import { counted, milliseconds, percent } from '../model/format.ts';
 import { depthChanges, listed, stagesOf } from '../model/run.ts';
 import { store } from '../model/store.ts';
-import type { Receipt, Status, Target } from '../model/types.ts';
+import type { Evaluation, Receipt, Status, Target } from '../model/types.ts';
 import { saveReceipt } from './receipts.tsx';
 
 type By = 'records' | 'subjects';
@@ -107,7 +107,7 @@ export function ErasePanel({ status }: { status: Status }) {
         </div>
       </form>
       <div role="status">
-        {preview !== null && <Preview receipt={preview.receipt} status={status} />}
+        {preview !== null && <Preview {...preview} status={status} />}
         {done !== null && <Done receipt={done} />}
       </div>
       <dialog ref={dialog} aria-labelledby="sure">
@@ -145,8 +145,14 @@ function Choice({ by, onChange }: { by: By; onChange(by: By): void }) {
   );
 }
 
+interface PreviewProps {
+  receipt: Receipt;
+  target: Target;
+  status: Status;
+}
+
 /** What an erasure would do: the blast radius. */
-function Preview({ receipt, status }: { receipt: Receipt; status: Status }) {
+function Preview({ receipt, target, status }: PreviewProps) {
   const stages = stagesOf(receipt.deactivated);
   const all = new Set(
     status.shards
@@ -185,8 +191,44 @@ function Preview({ receipt, status }: { receipt: Receipt; status: Status }) {
           ? 'Every shard keeps serving.'
           : `${counted(silent, 'shard')} would serve nothing until repaired.`}
       </p>
+      <Expected target={target} />
     </div>
   );
+}
+
+/** How good what would be served then is, for whoever asks: it takes a pass over the evaluation data. */
+function Expected({ target }: { target: Target }) {
+  const [said, setSaid] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
+  const measure = async (): Promise<void> => {
+    setBusy(true);
+    setSaid('Measuring …');
+    try {
+      setSaid(measured((await api.expected(target)) ?? null));
+    } catch (error) {
+      setSaid(error instanceof ApiError ? explained(error) : String(error));
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <>
+      <div class="buttons small">
+        <button type="button" disabled={busy} onClick={measure}>
+          Expected accuracy
+        </button>
+      </div>
+      {said !== null && <p class="num">{said}</p>}
+    </>
+  );
+}
+
+function measured(expected: Evaluation | null): string {
+  if (expected === null) return 'Nothing would be served until repaired.';
+  const { metric, examples } = expected;
+  const value = expected[metric];
+  const shown = value == null ? '–' : metric === 'accuracy' ? percent(value) : value.toPrecision(4);
+  return `${metric} ${shown} on ${counted(examples, 'example')}`;
 }
 
 function Done({ receipt }: { receipt: Receipt }) {

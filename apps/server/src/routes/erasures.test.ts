@@ -60,6 +60,34 @@ describe('erasures', () => {
     expect(await run.status()).toEqual(before);
   });
 
+  it('tells on request what a dry run would leave, with nobody waiting for it', async () => {
+    start();
+    const shards = [{ shard: 0, depth: 2, accuracy: 0.5 }];
+    const expected = { metric: 'accuracy' as const, accuracy: 0.5, examples: 8, version: 7, shards };
+    run.expectation = { expected, depths: [2, 0, 0] };
+    const body = { records: ['train/0'], dryRun: true };
+    expect(await (await post(app, '/v1/erasures', body)).json()).not.toHaveProperty('expected');
+    const told = await post(app, '/v1/erasures', { ...body, evaluate: true });
+    expect([told.status, await told.json()]).toMatchObject([200, { dryRun: true, ...run.expectation }]);
+    const refused = await post(app, '/v1/erasures', { records: ['train/0'], evaluate: true });
+    expect([refused.status, await errorOf(refused)]).toMatchObject([400, { path: 'evaluate' }]);
+    expect((await run.status()).erased).toBe(0);
+    // A key is in nobody's way while a dry run with it is at work.
+    const slow = gate();
+    const erase = run.erase.bind(run);
+    run.erase = async (target, options) => {
+      if (options?.dryRun) await slow.opened;
+      return erase(target, options);
+    };
+    const headers = { 'Idempotency-Key': 'k' };
+    const waiting = post(app, '/v1/erasures', { ...body, evaluate: true }, headers);
+    await settle();
+    expect(await (await app.request('/metrics')).text()).toMatch(/^s3t_erasures_in_progress 0$/m);
+    expect((await post(app, '/v1/erasures', { records: ['train/0'] }, headers)).status).toBe(201);
+    slow.open();
+    expect(await (await waiting).json()).toMatchObject({ repeated: true });
+  });
+
   it('gives the same receipt for the same key, and 422 for another body', async () => {
     start();
     const headers = { 'Idempotency-Key': 'k-1' };

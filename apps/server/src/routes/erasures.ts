@@ -25,15 +25,15 @@ export function erasureRoutes(shared: Shared): Hono {
     const start = performance.now();
     const idempotencyKey = keyOf(c);
     const most = { fields: ['records', 'subjects'], items: options.maxRecords };
-    const { records, subject, subjects = [], dryRun } = await readBody(c, schema, most);
+    const { records, subject, subjects = [], dryRun, evaluate } = await readBody(c, schema, most);
     // The one that stands alone comes last: places of the others stay what they are in the request.
     const target = { records, subjects: subject === undefined ? subjects : [...subjects, subject] };
     if (closing.aborted) throw new Problem(503, 'closing', 'the server is shutting down', { retryAfter: 5 });
     // Answers that left before the swap must be out, or be cut off, before it is acknowledged.
     const drain = (version: number) => egress.settle(version);
-    const receipt = await exclusively(inFlight, idempotencyKey, () =>
-      erase(target, { receivedAt, dryRun, idempotencyKey, drain }),
-    );
+    const work = () => erase(target, { receivedAt, dryRun, evaluate, idempotencyKey, drain });
+    // A dry run may take long, and changes nothing: the erasure itself does not wait for it.
+    const receipt = await (dryRun ? work() : exclusively(inFlight, idempotencyKey, work));
     const changed = receipt.dryRun !== true && receipt.repeated !== true;
     if (!changed) return c.json(receipt, 200);
     metrics.erasures.add();

@@ -75,6 +75,8 @@ export class StandIn implements Service {
   standing: RepairStanding = {
     ...{ policy: { policy: 'manual' }, pending: 0, since: null, isDue: false, dueAt: null },
   };
+  /** What a dry run that evaluates tells. */
+  expectation: Pick<Receipt, 'expected' | 'depths'> = { expected: null, depths: [0, 0, 0] };
   /** Called for every batch before it is answered; may wait or throw. */
   beforeAnswer: (inputs: readonly Input[]) => Promise<void> | void = () => {};
   /** Called before each piece of a text; may wait or throw. */
@@ -225,7 +227,7 @@ export class StandIn implements Service {
   /** Records 0 to 9 are about `somebody-0`, the next ten about `somebody-1`, and so on. */
   async erase(
     target: ErasureTarget,
-    { dryRun, idempotencyKey, receivedAt = Date.now(), drain }: EraseOptions = {},
+    { dryRun, evaluate, idempotencyKey, receivedAt = Date.now(), drain }: EraseOptions = {},
   ): Promise<Receipt> {
     const start = performance.now();
     const known = idempotencyKey === undefined ? undefined : this.#keys.get(idempotencyKey);
@@ -280,7 +282,7 @@ export class StandIn implements Service {
       receivedAt: new Date(receivedAt).toISOString(),
       acknowledgedAt: new Date().toISOString(),
     };
-    if (dryRun === true) return { ...receipt, dryRun };
+    if (dryRun === true) return { ...receipt, dryRun, ...(evaluate && this.expectation) };
     this.#receipts.push(receipt);
     if (idempotencyKey !== undefined)
       this.#keys.set(idempotencyKey, { body: JSON.stringify(target), receipt });
