@@ -37,6 +37,7 @@ async function computed(
   c: Context,
   inputs: readonly Input[],
 ): Promise<Answer> {
+  const since = performance.now();
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const answer = await queued();
     if (answer.version === service.servedVersion) return answer;
@@ -46,7 +47,7 @@ async function computed(
 
   async function queued(): Promise<Answer> {
     try {
-      return await batcher.run(inputs, c.req.raw.signal);
+      return await batcher.run(inputs, c.req.raw.signal, since);
     } catch (error) {
       if (error instanceof Problem && error.status === 429) metrics.rejected.add();
       throw error;

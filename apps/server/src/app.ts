@@ -165,6 +165,7 @@ function share(
     maxBatch: options.maxBatch,
     batch: service.batchSize,
     maxQueue: options.maxQueue,
+    deadlineMs: options.predictionMs,
     onBatch: (inputs) => metrics.batches.observe(inputs),
     tracing,
   });

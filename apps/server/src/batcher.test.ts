@@ -1,6 +1,6 @@
 import type { Input, Prediction } from '@s3t/unlearner';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Batcher, type BatcherOptions } from './batcher.ts';
 import { gate, settle } from './testing/request.ts';
 import { RunError } from './testing/stand-in.ts';
@@ -23,7 +23,12 @@ describe('Batcher', () => {
   it('gathers what arrives while a batch runs, in order, and gives everyone their own', async () => {
     const batches: string[][] = [];
     const first = gate();
-    const batcher = new Batcher({ predict: echo(() => first.opened, batches), maxBatch: 4, maxQueue: 100 });
+    const batcher = new Batcher({
+      predict: echo(() => first.opened, batches),
+      maxBatch: 4,
+      maxQueue: 100,
+      deadlineMs: 30_000,
+    });
     const names = [['a'], ['b', 'c'], ['d'], ['e', 'f'], ['g']];
     const runs = names.map((list) => batcher.run(list.map(text)));
     expect(batcher.waiting).toBe(3);
@@ -38,7 +43,12 @@ describe('Batcher', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 8 }), { maxLength: 20 }), async (sizes) => {
         const batches: string[][] = [];
-        const batcher = new Batcher({ predict: echo(() => undefined, batches), maxBatch: 8, maxQueue: 1000 });
+        const batcher = new Batcher({
+          predict: echo(() => undefined, batches),
+          maxBatch: 8,
+          maxQueue: 1000,
+          deadlineMs: 30_000,
+        });
         const names = sizes.map((size, at) => Array.from({ length: size }, (_, n) => `${at}.${n}`));
         const answers = await Promise.all(names.map((list) => batcher.run(list.map(text))));
         expect(answers.map(({ answers: all }) => all.map((scores) => scores[0]!.label))).toEqual(names);
@@ -51,7 +61,12 @@ describe('Batcher', () => {
 
   it('turns away what does not fit the queue, and nothing else', async () => {
     const first = gate();
-    const batcher = new Batcher({ predict: echo(() => first.opened, []), maxBatch: 2, maxQueue: 3 });
+    const batcher = new Batcher({
+      predict: echo(() => first.opened, []),
+      maxBatch: 2,
+      maxQueue: 3,
+      deadlineMs: 30_000,
+    });
     const asked = ['ab', 'cd'].map((pair) => batcher.run([...pair].map(text)));
     const waiting = batcher.run([text('e'), text('f')]);
     expect(() => batcher.run([text('g'), text('h')])).toThrow(expect.objectContaining({ status: 429 }));
@@ -64,7 +79,13 @@ describe('Batcher', () => {
     const batches: string[][] = [];
     const [first, rest] = [gate(), gate()];
     const hold = () => (batches.length === 1 ? first.opened : rest.opened);
-    const batcher = new Batcher({ predict: echo(hold, batches), maxBatch: 64, batch: 2, maxQueue: 100 });
+    const batcher = new Batcher({
+      predict: echo(hold, batches),
+      maxBatch: 64,
+      batch: 2,
+      maxQueue: 100,
+      deadlineMs: 30_000,
+    });
     const runs = ['a', 'b'].map((name) => batcher.run([text(name)]));
     expect(batches).toEqual([['a']]);
     runs.push(batcher.run([text('c')]));
@@ -94,6 +115,7 @@ describe('Batcher', () => {
       },
       maxBatch: 8,
       maxQueue: 8,
+      deadlineMs: 30_000,
     });
     const runs = ['first', 'good', 'bad', 'fine'].map((name) => batcher.run([text(name)]));
     first.open();
@@ -112,6 +134,7 @@ describe('Batcher', () => {
       },
       maxBatch: 8,
       maxQueue: 8,
+      deadlineMs: 30_000,
     });
     const runs = ['a', 'b', 'c'].map((name) => batcher.run([text(name)]));
     first.open();
@@ -123,7 +146,12 @@ describe('Batcher', () => {
     const batches: string[][] = [];
     const first = gate();
     const gone = new AbortController();
-    const batcher = new Batcher({ predict: echo(() => first.opened, batches), maxBatch: 8, maxQueue: 8 });
+    const batcher = new Batcher({
+      predict: echo(() => first.opened, batches),
+      maxBatch: 8,
+      maxQueue: 8,
+      deadlineMs: 30_000,
+    });
     const runs = [batcher.run([text('a')]), batcher.run([text('b')], gone.signal), batcher.run([text('c')])];
     gone.abort();
     first.open();
@@ -133,7 +161,12 @@ describe('Batcher', () => {
 
   it('finishes what it took when it is closed', async () => {
     const first = gate();
-    const batcher = new Batcher({ predict: echo(() => first.opened, []), maxBatch: 1, maxQueue: 8 });
+    const batcher = new Batcher({
+      predict: echo(() => first.opened, []),
+      maxBatch: 1,
+      maxQueue: 8,
+      deadlineMs: 30_000,
+    });
     const runs = [batcher.run([text('a')]), batcher.run([text('b')])];
     let closed = false;
     const closing = batcher.close().then(() => {
@@ -145,5 +178,39 @@ describe('Batcher', () => {
     first.open();
     await Promise.all(runs);
     await closing;
+  });
+
+  it('tells who has waited too long so, in the queue and in a batch, and keeps the others', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    try {
+      const batches: string[][] = [];
+      const first = gate();
+      const batcher = new Batcher({
+        predict: echo(() => first.opened, batches),
+        ...{ maxBatch: 8, maxQueue: 8, deadlineMs: 1000 },
+      });
+      const late = { status: 503, code: 'deadline', retryAfter: 5 };
+      const computed = expect(batcher.run([text('a')])).rejects.toMatchObject(late);
+      const queued = expect(batcher.run([text('b'), text('c')])).rejects.toMatchObject(late);
+      await vi.advanceTimersByTimeAsync(600);
+      const other = batcher.run([text('d')]);
+      // One whose time began before it came here.
+      const again = expect(batcher.run([text('e')], undefined, 100)).rejects.toMatchObject(late);
+      expect(batcher.waiting).toBe(4);
+      await vi.advanceTimersByTimeAsync(402);
+      await Promise.all([computed, queued]);
+      expect(batcher.waiting).toBe(2);
+      await vi.advanceTimersByTimeAsync(100);
+      await again;
+      expect([batcher.waiting, batches]).toEqual([1, [['a']]]);
+      first.open();
+      await vi.advanceTimersByTimeAsync(1);
+      expect((await other).answers[0]![0]!.label).toBe('d');
+      expect(batches).toEqual([['a'], ['d']]);
+      await batcher.close();
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

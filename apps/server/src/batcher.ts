@@ -12,6 +12,8 @@ export interface Answer {
 interface Job {
   inputs: readonly Input[];
   signal: AbortSignal | undefined;
+  /** When it is answered at the latest, by `performance.now()`. */
+  due: number;
   turn: Turn | undefined;
   resolve(answer: Answer): void;
   reject(error: unknown): void;
@@ -25,6 +27,8 @@ export interface BatcherOptions {
   batch?: number | undefined;
   /** Most inputs that wait. */
   maxQueue: number;
+  /** How long a request may take, milliseconds: one that has no answer by then is told so, and leaves the queue. */
+  deadlineMs: number;
   /** Told the size of every batch. */
   onBatch?: (inputs: number) => void;
   /** Where spans are taken. */
@@ -45,6 +49,11 @@ export class Batcher {
   #waiting = 0;
   /** Batches that `predict` has not answered. */
   #asked = 0;
+  /** Not answered yet: in the queue, or being computed. */
+  readonly #open: Set<Job> = new Set();
+  /** One for all of them, and when it wakes: when the first may be late. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #wakesAt = Number.POSITIVE_INFINITY;
   readonly #idle = Promise.withResolvers<void>();
   #closed = false;
 
@@ -57,8 +66,11 @@ export class Batcher {
     return this.#waiting;
   }
 
-  /** Answers for `inputs` (at most `maxBatch`), in order. Throws 429 when the queue is full and 503 once closed. */
-  run(inputs: readonly Input[], signal?: AbortSignal): Promise<Answer> {
+  /**
+   * Answers for `inputs` (at most `maxBatch`), in order. Throws 429 when the queue is full, and 503 once closed or when it takes too long.
+   * @param since when the request's time began, by `performance.now()`
+   */
+  run(inputs: readonly Input[], signal?: AbortSignal, since: number = performance.now()): Promise<Answer> {
     if (this.#closed) throw new Problem(503, 'closing', 'the server is shutting down', { retryAfter: 5 });
     // An idle batcher takes a request of any size it can run; only waiting is limited.
     if (this.#asked > 0 && this.#waiting + inputs.length > this.#options.maxQueue) {
@@ -66,7 +78,10 @@ export class Batcher {
     }
     return new Promise((resolve, reject) => {
       const turn = this.#options.tracing?.wait(inputs.length);
-      this.#queue.push({ inputs, signal, turn, resolve, reject });
+      const job = { inputs, signal, due: since + this.#options.deadlineMs, turn, resolve, reject };
+      this.#queue.push(job);
+      this.#open.add(job);
+      this.#wakeAt(job.due);
       this.#waiting += inputs.length;
       this.#ask();
     });
@@ -76,6 +91,7 @@ export class Batcher {
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#asked > 0) await this.#idle.promise;
+    clearTimeout(this.#timer);
   }
 
   get #batch(): number {
@@ -105,16 +121,50 @@ export class Batcher {
       const gone = job.signal?.aborted === true;
       if (!gone && jobs.length > 0 && size + job.inputs.length > this.#batch) break;
       this.#queue.shift();
-      this.#waiting -= job.inputs.length;
       if (gone) {
-        if (job.turn) this.#options.tracing?.leave(job.turn);
-        job.reject(new Problem(400, 'gone', 'the client went away'));
+        this.#leave(job);
+        this.#reject(job, new Problem(400, 'gone', 'the client went away'));
       } else {
+        this.#waiting -= job.inputs.length;
         jobs.push(job);
         size += job.inputs.length;
       }
     }
     return jobs;
+  }
+
+  /** Tells those that are late so. A batch that is computed with them goes on; the others wait for it. */
+  #endLate(): void {
+    const now = performance.now();
+    this.#wakesAt = Number.POSITIVE_INFINITY;
+    for (const job of this.#open) {
+      if (job.due > now) this.#wakeAt(job.due);
+      else this.#reject(job, new Problem(503, 'deadline', 'it took too long', { retryAfter: 5 }));
+    }
+    this.#queue = this.#queue.filter((job) => {
+      if (this.#open.has(job)) return true;
+      this.#leave(job);
+      return false;
+    });
+  }
+
+  #wakeAt(due: number): void {
+    if (due >= this.#wakesAt) return;
+    clearTimeout(this.#timer);
+    this.#wakesAt = due;
+    // Timers may come a little early.
+    this.#timer = setTimeout(() => this.#endLate(), due - performance.now() + 1);
+  }
+
+  #reject(job: Job, error: unknown): void {
+    this.#open.delete(job);
+    job.reject(error);
+  }
+
+  /** Takes note that nobody waits any more for what was in the queue. */
+  #leave({ inputs, turn }: Job): void {
+    this.#waiting -= inputs.length;
+    if (turn) this.#options.tracing?.leave(turn);
   }
 
   async #answer(jobs: readonly Job[]): Promise<void> {
@@ -133,6 +183,7 @@ export class Batcher {
     let at = 0;
     for (const job of jobs) {
       const next = at + job.inputs.length;
+      this.#open.delete(job);
       job.resolve({ version, manifest, answers: prediction.answers.slice(at, next) });
       at = next;
     }
@@ -141,9 +192,9 @@ export class Batcher {
   /** A fault of one request must not fail its neighbours: where it may be one, each runs again alone. */
   async #fail(jobs: readonly Job[], error: unknown): Promise<void> {
     if (jobs.length > 1 && problemOf(error).status < 500) {
-      for (const job of jobs) await this.#answer([job]);
+      for (const job of jobs) if (this.#open.has(job)) await this.#answer([job]);
     } else {
-      for (const job of jobs) job.reject(error);
+      for (const job of jobs) this.#reject(job, error);
     }
   }
 }

@@ -8,6 +8,8 @@ export interface AppOptions {
   maxBatch?: number;
   /** Most inputs waiting for a forward pass; beyond it a request is answered 429. */
   maxQueue?: number;
+  /** How long a prediction may take, waiting included, milliseconds; beyond it a request is answered 503. */
+  predictionMs?: number;
   /** Most texts that are continued or wait for it; beyond them a request is answered 429. */
   maxGenerations?: number;
   /** How long a text may take from its request to its end, milliseconds. */
@@ -55,6 +57,7 @@ export function withDefaults(options: AppOptions): Options {
     imageDecoder: sharpDecoder,
     maxBatch: 64,
     maxQueue: 512,
+    predictionMs: 30_000,
     maxGenerations: 64,
     generationMs: 300_000,
     maxRecords: 10_000,
