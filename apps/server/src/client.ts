@@ -12,10 +12,11 @@ import type {
 import type { Answer } from './batcher.ts';
 import type { Message } from './event-hub.ts';
 import type { RepairState } from './repair.ts';
+import type { Erasure } from './schemas.ts';
 import { parseChunks, parseEvents } from './sse.ts';
 
 export { type Api, type RpcOptions, rpc } from './rpc.ts';
-export type { Answer, Message, RepairState };
+export type { Answer, Erasure, Message, RepairState };
 
 /** What is served, as `/v1/models` has it. */
 export interface Model {
@@ -69,9 +70,10 @@ export interface Client {
     target: readonly string[] | ErasureTarget,
     options?: Omit<EraseOptions, 'receivedAt' | 'drain'>,
   ): Promise<Receipt>;
-  /** Newest first. */
-  receipts(limit?: number): Promise<Receipt[]>;
-  receipt(erasure: string): Promise<Receipt>;
+  /** Of erasures that are acknowledged, newest first. */
+  receipts(limit?: number): Promise<(Erasure & Receipt)[]>;
+  /** An erasure, also one whose weights are still being destroyed. */
+  receipt(erasure: string): Promise<Erasure>;
   /** The text of a receipt's file, as it has to be kept. */
   receiptFile(erasure: string): Promise<string>;
   /** The key that receipts are signed with. */
@@ -135,7 +137,9 @@ export function connect(url: string, { key }: { key?: string | undefined } = {})
         idempotencyKey === undefined ? {} : { 'Idempotency-Key': idempotencyKey },
       ),
     receipts: async (limit = 100) =>
-      (await get<{ erasures: Receipt[] }>(`/v1/erasures?limit=${limit}`)).erasures,
+      (await get<{ erasures: Erasure[] }>(`/v1/erasures?limit=${limit}`)).erasures.filter(
+        (erasure): erasure is Erasure & Receipt => erasure.state !== 'deactivated',
+      ),
     receipt: (erasure) => get(`/v1/erasures/${encodeURIComponent(erasure)}`),
     receiptFile: async (erasure) =>
       (await answered(`/v1/erasures/${encodeURIComponent(erasure)}/receipt`)).text(),

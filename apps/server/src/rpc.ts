@@ -5,7 +5,7 @@ import type { BlankEnv } from 'hono/types';
 import type { Answer } from './batcher.ts';
 import type { Point } from './history.ts';
 import type { RepairState } from './repair.ts';
-import type { EraseBody, PredictBody } from './schemas.ts';
+import type { EraseBody, Erasure, PredictBody } from './schemas.ts';
 
 /** A route that takes `Input` and answers `Output` as JSON. No interface: Hono wants to index it. */
 type Route<Output, Input = object, Code extends 200 | 201 | 202 = 200> = {
@@ -25,9 +25,9 @@ export type Api = Hono<
     '/v1/status': { $get: Route<Status> };
     '/v1/erasures': {
       $post: Route<Receipt, { json: EraseBody; header?: { 'idempotency-key'?: string } }, 201>;
-      $get: Route<{ erasures: Receipt[] }, { query?: { limit?: string } }>;
+      $get: Route<{ erasures: Erasure[] }, { query?: { limit?: string } }>;
     };
-    '/v1/erasures/:id': { $get: Route<Receipt, { param: { id: string } }> };
+    '/v1/erasures/:id': { $get: Route<Erasure, { param: { id: string } }> };
     '/v1/erasures/:id/receipt': { $get: Text<{ param: { id: string } }> };
     '/v1/backups': { $post: Route<Backup, { json: { signingKey?: boolean | undefined } }, 201> };
     '/v1/repair': { $get: Route<RepairState>; $post: Route<RepairState, object, 202> };

@@ -1,5 +1,12 @@
 // The shapes of what comes in and goes out. Those that come in are checked with these; all of them are the OpenAPI document.
-import type { Backup, ConsistencyProof, Evaluation, Receipt, Status } from '@s3t/unlearner';
+import type {
+  Backup,
+  ConsistencyProof,
+  Evaluation,
+  Receipt,
+  Status,
+  UnfinishedErasure,
+} from '@s3t/unlearner';
 import * as v from 'valibot';
 import type { Answer } from './batcher.ts';
 import type { Point } from './history.ts';
@@ -211,16 +218,19 @@ const evaluationSchema: v.GenericSchema<Evaluation> = v.object({
   version: count,
   shards: v.array(v.object({ ...measures, shard: count, depth: count })),
 });
-export const receiptSchema: v.GenericSchema<Receipt> = v.object({
+const erasureEntries = {
   erasure: v.string(),
   records: count,
   deactivated: v.array(v.object({ stage: digest, shard: count, sequence: count, position: count })),
   before: served,
   after: served,
-  acknowledgedMs: v.number(),
   receivedAt: v.string(),
-  acknowledgedAt: v.string(),
   repairedAt: v.optional(v.pipe(v.string(), v.description('When no stage was missing any more.'))),
+};
+export const receiptSchema: v.GenericSchema<Receipt> = v.object({
+  ...erasureEntries,
+  acknowledgedMs: v.number(),
+  acknowledgedAt: v.string(),
   dryRun: v.optional(v.boolean()),
   expected: v.pipe(
     v.optional(v.nullable(evaluationSchema)),
@@ -234,8 +244,26 @@ export const receiptSchema: v.GenericSchema<Receipt> = v.object({
   ),
   repeated: v.optional(v.boolean()),
 });
-export const receiptsSchema: v.GenericSchema<{ erasures: Receipt[] }> = v.object({
-  erasures: v.array(receiptSchema),
+
+/** An erasure that the ledger holds, and how far it is. */
+export interface Erasure
+  extends UnfinishedErasure,
+    Partial<Pick<Receipt, 'acknowledgedMs' | 'acknowledgedAt' | 'repairedAt'>> {
+  state: 'deactivated' | 'completed' | 'repaired';
+}
+export const erasureSchema: v.GenericSchema<Erasure> = v.object({
+  ...erasureEntries,
+  acknowledgedMs: v.optional(v.number()),
+  acknowledgedAt: v.optional(v.string()),
+  state: v.pipe(
+    v.picklist(['deactivated', 'completed', 'repaired']),
+    v.description(
+      '`deactivated`: nothing that learnt from the records answers, and its weights are being destroyed. `completed`: they are destroyed, and that is acknowledged. `repaired`: and no stage is missing any more.',
+    ),
+  ),
+});
+export const erasuresSchema: v.GenericSchema<{ erasures: Erasure[] }> = v.object({
+  erasures: v.array(erasureSchema),
 });
 
 /** What `s3t verify --receipt` checks; see docs/receipts.md. */

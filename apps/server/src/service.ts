@@ -14,6 +14,7 @@ import type {
   RunConfig,
   Status,
   TrainingSummary,
+  UnfinishedErasure,
   UnlearnerEvent,
   WorkOptions,
 } from '@s3t/unlearner';
@@ -56,6 +57,8 @@ export interface Service {
   receipt(erasure: string): Promise<Receipt | null>;
   /** The receipt of the erasure with this idempotency key, null when there is none or it is not finished. */
   receiptFor(idempotencyKey: string): Promise<Receipt | null>;
+  /** Erasures that are in force and not acknowledged. */
+  unfinished(): Promise<readonly UnfinishedErasure[]>;
   /** Receipts of all erasures of the run, oldest first. Left out, only those since the app started are listed. */
   receipts?(): Promise<readonly Receipt[]>;
   readonly log: Log;

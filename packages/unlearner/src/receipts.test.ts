@@ -6,6 +6,7 @@ import { openCheckpoint, parsePublicKey, utf8, verifyConsistency, verifyReceipt 
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { audit } from './audit.ts';
 import { sharedDevice } from './testing/device.ts';
+import { gate } from './testing/gate.ts';
 import { Project } from './testing/project.ts';
 import type { ErasurePhases } from './types.ts';
 import { Unlearner } from './unlearner.ts';
@@ -35,6 +36,21 @@ test('there is none under what no erasure can be called', async () => {
   await using run = await trained('strange');
   for (const id of ['', 'x', '\0', `a\0b`, '\ud800', "'; --", '0'.repeat(10_000)])
     expect(await run.receipt(id)).toBeNull();
+});
+
+test('an erasure in force has none before its weights are destroyed, and is known', async () => {
+  await using run = await trained('destroying');
+  const { reached, release } = gate(AdapterStore.prototype, 'destroyAll', 'before');
+  const erasing = run.erase([project.idsIn(0, 0)[0]!]);
+  await reached;
+  const [known, ...others] = await run.unfinished();
+  expect(others).toEqual([]);
+  expect(await run.receipt(known!.erasure)).toBeNull();
+  release();
+  const { acknowledgedMs, acknowledgedAt, ...receipt } = await erasing;
+  expect(receipt).toEqual(known);
+  expect(await run.unfinished()).toEqual([]);
+  expect(await run.receipt(receipt.erasure)).toEqual({ ...receipt, acknowledgedMs, acknowledgedAt });
 });
 
 describe('a receipt file', () => {

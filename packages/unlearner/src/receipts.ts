@@ -1,5 +1,5 @@
 import type { Erased, ErasureRow } from '@s3t/ledger';
-import type { Receipt } from './types.ts';
+import type { Receipt, UnfinishedErasure } from './types.ts';
 
 /** What an erasure did, as it is told to whoever asked for it. */
 export function receiptOf(erased: Erased, receivedAt: number, acknowledgedAt: number): Receipt {
@@ -23,4 +23,13 @@ export function storedReceipt(row: Pick<ErasureRow, 'receipt' | 'repairedAt'> | 
   if (!row?.receipt) return null;
   const repaired = row.repairedAt === null ? {} : { repairedAt: new Date(row.repairedAt).toISOString() };
   return { ...(row.receipt as Receipt), ...repaired };
+}
+
+/** What is known of an erasure before it is acknowledged. */
+export function unfinishedOf({
+  result,
+  receivedAt,
+}: Pick<ErasureRow, 'result' | 'receivedAt'>): UnfinishedErasure {
+  const { acknowledgedMs: _, acknowledgedAt: __, ...known } = receiptOf(result, receivedAt, receivedAt);
+  return known;
 }

@@ -141,6 +141,12 @@ export interface Receipt {
   repeated?: boolean;
 }
 
+/** An erasure that is in force, and whose weights are being destroyed. */
+export type UnfinishedErasure = Pick<
+  Receipt,
+  'erasure' | 'records' | 'deactivated' | 'before' | 'after' | 'receivedAt'
+>;
+
 export interface Verification {
   identical: boolean;
   compared: number;
@@ -263,7 +269,10 @@ export type ErasurePhases = Partial<
 
 export interface EraseOptions {
   dryRun?: boolean;
-  /** Of a dry run: measure what would be served after it, too. Costs a pass over the evaluation data. */
+  /**
+   * Of a dry run: measure what would be served after it, too. Costs a pass over the evaluation data, and fails with `unavailable` when records
+   * are erased meanwhile.
+   */
   evaluate?: boolean;
   idempotencyKey?: string;
   /** When the request arrived, milliseconds since 1970. Default: now. */

@@ -15,7 +15,7 @@ import { confidencesOf, placementsOf } from './inspection.ts';
 import { type Listener, Listeners } from './listeners.ts';
 import { Mutex } from './mutex.ts';
 import { type OpenedRun, type OpenOptions, openRun, translate } from './open-run.ts';
-import { storedReceipt } from './receipts.ts';
+import { storedReceipt, unfinishedOf } from './receipts.ts';
 import { noteRepair, repairStandingOf } from './repairs.ts';
 import { RightOfWay } from './right-of-way.ts';
 import { RunRecords } from './run-records.ts';
@@ -42,6 +42,7 @@ import type {
   RunCosts,
   Status,
   TrainingSummary,
+  UnfinishedErasure,
   Verification,
   WorkOptions,
 } from './types.ts';
@@ -85,21 +86,18 @@ export class Unlearner {
     const { base, device, form, run, ledger, located, setting, folder } = opened;
     const groups = groupsOf(form, located.config);
     const { ensemble } = located.config;
+    const emit: Listener = (event) => this.#listeners.emit(event);
     this.#records = new RunRecords(opened);
     this.#serving = new Serving({ base, form, run, store: ledger.adapters, groups, ensemble });
     this.#answering = new Answering(opened, this.#serving, this.#erasures);
     this.lost = this.#serving.stopWith(device.lost);
-    this.#staged = new StagedBackup(opened, (event) => this.#listeners.emit(event));
+    this.#staged = new StagedBackup(opened, emit);
     this.#erasing = new Erasing({
       opened,
       staged: this.#staged,
       expecting: new Expecting({
-        opened,
-        serving: this.#serving,
-        erasures: this.#erasures,
-        comparisons: this.#comparisons,
-        records: this.#records,
-        closing: this.#closing.signal,
+        ...{ opened, serving: this.#serving, erasures: this.#erasures, comparisons: this.#comparisons },
+        ...{ records: this.#records, closing: this.#closing.signal },
       }),
       erasures: this.#erasures,
       changes: this.#changes,
@@ -108,7 +106,7 @@ export class Unlearner {
       forgetCommitted: async (commitments) => {
         if (commitments.size > 0) this.#forgetKeys(await this.#records.keysOf(commitments), () => true);
       },
-      emit: (event) => this.#listeners.emit(event),
+      emit,
     });
     this.#worker = new Worker({
       ledger,
@@ -120,15 +118,11 @@ export class Unlearner {
       records: () => this.#records.training(),
       meter: () => this.#records.meter(),
       erasures: this.#erasures,
-      emit: (event) => this.#listeners.emit(event),
+      emit,
       exclusively: (section) => this.#changes.run(section),
       refresh: () => this.#refresh(),
       folder,
-      completed: (isComplete) =>
-        noteRepair(
-          { opened, changes: this.#changes, emit: (event) => this.#listeners.emit(event) },
-          isComplete,
-        ),
+      completed: (isComplete) => noteRepair({ opened, changes: this.#changes, emit }, isComplete),
     });
   }
 
@@ -307,8 +301,7 @@ export class Unlearner {
    * Erases records, by their ids or by whom they are about. When it resolves, nothing that has learnt from them is in the ensemble, on the device or on disk, no
    * answer computed with it will be given, and all that is durable. Where it fails after the ledger took it, what it
    * deactivated is not served either, and the next call of any erasure, or opening the run, finishes it.
-   * @throws UnlearnerError `unknown-record`, `unknown-subject`, `already-erased` or `idempotency-conflict`, with nothing changed; of a dry run
-   * that evaluates also `unavailable`, when records are erased meanwhile
+   * @throws UnlearnerError `unknown-record`, `unknown-subject`, `already-erased` or `idempotency-conflict`, with nothing changed
    */
   async erase(target: readonly string[] | ErasureTarget, options: EraseOptions = {}): Promise<Receipt> {
     const { receivedAt = Date.now() } = options;
@@ -341,6 +334,11 @@ export class Unlearner {
       const rows = await this.#opened.ledger.receipts(limit);
       return rows.map((row) => storedReceipt(row)!);
     });
+  }
+
+  /** Erasures that are in force and not acknowledged: what learnt from their records answers nothing, and is being destroyed. */
+  async unfinished(): Promise<UnfinishedErasure[]> {
+    return this.#guard(async () => (await this.#opened.ledger.erasures('in_progress')).map(unfinishedOf));
   }
 
   /** The receipt of the erasure that was asked for under this idempotency key, null when there is none or it is not finished. */

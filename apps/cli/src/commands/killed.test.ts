@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { mnistDigits } from '@s3t/data';
 import { type Client, connect } from '@s3t/server/client';
-import type { Receipt, Status } from '@s3t/unlearner';
+import type { Status } from '@s3t/unlearner';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { tinyRun } from '../testing/fixture.ts';
 import { greyPng } from '../testing/png.ts';
@@ -97,7 +97,7 @@ test('what a killed server acknowledged, was told and has yet to tell goes on wi
     }),
   });
   expect(asked.status, await asked.clone().text()).toBe(201);
-  const [receipt] = (await client.receipts()) as [Receipt];
+  const receipt = (await client.receipts())[0]!;
   const gone = receipt.deactivated.map(({ stage }) => stage);
   expect(gone.length).toBeGreaterThan(0);
   const file = await client.receiptFile(receipt.erasure);

@@ -59,8 +59,11 @@ function post<T>(path: string, body?: unknown, headers: Record<string, string> =
 
 export const api = {
   status: () => json<Status>('/v1/status'),
-  /** Newest first. */
-  receipts: async () => (await json<{ erasures: Receipt[] }>('/v1/erasures?limit=1000')).erasures,
+  /** Of erasures that are acknowledged, newest first: the others come as events. */
+  receipts: async () =>
+    (await json<{ erasures: (Receipt & { state: string })[] }>('/v1/erasures?limit=1000')).erasures.filter(
+      ({ state }) => state !== 'deactivated',
+    ),
   receiptFile: async (erasure: string) =>
     new Uint8Array(
       await (await request(`/v1/erasures/${encodeURIComponent(erasure)}/receipt`)).arrayBuffer(),

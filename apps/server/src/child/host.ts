@@ -125,6 +125,8 @@ async function answer(
       return service.note(...args);
     case 'receipt':
       return service.receipt(args[0]);
+    case 'unfinished':
+      return service.unfinished();
     case 'receiptFor':
       return service.receiptFor(args[0]);
     case 'log.receiptFile':

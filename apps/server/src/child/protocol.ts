@@ -29,7 +29,7 @@ export type Standing = Pick<Service, 'servedVersion' | 'validSince' | 'servedDep
 /** The calls that are answered once. */
 export type Call =
   | { method: 'predict'; args: [readonly Input[]] }
-  | { method: 'version' | 'status' | 'receipts' | 'evaluate' | 'repairStanding'; args: [] }
+  | { method: 'version' | 'status' | 'receipts' | 'unfinished' | 'evaluate' | 'repairStanding'; args: [] }
   | { method: 'receipt' | 'receiptFor' | 'log.receiptFile'; args: [string] }
   | { method: 'publishUrl'; args: [url: string, server: number] }
   | { method: 'erase'; args: [ErasureTarget, Omit<EraseOptions, 'drain'>, { drains: boolean }] }

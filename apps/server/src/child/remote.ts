@@ -13,6 +13,7 @@ import type {
   RunConfig,
   Status,
   TrainingSummary,
+  UnfinishedErasure,
   UnlearnerEvent,
   WorkOptions,
 } from '@s3t/unlearner';
@@ -172,6 +173,10 @@ export class RemoteService implements Service {
 
   receipt(erasure: string): Promise<Receipt | null> {
     return this.#call({ method: 'receipt', args: [erasure] });
+  }
+
+  unfinished(): Promise<readonly UnfinishedErasure[]> {
+    return this.#call({ method: 'unfinished', args: [] });
   }
 
   receiptFor(idempotencyKey: string): Promise<Receipt | null> {

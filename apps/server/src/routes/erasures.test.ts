@@ -17,6 +17,9 @@ afterEach(() => app.shutdown());
 const errorOf = async (response: Response): Promise<{ code: string; message: string; path?: string }> =>
   ((await response.json()) as { error: { code: string; message: string; path?: string } }).error;
 
+const completed = (receipts: readonly object[]) =>
+  receipts.map((receipt) => ({ ...receipt, state: 'completed' }));
+
 describe('erasures', () => {
   it('erases with 201 and a receipt that can be read again', async () => {
     start();
@@ -26,8 +29,9 @@ describe('erasures', () => {
     expect(receipt).toMatchObject({ records: 2 });
     expect(response.headers.get('x-s3t-version')).toBe(String(receipt.after.version));
     const location = response.headers.get('location')!;
-    expect(await (await app.request(location)).json()).toEqual(receipt);
-    expect(await (await app.request('/v1/erasures')).json()).toEqual({ erasures: [receipt] });
+    const erasure = { ...receipt, state: 'completed' };
+    expect(await (await app.request(location)).json()).toEqual(erasure);
+    expect(await (await app.request('/v1/erasures')).json()).toEqual({ erasures: [erasure] });
     expect((await app.request('/v1/erasures/nobody')).status).toBe(404);
     expect((await app.request('/v1/erasures?limit=0')).status).toBe(400);
   });
@@ -43,12 +47,38 @@ describe('erasures', () => {
     run.tell({ type: 'repaired', erasures: [earlier[0]!.erasure], at: '2026-01-31T12:00:00.000Z' });
     const list = async (query = '') =>
       ((await (await app.request(`/v1/erasures${query}`)).json()) as { erasures: unknown[] }).erasures;
-    const [first, ...rest] = await run.receipts();
-    const expected = [{ ...first, repairedAt: '2026-01-31T12:00:00.000Z' }, ...rest].reverse();
+    const [first, ...rest] = completed(await run.receipts());
+    const repaired = { repairedAt: '2026-01-31T12:00:00.000Z', state: 'repaired' };
+    const expected = [{ ...first, ...repaired }, ...rest].reverse();
     expect(expected).toHaveLength(3);
     expect(await list()).toEqual(expected);
     await post(app, '/v1/erasures', { records: ['train/3'] });
-    expect(await list('?limit=2')).toEqual((await run.receipts()).slice(-2).reverse());
+    expect(await list('?limit=2')).toEqual(
+      completed(await run.receipts())
+        .slice(-2)
+        .reverse(),
+    );
+  });
+
+  it('tells of one whose weights are being destroyed', async () => {
+    start();
+    await post(app, '/v1/erasures', { records: ['train/0'] });
+    const slow = gate();
+    run.beforeAcknowledge = () => slow.opened;
+    const asked = post(app, '/v1/erasures', { records: ['train/1'] });
+    await settle();
+    const told = async (path: string) => (await (await app.request(path)).json()) as Record<string, unknown>;
+    const { erasures } = (await told('/v1/erasures')) as { erasures: Record<string, unknown>[] };
+    expect(erasures.map(({ state }) => state)).toEqual(['deactivated', 'completed']);
+    const path = `/v1/erasures/${erasures[0]!.erasure}`;
+    expect(await told(path)).toEqual(erasures[0]);
+    expect(erasures[0]).not.toHaveProperty('acknowledgedAt');
+    // There is no receipt before.
+    expect((await app.request(`${path}/receipt`)).status).toBe(404);
+    expect(await told('/v1/erasures?limit=1')).toEqual({ erasures: erasures.slice(0, 1) });
+    slow.open();
+    const receipt = (await (await asked).json()) as object;
+    expect(await told(path)).toEqual({ ...erasures[0], ...receipt, state: 'completed' });
   });
 
   it('changes nothing in a dry run', async () => {

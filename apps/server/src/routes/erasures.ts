@@ -1,3 +1,4 @@
+import type { Receipt, UnfinishedErasure } from '@s3t/unlearner';
 import { type Context, Hono } from 'hono';
 import { describeRoute } from 'hono-openapi';
 import { checked, readBody } from '../body.ts';
@@ -5,12 +6,14 @@ import type { Shared } from '../context.ts';
 import { idempotencyParameter, json, problems } from '../openapi.ts';
 import { Problem } from '../problem.ts';
 import {
+  type Erasure,
   eraseSchema,
+  erasureSchema,
+  erasuresSchema,
   idempotencyKeySchema,
   limitSchema,
   receiptFileSchema,
   receiptSchema,
-  receiptsSchema,
 } from '../schemas.ts';
 
 export function erasureRoutes(shared: Shared): Hono {
@@ -44,14 +47,23 @@ export function erasureRoutes(shared: Shared): Hono {
 
   routes.get('/v1/erasures', reader, describeList, async (c) => {
     const limit = checked(limitSchema, c.req.query('limit'), 'query.limit');
-    return c.json({ erasures: await receipts.newest(limit) });
+    // In this order: one that is acknowledged in between is found twice, and not missed.
+    const unfinished = (await service.unfinished()).toReversed();
+    const finished = await receipts.newest(limit);
+    const known = new Set(finished.map(({ erasure }) => erasure));
+    const all = [...unfinished.filter(({ erasure }) => !known.has(erasure)), ...finished];
+    return c.json({ erasures: all.slice(0, limit).map(withState) });
   });
 
   routes.get('/v1/erasures/:id', reader, describeOne, async (c) => {
     const id = c.req.param('id');
-    const receipt = await service.receipt(id);
-    if (receipt === null) throw new Problem(404, 'unknown-erasure', 'no such erasure');
-    return c.json(receipt);
+    // The last look finds one that was acknowledged between the others.
+    const found =
+      (await service.receipt(id)) ??
+      (await service.unfinished()).find(({ erasure }) => erasure === id) ??
+      (await service.receipt(id));
+    if (found === null) throw new Problem(404, 'unknown-erasure', 'no such erasure');
+    return c.json(withState(found));
   });
 
   routes.get('/v1/erasures/:id/receipt', reader, describeFile, async (c) => {
@@ -67,6 +79,11 @@ export function erasureRoutes(shared: Shared): Hono {
     return c.body(file);
   });
   return routes;
+}
+
+function withState(found: Receipt | UnfinishedErasure): Erasure {
+  if (!('acknowledgedAt' in found)) return { ...found, state: 'deactivated' };
+  return { ...found, state: found.repairedAt === undefined ? 'completed' : 'repaired' };
 }
 
 function keyOf(c: Context): string | undefined {
@@ -116,18 +133,18 @@ const describeErase = (schema: ReturnType<typeof eraseSchema>): ReturnType<typeo
 
 const describeList = describeRoute({
   operationId: 'erasures',
-  summary: 'Receipts, newest first',
+  summary: 'Erasures and how far they are, newest first',
   parameters: [
     { in: 'query', name: 'limit', schema: { type: 'integer', minimum: 1, maximum: 9999, default: 100 } },
   ],
-  responses: { 200: { description: 'The receipts.', content: json(receiptsSchema) }, ...problems(400) },
+  responses: { 200: { description: 'The erasures.', content: json(erasuresSchema) }, ...problems(400) },
 });
 
 const describeOne = describeRoute({
   operationId: 'erasure',
-  summary: 'One receipt',
+  summary: 'One erasure, and how far it is',
   parameters: [{ in: 'path', name: 'id', required: true, schema: { type: 'string' } }],
-  responses: { 200: { description: 'The receipt.', content: receiptContent }, ...problems(404) },
+  responses: { 200: { description: 'The erasure.', content: json(erasureSchema) }, ...problems(404) },
 });
 
 const describeFile = describeRoute({

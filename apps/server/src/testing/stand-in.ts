@@ -16,6 +16,7 @@ import type {
   ShardStatus,
   Status,
   TrainingSummary,
+  UnfinishedErasure,
   UnlearnerEvent,
   WorkOptions,
 } from '@s3t/unlearner';
@@ -52,6 +53,7 @@ export class StandIn implements Service {
   readonly #active = new Set<string>();
   readonly #listeners = new Set<(event: UnlearnerEvent) => void>();
   readonly #receipts: Receipt[] = [];
+  readonly #unfinished = new Set<UnfinishedErasure>();
   readonly #keys = new Map<string, { body: string; receipt: Receipt }>();
   readonly #gone = new Set<string>();
   #version = 0;
@@ -201,6 +203,10 @@ export class StandIn implements Service {
     return this.#receipts.find((receipt) => receipt.erasure === erasure) ?? null;
   }
 
+  async unfinished(): Promise<readonly UnfinishedErasure[]> {
+    return [...this.#unfinished];
+  }
+
   async receiptFor(idempotencyKey: string): Promise<Receipt | null> {
     return this.#keys.get(idempotencyKey)?.receipt ?? null;
   }
@@ -265,9 +271,8 @@ export class StandIn implements Service {
       phases.swap = [phases.transaction[1], now()];
       await drain?.(this.#stamp().version);
       phases.drain = [phases.swap[1], now()];
-      await this.beforeAcknowledge();
     }
-    const receipt: Receipt = {
+    const erasing: UnfinishedErasure = {
       erasure: `e${this.#receipts.length}-${digest(ids.join()).slice(0, 8)}`,
       records: ids.length,
       deactivated: doomed.map(({ id, shard, sequence, position }) => ({
@@ -278,8 +283,16 @@ export class StandIn implements Service {
       })),
       before,
       after: this.#stamp(),
-      acknowledgedMs: performance.now() - start,
       receivedAt: new Date(receivedAt).toISOString(),
+    };
+    if (dryRun !== true) {
+      this.#unfinished.add(erasing);
+      await this.beforeAcknowledge();
+      this.#unfinished.delete(erasing);
+    }
+    const receipt: Receipt = {
+      ...erasing,
+      acknowledgedMs: performance.now() - start,
       acknowledgedAt: new Date().toISOString(),
     };
     if (dryRun === true) return { ...receipt, dryRun, ...(evaluate && this.expectation) };
