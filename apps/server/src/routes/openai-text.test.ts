@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Unlearner } from '@s3t/unlearner';
 import OpenAI, { APIError, BadRequestError, NotFoundError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { KeyRing } from '../access.ts';
 import { type App, createApp } from '../app.ts';
 import { connect } from '../client.ts';
 import { listenNode } from '../listen-node.ts';
@@ -225,6 +226,24 @@ describe('in time', () => {
     expect(await ended).toBeInstanceOf(APIError);
     const text = await (await app.request('/metrics')).text();
     expect(text).toMatch(/s3t_generations 0\n/);
+  });
+
+  it('ends with the key that asked for it', async () => {
+    let isKnown = true;
+    const keys: KeyRing = {
+      isRequired: async () => true,
+      find: async () => (isKnown ? { id: 'key', role: 'inference' } : null),
+    };
+    const { run, app } = open({ keys });
+    let pieces = 0;
+    run.beforePiece = () => {
+      if (++pieces === 20) isKnown = false;
+    };
+    const long = { ...body, prompt: 'x'.repeat(500), max_tokens: 400 };
+    const response = await post(app, '/v1/completions', long, { Authorization: 'Bearer key' });
+    const events = (await response.text()).trimEnd().split('\n\n');
+    expect(events.at(-1)).toContain('"code":"wrong-key"');
+    expect([events.length, pieces]).toEqual([33, 32]);
   });
 
   it('stops when nobody reads any more', async () => {

@@ -27,6 +27,8 @@ import { errorSchema } from './openai.ts';
 const COMPLETION_TOKENS = 16;
 /** An answer that is asked for whole begins again when stages are deactivated, so often. */
 const MAX_TRIES = 4;
+/** Pieces of a stream after which its key is looked at again. */
+const ASK_EVERY = 16;
 
 /** What is to be answered, and how. */
 interface Wanted {
@@ -124,7 +126,7 @@ async function whole(shared: Shared, c: Context, wanted: Wanted): Promise<Respon
 
 /** The answer piece by piece, as server-sent events. What is wrong before the first piece has a status of its own. */
 async function streamed(shared: Shared, c: Context, wanted: Wanted): Promise<Response> {
-  const { generations, egress, metrics } = shared;
+  const { access, generations, egress, metrics } = shared;
   const gone = new AbortController();
   const { signal } = c.req.raw;
   if (signal.aborted) gone.abort();
@@ -137,6 +139,11 @@ async function streamed(shared: Shared, c: Context, wanted: Wanted): Promise<Res
   let [promptTokens, tokens] = [0, 0];
   /** The next events; empty where no text has become certain. */
   const take = async (): Promise<{ events: object[]; isLast: boolean }> => {
+    // Before the piece is there, and not after: what is there leaves at once.
+    if (tokens > 0 && tokens % ASK_EVERY === 0 && !(await access.isStillIn(c))) {
+      await pieces.return();
+      throw new Problem(401, 'wrong-key', 'this API key is not known here any more');
+    }
     const { value, done } = next ?? (await pieces.next());
     next = null;
     if (done) {
