@@ -10,6 +10,7 @@ import { Egress } from './egress.ts';
 import { EventHub } from './event-hub.ts';
 import { Generations } from './generations.ts';
 import { History } from './history.ts';
+import { ImageFiles } from './image-files.ts';
 import { Metrics } from './metrics.ts';
 import { observe } from './observe.ts';
 import { openapi } from './openapi.ts';
@@ -206,6 +207,7 @@ function share(
       hub,
       history,
       callbacks,
+      images: new ImageFiles(options.imageDecoder),
       generations,
       receipts,
       repair,

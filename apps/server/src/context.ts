@@ -7,6 +7,7 @@ import type { Egress } from './egress.ts';
 import type { EventHub } from './event-hub.ts';
 import type { Generations } from './generations.ts';
 import type { History } from './history.ts';
+import type { ImageFiles } from './image-files.ts';
 import type { Metrics } from './metrics.ts';
 import type { Options } from './options.ts';
 import type { Receipts } from './receipts.ts';
@@ -27,6 +28,7 @@ export interface Shared {
   hub: EventHub;
   history: History;
   callbacks: Callbacks;
+  images: ImageFiles;
   generations: Generations;
   receipts: Receipts;
   repair: Repair;

@@ -1,12 +1,10 @@
 // The Open Inference Protocol (V2) as KServe and Triton speak it: tensors in and out of JSON.
 // https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol
-import type { ImageDecoder } from '@s3t/data';
 import type { Input } from '@s3t/unlearner';
 import * as v from 'valibot';
 import type { Answer } from './batcher.ts';
-import { decodeFiles } from './image-files.ts';
+import { type ImageFiles, plainInputs, type RequestInputs } from './image-files.ts';
 import { base64Bytes } from './inputs.ts';
-import type { Options } from './options.ts';
 import { Problem } from './problem.ts';
 
 /** A tensor's values, flat or nested. They are looked at one by one where they are used: there may be millions. */
@@ -121,15 +119,17 @@ export function modelMetadata(
   };
 }
 
-/** The inputs that a tensor holds. Throws a 400 that names the field, or 413 for more than `maxBatch`. */
+/** The inputs that a tensor holds. Throws a 400 that names the field, or 413 for more than `most`. */
 export async function inputsOfTensor(
   tensor: InputTensor,
-  { maxBatch: most, imageDecoder }: Pick<Options, 'maxBatch' | 'imageDecoder'>,
-): Promise<Input[]> {
+  most: number,
+  images: ImageFiles,
+  gone: AbortSignal,
+): Promise<RequestInputs> {
   const { name, shape } = tensor;
   if (shape[0]! > most)
     throw new Problem(413, 'too-many', `at most ${most} ${name}s`, { path: 'inputs.0.shape' });
-  return name === 'text' ? textsOf(tensor) : imagesOf(tensor, imageDecoder);
+  return name === 'text' ? plainInputs(textsOf(tensor)) : imagesOf(tensor, images, gone);
 }
 
 function textsOf({ shape, data }: InputTensor): Input[] {
@@ -142,25 +142,34 @@ function textsOf({ shape, data }: InputTensor): Input[] {
   }));
 }
 
-async function imagesOf({ shape, datatype, data }: InputTensor, decoder: ImageDecoder): Promise<Input[]> {
+async function imagesOf(
+  { shape, datatype, data }: InputTensor,
+  decoder: ImageFiles,
+  gone: AbortSignal,
+): Promise<RequestInputs> {
   const [images = 0, height = 0, width = 0, channels = 0] = shape;
   if (datatype === 'BYTES') {
     if (shape.length !== 1) throw refusal('shape', 'expected [images]');
     const files = data.flat(1) as unknown[];
     if (files.length !== images) throw refusal('data', 'expected as many files as the shape says');
-    return decodeFiles(
-      files.map((file, index) => base64Bytes(file, `inputs.0.data.${index}`)),
-      decoder,
-      (index) => `inputs.0.data.${index}`,
+    const pathOf = (index: number): string => `inputs.0.data.${index}`;
+    return decoder.decode(
+      files.map((file, index) => base64Bytes(file, pathOf(index))),
+      pathOf,
+      gone,
     );
   }
   if (shape.length !== 4 || (channels !== 1 && channels !== 3))
     throw refusal('shape', 'expected [images, height, width, 1 or 3]');
   const size = height * width * channels;
   const bytes = bytesOf(data, images * size);
-  return Array.from({ length: images }, (_, index) => ({
-    image: { width, height, channels, pixels: bytes.subarray(index * size, (index + 1) * size) },
-  }));
+  const inputs = Array.from(
+    { length: images },
+    (_, index): Input => ({
+      image: { width, height, channels, pixels: bytes.subarray(index * size, (index + 1) * size) },
+    }),
+  );
+  return plainInputs(inputs);
 }
 
 /** The tensors that were asked for. Scores stand in the order of the labels. */

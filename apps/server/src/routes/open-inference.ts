@@ -21,7 +21,7 @@ const MODEL = ['/v2/models/:model', '/v2/models/:model/versions/:version'] as co
 
 /** The Open Inference Protocol (V2), as clients of KServe and Triton speak it. Errors are `{error}`. */
 export function openInferenceRoutes(shared: Shared): Hono {
-  const { service, options, access, current } = shared;
+  const { service, options, access, current, images } = shared;
   const schema = inferSchema(service.reads);
   const routes = new Hono();
 
@@ -47,8 +47,9 @@ export function openInferenceRoutes(shared: Shared): Hono {
     routes.post(`${path}/infer`, access.allow('inference'), describeInfer(path, schema), async (c) => {
       await named(c);
       const body = await readBody(c, schema, { fields: ['inputs'], items: options.maxBatch });
-      const inputs = await inputsOfTensor(body.inputs[0]!, options);
-      const answered = await answer(shared, c, inputs);
+      const [tensor] = body.inputs;
+      using found = await inputsOfTensor(tensor!, options.maxBatch, images, c.req.raw.signal);
+      const answered = await answer(shared, c, found.inputs);
       // It was served when it was asked for, and is not any more.
       assertVersion(c, answered.version);
       return c.json({

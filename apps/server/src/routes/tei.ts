@@ -1,12 +1,10 @@
-import type { ImageDecoder } from '@s3t/data';
-import type { Input } from '@s3t/unlearner';
 import { Hono } from 'hono';
 import { describeRoute } from 'hono-openapi';
 import * as v from 'valibot';
 import { answer } from '../answer.ts';
 import { readBody } from '../body.ts';
 import type { Shared } from '../context.ts';
-import { decodeFiles } from '../image-files.ts';
+import { type ImageFiles, plainInputs, type RequestInputs } from '../image-files.ts';
 import { base64Bytes } from '../inputs.ts';
 import { json, problemsAs, VERSION } from '../openapi.ts';
 
@@ -28,7 +26,7 @@ interface TeiBody {
  * first. Where a run reads images, an image file stands for a text. Errors are `{error, error_type}`.
  */
 export function teiRoutes(shared: Shared): Hono {
-  const { service, options, access, current } = shared;
+  const { service, options, access, current, images } = shared;
   const upTo = <T>(each: v.GenericSchema<T>) =>
     v.pipe(v.array(each), v.minLength(1), v.maxLength(options.maxBatch));
   const fileInputs = v.union([file, upTo(file)], 'expected an image file as base64, or a list of them');
@@ -60,9 +58,12 @@ export function teiRoutes(shared: Shared): Hono {
   });
   routes.post('/predict', access.allow('inference'), predict, async (c) => {
     const { inputs } = await readBody(c, schema, { fields: ['inputs'], items: options.maxBatch });
-    const { found, isBatch } =
-      service.reads === 'image' ? await imagesOf(inputs, options.imageDecoder) : textsOf(inputs);
-    const { answers } = await answer(shared, c, found);
+    const isBatch = Array.isArray(inputs) && (service.reads === 'image' || Array.isArray(inputs[0]));
+    using found =
+      service.reads === 'image'
+        ? await imagesOf(inputs, isBatch, images, c.req.raw.signal)
+        : textsOf(inputs, isBatch);
+    const { answers } = await answer(shared, c, found.inputs);
     return c.json(isBatch ? answers : answers[0]);
   });
 
@@ -91,22 +92,20 @@ export function teiRoutes(shared: Shared): Hono {
   return routes;
 }
 
-interface Inputs {
-  found: Input[];
-  isBatch: boolean;
-}
-
-async function imagesOf(inputs: TeiBody['inputs'], decoder: ImageDecoder): Promise<Inputs> {
-  const isBatch = typeof inputs !== 'string';
+function imagesOf(
+  inputs: TeiBody['inputs'],
+  isBatch: boolean,
+  images: ImageFiles,
+  gone: AbortSignal,
+): Promise<RequestInputs> {
   const pathOf = (index: number): string => (isBatch ? `inputs.${index}` : 'inputs');
   const files = [inputs].flat().map((each, index) => base64Bytes(each, pathOf(index)));
-  return { found: await decodeFiles(files, decoder, pathOf), isBatch };
+  return images.decode(files, pathOf, gone);
 }
 
-function textsOf(inputs: TeiBody['inputs']): Inputs {
-  const isBatch = Array.isArray(inputs) && Array.isArray(inputs[0]);
+function textsOf(inputs: TeiBody['inputs'], isBatch: boolean): RequestInputs {
   const batch = (isBatch ? inputs : [inputs]) as (string | string[])[];
-  return { found: batch.map((fields) => ({ text: fields })), isBatch };
+  return plainInputs(batch.map((fields) => ({ text: fields })));
 }
 
 const infoSchema = v.object({
