@@ -1,4 +1,4 @@
-// Dry runs that measure what would be served after them.
+// Dry runs that measure what would be served after them, and how what is computed beside answers ends with an erasure.
 import { Ensemble } from '@s3t/model';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { sharedDevice } from './testing/device.ts';
@@ -19,7 +19,7 @@ beforeAll(async () => {
   run = await project.open('run', { device: device(), config });
   await run.train();
   await run.close();
-  for (const name of ['copy', 'busy']) await project.copy('run', name);
+  for (const name of ['copy', 'trained']) await project.copy('run', name);
   run = await project.open('run', { device: device(), config });
 });
 afterEach(() => vi.restoreAllMocks());
@@ -56,26 +56,6 @@ describe('a dry run that evaluates', () => {
     expect(await run.erase(ids, EVALUATED)).toMatchObject({ dryRun: true, expected: null, depths: [0, 0] });
   });
 
-  test('holds up no erasure, ends with one, and gives its weights back before they are destroyed', async () => {
-    await using busy = await project.open('busy', { device: device(), config });
-    const { reached, release } = gate(Ensemble.prototype, 'forward', 'before');
-    const dispose = vi.spyOn(Ensemble.prototype, 'dispose');
-    const planned = refused(busy.erase([project.idsIn(1, 1)[0]!], EVALUATED), 'unavailable', 'meanwhile');
-    await reached;
-    expect(dispose).not.toHaveBeenCalled();
-    let given = 0;
-    busy.on(({ type }) => {
-      if (type === 'version') given = dispose.mock.calls.length;
-    });
-    await busy.erase([project.idsIn(1, 2)[0]!]);
-    // Its own, and then that which was served.
-    expect(given).toBe(2);
-    release();
-    await planned;
-    const { expected } = await busy.erase([project.idsIn(1, 1)[1]!], EVALUATED);
-    expect(expected).toMatchObject({ metric: 'f1', examples: 10 });
-  });
-
   test('is refused where there is nothing to measure with, or it is no dry run', async () => {
     const [id] = project.idsIn(0, 0);
     await refused(run.erase([id!], { evaluate: true }), 'usage', 'evaluate: ', 'dry run');
@@ -89,3 +69,29 @@ describe('a dry run that evaluates', () => {
     expect(await other.erase([id!], { dryRun: true })).not.toHaveProperty('expected');
   });
 });
+
+test.each<[name: string, ask: (run: Unlearner) => Promise<unknown>]>([
+  ['a dry run that evaluates', (busy) => busy.erase([project.idsIn(1, 1)[0]!], EVALUATED)],
+  ['an audit of all stacks', (busy) => busy.stackConfidences([project.idsIn(1, 1)[0]!], 'all')],
+])(
+  '%s holds up no erasure, ends with one, and gives its weights back before they are destroyed',
+  async (name, ask) => {
+    await project.copy('trained', name);
+    await using busy = await project.open(name, { device: device(), config });
+    const { reached, release } = gate(Ensemble.prototype, 'forward', 'before');
+    const dispose = vi.spyOn(Ensemble.prototype, 'dispose');
+    const ended = refused(ask(busy), 'unavailable', 'meanwhile');
+    await reached;
+    expect(dispose).not.toHaveBeenCalled();
+    let given = 0;
+    busy.on(({ type }) => {
+      if (type === 'version') given = dispose.mock.calls.length;
+    });
+    await busy.erase([project.idsIn(1, 2)[0]!]);
+    // Its own, and then that which was served.
+    expect(given).toBe(2);
+    release();
+    await ended;
+    await ask(busy);
+  },
+);

@@ -188,7 +188,9 @@ describe('a language model', () => {
     const first = await pieces.next();
     expect(first.value).toMatchObject({ version: (await run.status()).version });
     const erased = ['r0', 'r5'];
+    const { expected } = await run.erase(erased, { dryRun: true, evaluate: true });
     const { deactivated } = await run.erase(erased);
+    expect(expected).toEqual(await run.evaluate());
     expect(deactivated.length).toBeGreaterThan(0);
     await expect(said(pieces)).rejects.toThrow('what is served changed while the text was continued');
     const before = weightsOf(await run.status());

@@ -52,7 +52,11 @@ export async function stackConfidences(
     const level = stacks.filter(({ stages }) => stages.length === depth);
     for (let from = 0; from < level.length; from += AT_ONCE) {
       const some = level.slice(from, from + AT_ONCE);
+      signal.throwIfAborted();
       const ensemble = serving.ensembleOf(some);
+      // It holds copies of adapters: they go before the erasure is acknowledged, and not when this hears of it.
+      const dispose = () => ensemble.dispose();
+      signal.addEventListener('abort', dispose);
       const found = some.map(() => new Float64Array(records.length));
       try {
         for (let first = 0; first < records.length; first += ensemble.largestBatch) {
@@ -72,8 +76,12 @@ export async function stackConfidences(
             });
           });
         }
+      } catch (error) {
+        signal.throwIfAborted();
+        throw error;
       } finally {
-        ensemble.dispose();
+        signal.removeEventListener('abort', dispose);
+        dispose();
       }
       some.forEach(({ shard, sequence, stages }, i) => {
         results.push({ shard, sequence, depth, stage: stages.at(-1)!, confidences: found[i]! });
