@@ -88,10 +88,10 @@ test.each<[name: string, ask: (run: Unlearner) => Promise<unknown>]>([
       if (type === 'version') given = dispose.mock.calls.length;
     });
     await busy.erase([project.idsIn(1, 2)[0]!]);
-    // Its own, and then that which was served.
-    expect(given).toBe(2);
     release();
     await ended;
+    // Its own, and then that which was served.
+    expect(given).toBe(2);
     await ask(busy);
   },
 );
