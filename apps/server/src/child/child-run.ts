@@ -25,10 +25,11 @@ const IS_SOURCE = import.meta.url.endsWith('.ts');
 const ENTRY = new URL(IS_SOURCE ? 'entry.ts' : 'entry.js', import.meta.url);
 const SOURCE_FLAG = '--conditions=@s3t/source';
 /**
- * Megabytes of long-lived values that V8 lets a child have before it first collects them: a few hold all of them, and left to itself it
- * would mark the heap every second, for 30 ms in which an erasure has to share the cores with it.
+ * How V8 collects garbage in a child, megabytes. Of long-lived values it may have so many before it first looks for dead ones: a few hold all of
+ * them, and left to itself it would mark the heap every second, for 30 ms in which an erasure has to share the cores with it. New ones
+ * are looked at often and briefly: what is left of GPU objects is finalised then, and of a second's worth that takes 20 ms.
  */
-const HEAP_FLAG = '--initial-old-space-size=128';
+const HEAP_FLAGS = ['--initial-old-space-size=128', '--max-semi-space-size=2'];
 const IS_NODE = process.versions.bun === undefined;
 
 /**
@@ -127,7 +128,7 @@ class Child {
   constructor(entry: URL, argument: string) {
     const execArgv = process.execArgv.filter((flag) => !flag.startsWith('--inspect'));
     if (IS_SOURCE && !execArgv.includes(SOURCE_FLAG)) execArgv.push(SOURCE_FLAG);
-    if (IS_NODE) execArgv.unshift(HEAP_FLAG);
+    if (IS_NODE) execArgv.unshift(...HEAP_FLAGS);
     const child = fork(entry, [argument], {
       execArgv,
       serialization: 'advanced',
