@@ -22,6 +22,7 @@ if ('help' in found) {
 }
 await mkdir(pictures, { recursive: true });
 const run = new StandIn({ stepMs: 10 });
+run.expectation = { expected: { metric: 'accuracy', accuracy: 0.9375, examples: 480 }, depths: [3, 4, 4] };
 const signer = await signingKeyOf('s3t/test', await generateKey());
 const receipt = formatReceipt(await receiptParts(signer));
 const log = { ...run.log, publicKey: async () => signer.publicKey.text, receiptFile: async () => receipt };
@@ -98,6 +99,8 @@ try {
   await page.getByText('Shard 0', { exact: true }).nth(1).waitFor();
   const doomed = await page.locator('.cell[data-doomed]').count();
   assert.ok(doomed > 0);
+  await button('Expected accuracy').click();
+  await page.getByText(/^accuracy 93\.\d+ ?% on 480 examples$/).waitFor();
   assert.equal((await run.status()).erased, 0, 'a preview erases nothing');
   await page.screenshot({ path: `${pictures}preview.png`, fullPage: true });
 
