@@ -10,7 +10,7 @@ export class Egress {
   readonly #graceMs: number;
   readonly #mayLeave: (version: number) => boolean;
 
-  /** @param mayLeave whether answers of a version may still leave: no stage was deactivated since */
+  /** @param mayLeave whether answers of a version may still leave: see `Service.validSince` */
   constructor(graceMs: number, mayLeave: (version: number) => boolean = () => false) {
     this.#graceMs = graceMs;
     this.#mayLeave = mayLeave;

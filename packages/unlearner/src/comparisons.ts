@@ -1,3 +1,4 @@
+import type { Ensemble } from '@s3t/model';
 import { UnlearnerError } from './errors.ts';
 
 /** Work that computes with training records beside training, and compares with the run as it was: the next erasure ends it. */
@@ -26,4 +27,19 @@ export class Comparisons {
     this.#erasure = new AbortController();
     return this.#underWay > 0;
   }
+}
+
+/**
+ * Lends an ensemble of stages that are active. It holds copies of adapters: it is disposed in the tick in which the signal is aborted, before
+ * an erasure is acknowledged, or when whoever computes with it has done.
+ */
+export function lend(ensemble: Ensemble, signal: AbortSignal): Disposable {
+  const dispose = () => ensemble.dispose();
+  signal.addEventListener('abort', dispose);
+  return {
+    [Symbol.dispose]() {
+      signal.removeEventListener('abort', dispose);
+      dispose();
+    },
+  };
 }

@@ -1,4 +1,4 @@
-import type { Comparisons } from './comparisons.ts';
+import { type Comparisons, lend } from './comparisons.ts';
 import type { Active } from './erasing.ts';
 import { evaluate } from './evaluate.ts';
 import { Mutex } from './mutex.ts';
@@ -51,8 +51,7 @@ export class Expecting {
     if (!next) return async () => ({ expected: null, depths });
     for (const { shard, depth } of next.depths) depths[shard] = depth;
     const end = AbortSignal.any([comparisons.signal, closing]);
-    const dispose = () => next.ensemble.dispose();
-    end.addEventListener('abort', dispose);
+    const lent = lend(next.ensemble, end);
     const source = {
       get served() {
         end.throwIfAborted();
@@ -61,15 +60,13 @@ export class Expecting {
     };
     return () =>
       this.#turns.run(async () => {
+        using _lent = lent;
         try {
           const parts = { serving: source, erasures, base, config };
           return { expected: await evaluate(parts, await records.evaluation()), depths };
         } catch (error) {
           end.throwIfAborted();
           throw error;
-        } finally {
-          end.removeEventListener('abort', dispose);
-          dispose();
         }
       });
   }

@@ -1,6 +1,7 @@
 import { logitConfidence } from '@s3t/algorithm';
 import type { DataRecord } from '@s3t/data';
 import { copyInputs, hostInputs } from '@s3t/model';
+import { lend } from './comparisons.ts';
 import { UnlearnerError } from './errors.ts';
 import { exampleOf } from './examples.ts';
 import type { OpenedRun } from './open-run.ts';
@@ -54,9 +55,7 @@ export async function stackConfidences(
       const some = level.slice(from, from + AT_ONCE);
       signal.throwIfAborted();
       const ensemble = serving.ensembleOf(some);
-      // It holds copies of adapters: they go before the erasure is acknowledged, and not when this hears of it.
-      const dispose = () => ensemble.dispose();
-      signal.addEventListener('abort', dispose);
+      using _lent = lend(ensemble, signal);
       const found = some.map(() => new Float64Array(records.length));
       try {
         for (let first = 0; first < records.length; first += ensemble.largestBatch) {
@@ -79,9 +78,6 @@ export async function stackConfidences(
       } catch (error) {
         signal.throwIfAborted();
         throw error;
-      } finally {
-        signal.removeEventListener('abort', dispose);
-        dispose();
       }
       some.forEach(({ shard, sequence, stages }, i) => {
         results.push({ shard, sequence, depth, stage: stages.at(-1)!, confidences: found[i]! });

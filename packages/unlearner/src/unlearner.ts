@@ -316,7 +316,7 @@ export class Unlearner {
   async rehearse(): Promise<void> {
     await this.#guard(async () => {
       const both = [this.#answering.rehearse(), this.#erasing.rehearse()];
-      await Promise.allSettled(both);
+      await Promise.allSettled(both); // closing must not meet one that goes on when the other has failed
       await Promise.all(both);
     });
   }
