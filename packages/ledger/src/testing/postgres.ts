@@ -13,6 +13,8 @@ export interface TestPostgres {
   stop(): Promise<void>;
 }
 
+const LIMIT_MS = 60_000;
+
 /** Starts it, or says why it cannot run here. */
 export async function startPostgres(): Promise<TestPostgres | { reason: string }> {
   const folder = await mkdtemp(join(tmpdir(), 's3t-postgres-'));
@@ -32,8 +34,9 @@ export async function startPostgres(): Promise<TestPostgres | { reason: string }
       },
       ...{ createPostgresUser: process.getuid?.() === 0, onLog: () => {}, onError: () => {} },
     });
-    await server.initialise();
-    await server.start();
+    // Whether `initdb` has ended is for its own events to say, and without one it would be waited for without end.
+    await inTime(server.initialise(), 'initdb');
+    await inTime(server.start(), 'the server');
     return {
       url: `postgres://postgres:password@127.0.0.1:${port}/postgres`,
       stop: async () => {
@@ -45,6 +48,14 @@ export async function startPostgres(): Promise<TestPostgres | { reason: string }
     await rm(folder, { recursive: true, force: true });
     return { reason: error instanceof Error ? error.message : String(error ?? 'it exited at once') };
   }
+}
+
+function inTime(work: Promise<void>, what: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new Error(`${what} was not ready after ${LIMIT_MS / 1000} s`));
+    const timer = setTimeout(late, LIMIT_MS);
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 /** Where the short names are, as a library path; null when the package has them. */
