@@ -50,8 +50,6 @@ const ACCUMULATE: bool = false;
 const ACTIVATION: u32 = 0u;
 /** Add what `extra` holds. Not together with an activation. */
 const RESIDUAL: bool = false;
-/** C holds the transpose of the product, whose m is a multiple of 4. Then nothing else is done to it. */
-const TURNED: bool = false;
 /** Texture forms have 2^FORM_BITS texels a row. */
 const FORM_BITS: u32 = 10u;
 
@@ -237,14 +235,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
           // @unroll
           for (var i = 0u; i < ROWS; i++) {
             partial[waiting + i * SPAN] = sum[i];
-          }
-        } else if (TURNED) {
-          if (row < end && column < columns) {
-            // @unroll
-            for (var i = 0u; i < 4u; i++) {
-              let four = vec4f(sum[0][i], sum[1][i], sum[2][i], sum[3][i]);
-              c[c_start + (column * 4u + i) * params.c.row + row / 4u] = params.alpha * four;
-            }
           }
         } else {
           // @unroll

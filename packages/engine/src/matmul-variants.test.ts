@@ -127,8 +127,7 @@ async function multiply(
   const resources = [
     ...(plan.turned ? operands.toReversed() : operands),
     target,
-    bias!,
-    extra!,
+    ...(plan.plain ? [] : [bias!, extra!]),
     uniform(plan.params),
   ];
   launch(compile(plan.kernel, plan.constants, plan.unroll), resources, plan.workgroups);
@@ -287,22 +286,41 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
     },
   );
 
-  test.for([100, 20])(
-    'few rows of many columns have the bits of many, batches too: k %i',
-    async (k, { skip }) => {
+  test.for([
+    [100, false],
+    [21, true],
+  ] as const)(
+    'few rows or columns have the bits of many, batches too: k %i, accumulate %s',
+    async ([k, accumulate], { skip }) => {
       if (!runs()) skip('needs the subgroups of lavapipe');
-      const problem: MatmulProblem = { m: 40, n: 132, k, batch: 1, alpha: 0.3, ...TN };
-      const data = dataFor(problem);
-      const whole = await multiply(adapterClass, problem, data);
-      const a = [rowsOf(problem, data.a, 4, 20), rowsOf(problem, data.a, 8, 20)];
-      const few = { ...problem, m: 20, batch: 2 };
-      expect(chooseMatmul(adapterClass, few).turned).toBe(adapterClass === 'software');
-      const both = Float32Array.from([...a[0]!, ...a[1]!]);
-      const b = Float32Array.from([...data.b, ...data.b]);
-      const result = await multiply(adapterClass, few, { ...dataFor(few), a: both, b });
-      const size = 20 * problem.n;
-      expect(result.slice(0, size)).toEqual(whole.slice(4 * problem.n, 24 * problem.n));
-      expect(result.slice(size)).toEqual(whole.slice(8 * problem.n, 28 * problem.n));
+      const [few, most, many] = [20, 40, 132];
+      const base = { k, alpha: 0.3, accumulate, ...TN };
+      const flat = (problem: MatmulProblem) => {
+        const isFlat = chooseMatmul(adapterClass, problem).kernel === 'matmul/flat';
+        expect(isFlat).toBe(adapterClass === 'software');
+        return problem;
+      };
+      const twice = (values: Float32Array) => Float32Array.from([...values, ...values]);
+
+      const wide: MatmulProblem = { ...base, m: most, n: many, batch: 1 };
+      const data = dataFor(wide);
+      const whole = await multiply(adapterClass, wide, data);
+      const someRows = flat({ ...base, m: few, n: many, batch: 2 });
+      const [b, c] = [data.b, data.c.slice(4 * many, 24 * many)].map(twice) as [Data['b'], Data['c']];
+      const a = twice(rowsOf(wide, data.a, 4, few));
+      const rows = await multiply(adapterClass, someRows, { ...dataFor(someRows), a, b, c });
+      expect(rows).toEqual(twice(whole.slice(4 * many, 24 * many)));
+
+      // The columns of a product are the rows of its transpose, whose operands change places.
+      const someColumns = flat({ ...base, m: many, n: few, batch: 2 });
+      const transposed = (values: Float32Array) =>
+        Float32Array.from(values, (_, at) => values[(at % few) * many + Math.floor(at / few)]!);
+      const turned = twice(transposed(data.c.slice(4 * many, 24 * many)));
+      const columns = await multiply(adapterClass, someColumns, {
+        ...dataFor(someColumns),
+        ...{ a: b, b: a, c: turned },
+      });
+      expect(columns).toEqual(twice(transposed(whole.slice(4 * many, 24 * many))));
     },
   );
 

@@ -81,6 +81,8 @@ export interface MatmulPlan {
   unroll: boolean;
   /** The kernel computes the transpose, op(B)^T op(A)^T: bind B as 0 and A as 1. */
   turned: boolean;
+  /** The kernel does nothing but multiply and add: bind A, B, C and `params` alone. */
+  plain: boolean;
   operands: {
     a: OperandForm;
     b: OperandForm;
@@ -142,7 +144,7 @@ function planOf(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan 
   switch (adapterClass) {
     case 'software':
       if (isForFewRows(problem)) return packedRowsPlan(problem);
-      if (isFlat(problem)) return turnedPlan(problem);
+      if (isFlat(problem)) return flatPlan(problem);
       return problem.n % 4 === 0 ? panelPlan(byAdapter(problem, LEAST_ROWS)) : broadcastPlan(problem);
     case 'gpu':
       return problem.subgroupMatrix ? matrixPlan(problem) : tiledPlan(problem);
@@ -182,25 +184,20 @@ const LEAST_ROWS = 32;
 /** Workgroups that keep the cores evenly busy, if there are enough rows. */
 const WANTED_WORKGROUPS = 16;
 
-/**
- * The fast kernel of lavapipe, which writes four columns at a time. Its operands are texture forms even where each of their values
- * is used once, as those of B are with one row of tiles: loads of a buffer cost more than the copy that they spare.
- */
-function panelPlan(
-  problem: MatmulProblem,
-  placements = denselyPlaced(problem),
-  wantedWorkgroups = WANTED_WORKGROUPS,
-): MatmulPlan {
+/** The fast kernel of lavapipe, which writes four columns at a time. */
+function panelPlan(problem: MatmulProblem, placements = denselyPlaced(problem)): MatmulPlan {
   const { m, n, k, transposeA, transposeB, batch, lowRank } = problem;
   const span = n <= 16 ? 4 : LANES;
   const deep = k > WHOLE_PANEL_DEPTH;
   const depth = deep ? PANEL_DEPTH : k;
   const columnTiles = Math.ceil(n / (4 * span));
-  const share = Math.max(LEAST_ROWS, Math.ceil((m * columnTiles * batch) / wantedWorkgroups));
+  const share = Math.max(LEAST_ROWS, Math.ceil((m * columnTiles * batch) / WANTED_WORKGROUPS));
   const step = ROWS_AT_ONCE * (LANES / span);
   // Their sums wait in workgroup memory.
   const waits = deep || lowRank !== undefined;
-  const rows = step * Math.ceil(Math.min(m, share, waits ? DEEP_ROWS : m) / step);
+  // As many for each workgroup: lavapipe deals them out to its threads by number, not by what they cost.
+  const tiles = Math.ceil(m / Math.min(m, share, waits ? DEEP_ROWS : m));
+  const rows = step * Math.ceil(m / tiles / step);
   return {
     kernel: 'matmul/panel',
     constants: {
@@ -216,6 +213,7 @@ function panelPlan(
     },
     unroll: true,
     turned: false,
+    plain: false,
     operands: { a: 'texture', b: 'texture', lowRank: lowRank ? 'texture' : null },
     workgroups: [columnTiles, Math.ceil(m / rows), batch],
     params: panelParams(problem, placements, rows),
@@ -223,28 +221,38 @@ function panelPlan(
   };
 }
 
-/** Rows of a C that is worth turning, from and to: as many as LoRA has ranks. Of fewer, lanes would have nothing to do. */
-const FLAT_ROWS = [16, 32] as const;
-/** Each loads the panel anew. */
-const TURNED_WORKGROUPS = 8;
+/** Rows whose sums the flat kernel keeps in flight at most: as many as LoRA has ranks. */
+const MOST_FLAT_ROWS = 32;
+/** With fewer columns one core has nothing to do. */
+const LEAST_FLAT_COLUMNS = 64;
 
-/** Whether C is the gradient of LoRA's down projection, or like it: few rows, many columns, and nothing done to its elements. */
+/** Whether C = A^T B, or its transpose, has few rows and many columns, like the gradients of LoRA's matrices, and is added to C at most. */
 function isFlat(problem: MatmulProblem): boolean {
-  const { m, n, transposeA, transposeB, accumulate } = problem;
-  const [least, most] = FLAT_ROWS;
-  const fits = transposeA && !transposeB && m % 4 === 0 && n % 4 === 0 && !accumulate && isPlain(problem);
-  return fits && m >= least && m <= most && n >= 4 * m;
+  const { m, n, batch, transposeA, transposeB, sharedA, sharedB, packingB } = problem;
+  const [few, many] = m < n ? [m, n] : [n, m];
+  const fits = m % 4 === 0 && n % 4 === 0 && few <= MOST_FLAT_ROWS && many >= 4 * few;
+  const isDense = !sharedA && !sharedB && (packingB?.bits ?? 32) >= 16;
+  return (
+    transposeA && !transposeB && fits && many * batch >= LEAST_FLAT_COLUMNS && isDense && isPlain(problem)
+  );
 }
 
-/**
- * The transpose of the product, op(B)^T op(A)^T, into C as it lies. A panel of the large operand would be used for few rows of the
- * other and then be gone; turned, the small one is the panel, and the large one passes by once.
- */
-function turnedPlan(problem: MatmulProblem): MatmulPlan {
-  const { a, b, ...rest } = denselyPlaced(problem);
-  const [m, n] = [problem.n, problem.m];
-  const plan = panelPlan({ ...problem, m, n }, { ...rest, a: b, b: a }, TURNED_WORKGROUPS);
-  return { ...plan, constants: { ...plan.constants, TURNED: true }, turned: true };
+/** The kernel of lavapipe for few rows: it reads buffers, as copies of them would cost more than they spare. */
+function flatPlan({ m, n, k, batch, alpha = 1, accumulate = false }: MatmulProblem): MatmulPlan {
+  const [rows, columns] = m < n ? [m, n] : [n, m];
+  const words = new Uint32Array([columns, k, 0, 0]);
+  new Float32Array(words.buffer)[2] = alpha;
+  return {
+    kernel: 'matmul/flat',
+    constants: { ROWS: rows, TURNED: m >= n, ACCUMULATE: accumulate },
+    unroll: true,
+    turned: m >= n,
+    plain: true,
+    operands: { a: 'buffer', b: 'buffer', lowRank: null },
+    workgroups: [Math.ceil(columns / (4 * LANES)), 1, batch],
+    params: words,
+    combine: null,
+  };
 }
 
 /** With more rows it pays to unpack B first: by the bits of its elements. */
@@ -275,6 +283,7 @@ function packedRowsPlan(problem: MatmulProblem): MatmulPlan {
     },
     unroll: true,
     turned: false,
+    plain: false,
     operands: { a: 'buffer', b: 'buffer', lowRank: null },
     workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / rows), 1],
     params: words,
@@ -324,6 +333,7 @@ function broadcastPlan(problem: MatmulProblem): MatmulPlan {
     },
     unroll: true,
     turned: false,
+    plain: false,
     operands: { a: 'texture', b: 'texture', lowRank: null },
     workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / tileRows), batch],
     params: params(problem, 4),
@@ -355,6 +365,7 @@ function tiledPlan(problem: MatmulProblem): MatmulPlan {
     },
     unroll: true,
     turned: false,
+    plain: false,
     operands: { a: 'buffer', b: 'buffer', lowRank: lowRank ? 'buffer' : null },
     workgroups: [Math.ceil(n / tileN), Math.ceil(m / tileM), batch * parts],
     params: params(first, 1, cut),
@@ -375,6 +386,7 @@ function matrixPlan(problem: MatmulProblem): MatmulPlan {
     },
     unroll: false,
     turned: false,
+    plain: false,
     operands: { a: 'buffer', b: 'buffer', lowRank: null },
     workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), batch],
     params: params(problem, 1),
@@ -435,6 +447,7 @@ function registersPlan(problem: MatmulProblem): MatmulPlan {
     },
     unroll: true,
     turned: false,
+    plain: false,
     operands: { a: 'buffer', b: 'buffer', lowRank: lowRank ? 'buffer' : null },
     workgroups: [Math.ceil(n / (4 * groupX)), Math.ceil(m / rows), batch],
     params: params(problem, 1),

@@ -98,16 +98,19 @@ export function launchProduct(
   const first = operand(operands.a, a.storage, shape.batch * rowsA, columnsA);
   const second = unpacked ?? operand(operands.b, b.storage, shape.batch * rowsB, columnsB);
   // What the kernel does not use must still be bound, and memory that it could write must be bound nowhere else.
-  const extra = residual ?? activation?.before ?? empty(device, [1]);
-  const unused = bias || a.dtype === 'f32' ? null : empty(device, [1]);
+  const added = plan.plain
+    ? []
+    : [
+        bias ?? (a.dtype === 'f32' ? a : empty(device, [1])),
+        residual ?? activation?.before ?? empty(device, [1]),
+      ];
   device.dispatch(plan.kernel, {
     values: plan.constants,
     unroll: plan.unroll,
     bindings: [
       ...(plan.turned ? [second, first] : [first, second]),
       (parts ?? c).storage,
-      (bias ?? unused ?? a).storage,
-      extra.storage,
+      ...added.map(({ storage }) => storage),
     ],
     params: plan.params,
     more: lowRank && operands.lowRank ? lowRankOperands(operands.lowRank, lowRank) : [],

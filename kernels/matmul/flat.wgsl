@@ -1,0 +1,104 @@
+// C = alpha * A^T * B (+ C), row-major f32, for CPU rasterisers (lavapipe): ROWS rows of many columns, as the gradients of LoRA's
+// matrices are. n is a multiple of 4.
+//
+// All of C is in flight: a workgroup, which is one subgroup, has the sums of all rows for 4 * LANES columns, and walks along k once.
+// So each value of B is loaded once. One of a texture form would take half the time, but the form a copy, which costs more
+// than it spares where values are used for so few rows. Of A each lane loads some, and a shuffle hands out what all need. STEP
+// is short because loads of a buffer are long code, which must fit the caches of decoded instructions.
+//
+// Every element of C is one chain of multiply-adds over k = 0, 1, 2, ... in order, then times alpha: the bits of matmul/panel.
+//
+// 0: A [batch, k, ROWS]    1: B [batch, k, n]    2: C [batch, ROWS, n]; TURNED: [batch, n, ROWS]    3: params
+enable subgroups;
+
+/** Invocations of a subgroup. */
+const LANES: u32 = 8u;
+/** A multiple of 4. */
+const ROWS: u32 = 16u;
+/** C holds the transpose of the product. */
+const TURNED: bool = false;
+/** Add the product to what C holds. */
+const ACCUMULATE: bool = false;
+/** How much of k one round takes. */
+const STEP: u32 = 4u;
+
+/** Fours of rows: what a row of A has. */
+const QUADS: u32 = ROWS / 4u;
+
+struct Params {
+  n: u32,
+  k: u32,
+  alpha: f32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<vec4f>;
+@group(0) @binding(1) var<storage, read> b: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> c: array<vec4f>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+fn store(at: u32, sum: vec4f) {
+  let value = params.alpha * sum;
+  if (ACCUMULATE) {
+    c[at] = value + c[at];
+  } else {
+    c[at] = value;
+  }
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  // Columns are counted in fours. Lanes past the edge compute what the last one does, and store nothing.
+  let columns = params.n / 4u;
+  let column = group.x * LANES + lane;
+  let a_start = group.z * params.k * QUADS;
+  let b_start = group.z * params.k * columns + min(column, columns - 1u);
+  let rest = params.k % STEP;
+
+  var sum = array<vec4f, ROWS>();
+  // Part 0: whole steps. Part 1: what is left of k, one by one.
+  // @unroll
+  for (var part = 0u; part < 2u; part++) {
+    let end = params.k - (1u - part) * rest;
+    for (var k = part * (params.k - rest); k < end; k += STEP - (STEP - 1u) * part) {
+      var b_part: array<vec4f, STEP>;
+      // @unroll
+      for (var q = 0u; q < STEP - (STEP - 1u) * part; q++) {
+        b_part[q] = b[b_start + (k + q) * columns];
+      }
+      // Some lanes may load values that nobody asks for.
+      var a_part: array<vec4f, ROWS>;
+      // @unroll
+      for (var q = 0u; q < ((STEP - (STEP - 1u) * part) * QUADS + LANES - 1u) / LANES; q++) {
+        a_part[q] = a[a_start + k * QUADS + q * LANES + lane];
+      }
+      // @unroll
+      for (var i = 0u; i < ROWS; i++) {
+        var partial = sum[i];
+        // @unroll
+        for (var q = 0u; q < STEP - (STEP - 1u) * part; q++) {
+          let value = a_part[(q * QUADS + i / 4u) / LANES][i % 4u];
+          partial = fma(vec4f(subgroupShuffle(value, (q * QUADS + i / 4u) % LANES)), b_part[q], partial);
+        }
+        sum[i] = partial;
+      }
+    }
+  }
+
+  if (column < columns) {
+    let c_start = group.z * ROWS * columns;
+    // @unroll
+    for (var i = 0u; i < ROWS; i++) {
+      if (TURNED) {
+        let four = vec4f(
+          sum[i / 4u * 4u][i % 4u],
+          sum[i / 4u * 4u + 1u][i % 4u],
+          sum[i / 4u * 4u + 2u][i % 4u],
+          sum[i / 4u * 4u + 3u][i % 4u],
+        );
+        store(c_start + (column * 4u + i % 4u) * QUADS + i / 4u, four);
+      } else {
+        store(c_start + i * columns + column, sum[i]);
+      }
+    }
+  }
+}
