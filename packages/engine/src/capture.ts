@@ -40,9 +40,9 @@ export interface Captured<T> {
  * step.replay();
  */
 export function capture<T>(device: Device, step: () => T): Captured<T> {
-  const recorder: Recorder = { commands: [], storages: new Set(), textures: [], forms: new Map() };
   device.numerics?.takeStep(); // of a step whose capture failed
-  const { result: outputs, made } = device.record(recorder, () => collect(step));
+  const { recorder, result } = device.record(() => collect(step));
+  const { result: outputs, made } = result;
   const { commands } = recorder;
   const looks = device.numerics?.takeStep() ?? [];
   const arena = planArena(device, recorder);

@@ -343,13 +343,14 @@ export class Device {
     await this.numerics?.assertFinite((flag, size) => this.#readBack(flag, size));
   }
 
-  /** Sends everything that runs inside `body` to a recorder. */
-  record<T>(recorder: Recorder, body: () => T): T {
+  /** Writes down what `body` would run. */
+  record<T>(body: () => T): { recorder: Recorder; result: T } {
     if (this.#recorder) throw new EngineError('a step is already being captured');
     this.flush();
+    const recorder: Recorder = { commands: [], storages: new Set(), textures: [], forms: new Map() };
     this.#recorder = recorder;
     try {
-      return body();
+      return { recorder, result: body() };
     } finally {
       this.#recorder = null;
     }

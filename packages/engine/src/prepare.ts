@@ -1,4 +1,4 @@
-import type { Device, Recorder } from './device.ts';
+import type { Device } from './device.ts';
 import { collect } from './scope.ts';
 
 /**
@@ -10,10 +10,9 @@ import { collect } from './scope.ts';
  * const captured = capture(device, () => step(batch));
  */
 export async function prepare(device: Device, steps: () => unknown): Promise<void> {
-  const recorder: Recorder = { commands: [], storages: new Set(), textures: [], forms: new Map() };
-  const { made } = device.record(recorder, () => collect(steps));
+  const { recorder, result } = device.record(() => collect(steps));
   device.numerics?.takeStep();
-  for (const tensor of made) tensor.dispose();
+  for (const tensor of result.made) tensor.dispose();
   const pipelines = recorder.commands.flatMap((command) =>
     command.kind === 'dispatch' ? command.pipeline : [],
   );
