@@ -16,6 +16,7 @@ import './operations/rms-norm.ts';
 import './operations/rope.ts';
 import './operations/vocabulary-loss.ts';
 import { type RandomKey, uniformValues } from './philox.ts';
+import { prepare } from './prepare.ts';
 import { scope } from './scope.ts';
 import { empty, sizeOf, type Tensor, tensor } from './tensor.ts';
 
@@ -211,7 +212,7 @@ function makeInput(input: CaseInput, draw: Draw, stored: 'f16' | undefined) {
 
 /** Runs everything, and reads it back at once. @returns of each check the output, then the gradients of the wanted inputs */
 async function compute(device: Device, made: readonly Made[]): Promise<Float32Array[][]> {
-  const results = scope(() =>
+  const run = () =>
     made.map(({ check, tensors, wanted, weights }) =>
       scope(() => {
         const inputs = tensors.map((each, i) => (i === 0 && check.stored ? cast(each, check.stored) : each));
@@ -219,8 +220,9 @@ async function compute(device: Device, made: readonly Made[]): Promise<Float32Ar
         const parameters = wanted.map((i) => tensors[i]!);
         return [y.detach(), ...gradients(total(multiply(y, weights)), parameters)];
       }),
-    ),
-  );
+    );
+  await prepare(device, run);
+  const results = scope(run);
   const every = results.flat();
   using all = empty(device, [every.reduce((sum, { size }) => sum + size, 0)]);
   let at = 0;
