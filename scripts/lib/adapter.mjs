@@ -46,7 +46,7 @@ export async function findAdapter(root, node, ambient) {
  * @param {Record<string, string>} [added]
  * @returns {Promise<import('./probe.mjs').Probe>} never rejects
  */
-export async function probeIn(root, node, ambient, added = {}) {
+async function probeIn(root, node, ambient, added = {}) {
   const env = { ...ambient, ...prependPath(ambient, added) };
   const { stdout, stderr, code, signal } = await collect(node, [PROBE, root], { env });
   try {

@@ -67,7 +67,7 @@ function readSources(folder) {
 }
 
 /** `deb [arch=amd64 signed-by=/key] http://mirror/debian bookworm main`, a source a line. */
-export function parseOneLine(text) {
+function parseOneLine(text) {
   return text.split('\n').flatMap((line) => {
     const match = /^\s*(deb|deb-src)\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)\s*([^#]*)/.exec(line);
     if (!match) return [];
@@ -82,7 +82,7 @@ export function parseOneLine(text) {
 }
 
 /** Paragraphs of `Field: value`; a value goes on in lines that start with a space (an inline key does). */
-export function parseDeb822(text) {
+function parseDeb822(text) {
   const withoutComments = text
     .split('\n')
     .filter((line) => !line.startsWith('#'))

@@ -24,7 +24,7 @@ export function findNode(root) {
 }
 
 /** @returns {string} where the npm package for this platform keeps its Node, installed or not */
-export function packagedNode(root) {
+function packagedNode(root) {
   const windows = process.platform === 'win32';
   const name = `node-${windows ? 'win' : process.platform}-${process.arch}`;
   return join(root, 'node_modules', name, 'bin', windows ? 'node.exe' : 'node');

@@ -34,7 +34,7 @@ export {
   membershipReport,
 } from './membership.ts';
 export { type PartitionOptions, type Placement, place, placer, recordKey, subjectKey } from './partition.ts';
-export { keyFromName, keyFromSeed, type PhiloxKey, PhiloxStream, philox } from './philox.ts';
+export { keyFromSeed, type PhiloxKey, PhiloxStream, philox } from './philox.ts';
 export {
   interpolate,
   type Plan,

@@ -1,6 +1,5 @@
 // Philox-4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four random words are a pure
 // function of a counter and a key. Nothing has to be remembered, so trial 7 draws the same whether or not trials 0 to 6 ran.
-import { sha256Hex } from './canonical.ts';
 import { AlgorithmError, requireInteger } from './errors.ts';
 
 /** A 64-bit key: low word, high word, each an unsigned 32-bit integer. */
@@ -63,12 +62,6 @@ function rounds(words: number[] | Uint32Array, key0: number, key1: number): void
 export function keyFromSeed(seed: number): PhiloxKey {
   requireInteger('seed', seed, 0);
   return [seed % TWO32, Math.floor(seed / TWO32)];
-}
-
-/** The key of a name (a stage id, a record id with its use): the first 64 bits of its SHA-256, big-endian words. */
-export function keyFromName(name: string): PhiloxKey {
-  const digest = sha256Hex(name);
-  return [Number.parseInt(digest.slice(0, 8), 16), Number.parseInt(digest.slice(8, 16), 16)];
 }
 
 /**

@@ -256,7 +256,7 @@ function refuseBudgets({ budget }: RunConfig, wanted: readonly number[] = []): v
 }
 
 /** S3T at several budgets, SISA first. Only what the run has trained can be shown. */
-export function methodsOf(
+function methodsOf(
   { slices, budget, sequences: { strategy, ...options }, training }: RunConfig,
   trained: readonly (readonly number[])[],
   wanted?: readonly number[],

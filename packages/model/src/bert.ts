@@ -58,7 +58,7 @@ export interface BertConfig {
  * within the layer, and the fields of config.json that hold its widths. A name means one layer. (A list of PEFT's
  * target_modules is compared with the ends of paths: there "output.dense" means "attention.output.dense" too.)
  */
-export const BERT_TARGETS = [
+const BERT_TARGETS = [
   { name: 'query', path: 'attention.self.query', inputs: 'hidden_size', outputs: 'hidden_size' },
   { name: 'key', path: 'attention.self.key', inputs: 'hidden_size', outputs: 'hidden_size' },
   { name: 'value', path: 'attention.self.value', inputs: 'hidden_size', outputs: 'hidden_size' },
@@ -244,7 +244,7 @@ type Find = (name: string) => Tensor;
 const pairOf = (find: Find, name: string) => ({ weight: find(`${name}.weight`), bias: find(`${name}.bias`) });
 
 /** Arranges weights, found by name, as the model uses them. */
-export function arrangeBert(config: BertConfig, find: Find): BertWeights {
+function arrangeBert(config: BertConfig, find: Find): BertWeights {
   const table = (name: string) => find(`embeddings.${name}_embeddings.weight`);
   return {
     words: table('word'),

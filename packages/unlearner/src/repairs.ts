@@ -9,7 +9,7 @@ import type { RepairStanding, UnlearnerEvent } from './types.ts';
 const AT_ONCE = 20;
 
 /** The policy of a configuration, in the planner's terms. */
-export function repairPolicyOf({ repair: { policy, count, minutes } }: RunConfig): RepairPolicy {
+function repairPolicyOf({ repair: { policy, count, minutes } }: RunConfig): RepairPolicy {
   return policy === 'batch'
     ? { kind: policy, ...(count !== undefined && { count }), ...(minutes !== undefined && { minutes }) }
     : { kind: policy };

@@ -12,7 +12,7 @@ interface CellStyle {
   dash?: string;
 }
 
-export const CELL_STYLES: Record<CellKind, CellStyle> = {
+const CELL_STYLES: Record<CellKind, CellStyle> = {
   served: { fill: '#2f7d5b', stroke: '#2f7d5b', color: '#ffffff' },
   active: { fill: '#dceee4', stroke: '#a9cfba', color: '#2c5a45' },
   deactivated: { fill: '#fdeae4', stroke: '#d0694b', color: '#b14a2c', dash: '3 3' },

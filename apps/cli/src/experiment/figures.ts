@@ -72,7 +72,7 @@ async function resultsOf(folder: string): Promise<ExperimentResult> {
 type Point = [number, number];
 
 /** Deletion rate against B, m and L, diversity: theory is a line, simulations are dots. */
-export function theoryFigures({ shards, slices, trials, seed }: Options): Figures {
+function theoryFigures({ shards, slices, trials, seed }: Options): Figures {
   const common = { strategy: 'cyclic', trials, seed };
   const both = (
     name: string,
@@ -159,7 +159,7 @@ function isPossible(strategy: string, slices: number, budget: number): boolean {
 }
 
 /** Performance against deletions, deletion time with the experiment's own stage times, storage. */
-export function experimentFigures(
+function experimentFigures(
   name: string,
   r: ExperimentResult,
   o: Pick<Options, 'requests' | 'trials' | 'seed'>,

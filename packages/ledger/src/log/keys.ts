@@ -24,7 +24,7 @@ export interface SigningKey {
 }
 
 /** A public key from its 32 bytes. */
-export async function publicKeyOf(name: string, raw: Bytes): Promise<PublicKey> {
+async function publicKeyOf(name: string, raw: Bytes): Promise<PublicKey> {
   assertName(name);
   const typed = new Uint8Array([ED25519, ...raw]);
   const id = sha256Hex(new Uint8Array([...utf8(`${name}\n`), ...typed])).slice(0, 8);

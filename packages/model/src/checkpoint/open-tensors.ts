@@ -7,7 +7,7 @@ import { joinShards, openSafetensors, parseShardIndex } from './safetensors-stor
 import type { TensorStore } from './tensor-store.ts';
 
 export const WEIGHTS = 'model.safetensors';
-export const INDEX = 'model.safetensors.index.json';
+const INDEX = 'model.safetensors.index.json';
 
 /**
  * Opens the tensors of a checkpoint: a .gguf or .safetensors file, or a folder in Hugging Face layout with one
@@ -71,7 +71,7 @@ export async function readJson(file: string): Promise<Record<string, unknown>> {
 }
 
 /** @throws ModelError when the text is not a JSON object */
-export function parseJson(text: string, file: string): Record<string, unknown> {
+function parseJson(text: string, file: string): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(text);

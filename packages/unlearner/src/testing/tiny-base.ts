@@ -4,7 +4,7 @@ import { uniformValues } from '@s3t/engine';
 import { type VitConfig, vitParameters, writeSafetensors } from '@s3t/model';
 
 /** A ViT so small that a whole run trains in seconds: 8 x 8 grey pixels, 5 tokens. */
-export const TINY_VIT: VitConfig = {
+const TINY_VIT: VitConfig = {
   hidden_size: 16,
   num_hidden_layers: 3,
   num_attention_heads: 2,
