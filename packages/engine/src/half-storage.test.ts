@@ -56,6 +56,25 @@ describe('a kernel that is given f16', () => {
         throw new Error(`${value} became ${found[i]}`);
   });
 
+  test.each([
+    [16, 68],
+    [68, 16],
+  ])('a product of %i rows and %i columns is that of f32, rounded once', async (m, n) => {
+    const depth = 27;
+    const product = (stored: 'f16' | 'f32') =>
+      scope(() => {
+        const [a, b] = [m, n].map((columns, stream) => {
+          const values = uniformValues(depth * columns, 1, [5, 1], stream);
+          return cast(cast(tensor(device, values, [depth, columns]), 'f16'), stored);
+        });
+        return matmul(a!, b!, { transposeA: true });
+      });
+    using half = product('f16');
+    using whole = product('f32');
+    expect([half.dtype, whole.dtype]).toEqual(['f16', 'f32']);
+    expect(bitsOf(await half.read())).toBe(bitsOf(Float32Array.from(rounded(await whole.read()))));
+  });
+
   test('rounds what it stores once, to the nearest, ties to even, as the host does', async () => {
     const random = uniformValues(4096, 1, [3, 1], 0).map((value, i) => value * 2 ** ((i % 40) - 26));
     // Half-way between neighbours of every exponent, and just beside it.
