@@ -59,23 +59,23 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   // @unroll
   for (var part = 0u; part < 2u; part++) {
     let end = params.k - (1u - part) * rest;
-    for (var k = part * (params.k - rest); k < end; k += STEP - (STEP - 1u) * part) {
+    for (var k = part * (params.k - rest); k < end; k += STEP * (1u - part) + part) {
       var b_part: array<vec4f, STEP>;
       // @unroll
-      for (var q = 0u; q < STEP - (STEP - 1u) * part; q++) {
+      for (var q = 0u; q < STEP * (1u - part) + part; q++) {
         b_part[q] = b[b_start + (k + q) * columns];
       }
       // Some lanes may load values that nobody asks for.
       var a_part: array<vec4f, ROWS>;
       // @unroll
-      for (var q = 0u; q < ((STEP - (STEP - 1u) * part) * QUADS + LANES - 1u) / LANES; q++) {
+      for (var q = 0u; q < ((STEP * (1u - part) + part) * QUADS + LANES - 1u) / LANES; q++) {
         a_part[q] = a[a_start + k * QUADS + q * LANES + lane];
       }
       // @unroll
       for (var i = 0u; i < ROWS; i++) {
         var partial = sum[i];
         // @unroll
-        for (var q = 0u; q < STEP - (STEP - 1u) * part; q++) {
+        for (var q = 0u; q < STEP * (1u - part) + part; q++) {
           let value = a_part[(q * QUADS + i / 4u) / LANES][i % 4u];
           partial = fma(vec4f(subgroupShuffle(value, (q * QUADS + i / 4u) % LANES)), b_part[q], partial);
         }

@@ -120,23 +120,21 @@ async function multiply(
   ) as GPUBuffer[];
   const { combine } = plan;
   const target = combine ? buffer(noise(batch * combine.parts * m * n, 9)) : c!;
-  const operands = [
-    operand(plan.operands.a, a!, (sharedA ? 1 : batch) * aRows, aColumns),
-    operand(plan.operands.b, b!, (sharedB ? 1 : batch) * bRows, bColumns),
-  ];
-  const resources = [
-    ...(plan.turned ? operands.toReversed() : operands),
-    target,
-    ...(plan.plain ? [] : [bias!, extra!]),
-    uniform(plan.params),
-  ];
+  const bindings = {
+    a: operand(plan.operands.a, a!, (sharedA ? 1 : batch) * aRows, aColumns),
+    b: operand(plan.operands.b, b!, (sharedB ? 1 : batch) * bRows, bColumns),
+    c: target,
+    bias: bias!,
+    extra: extra!,
+  };
+  const resources = [...plan.binds.map((name) => bindings[name]), uniform(plan.params)];
   launch(compile(plan.kernel, plan.constants, plan.unroll), resources, plan.workgroups);
   if (combine) {
     const { kernel, constants, params, workgroups } = combine;
     launch(compile(kernel, constants), [target, c!, uniform(params)], workgroups);
   }
   const result = await download(c!, batch * m * n);
-  for (const resource of [a!, b!, c!, bias!, ...resources]) resource.destroy();
+  for (const resource of [a!, b!, c!, ...Object.values(bindings), ...resources]) resource.destroy();
   return result;
 }
 

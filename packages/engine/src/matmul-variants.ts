@@ -70,19 +70,21 @@ export function activationNumber(activation: Activation | undefined): number {
   return activation === undefined ? 0 : activation === 'gelu' ? 1 : 2;
 }
 
+/** What kernels bind. `extra` is the residual, or where the values before the activation go. */
+export type Bound = 'a' | 'b' | 'c' | 'bias' | 'extra';
+
+const BINDS: readonly Bound[] = ['a', 'b', 'c', 'bias', 'extra'];
+
 /**
- * How to compute a product: bind A, B, C, the bias, `extra` and `params` as 0 to 5. `operands` says in which form A and B are
- * read. C may not be A, B or the bias; without a bias, bind any buffer but C in its place (A's, say). Where `extra` has no use,
- * bind a buffer that has no other in this launch.
+ * How to compute a product. `operands` says in which form A and B are read. C may not be A, B or the bias; without a bias, bind
+ * any buffer but C in its place (A's, say). Where `extra` has no use, bind a buffer that has no other in this launch.
  */
 export interface MatmulPlan {
   kernel: string;
   constants: Record<string, number | boolean>;
   unroll: boolean;
-  /** The kernel computes the transpose, op(B)^T op(A)^T: bind B as 0 and A as 1. */
-  turned: boolean;
-  /** The kernel does nothing but multiply and add: bind A, B, C and `params` alone. */
-  plain: boolean;
+  /** What to bind from 0 on; `params` follow. */
+  binds: readonly Bound[];
   operands: {
     a: OperandForm;
     b: OperandForm;
@@ -212,8 +214,7 @@ function panelPlan(problem: MatmulProblem, placements = denselyPlaced(problem)):
       ...(lowRank && { RANK: lowRank.rank }),
     },
     unroll: true,
-    turned: false,
-    plain: false,
+    binds: BINDS,
     operands: { a: 'texture', b: 'texture', lowRank: lowRank ? 'texture' : null },
     workgroups: [columnTiles, Math.ceil(m / rows), batch],
     params: panelParams(problem, placements, rows),
@@ -246,8 +247,7 @@ function flatPlan({ m, n, k, batch, alpha = 1, accumulate = false }: MatmulProbl
     kernel: 'matmul/flat',
     constants: { ROWS: rows, TURNED: m >= n, ACCUMULATE: accumulate },
     unroll: true,
-    turned: m >= n,
-    plain: true,
+    binds: m < n ? ['a', 'b', 'c'] : ['b', 'a', 'c'],
     operands: { a: 'buffer', b: 'buffer', lowRank: null },
     workgroups: [Math.ceil(columns / (4 * LANES)), 1, batch],
     params: words,
@@ -282,8 +282,7 @@ function packedRowsPlan(problem: MatmulProblem): MatmulPlan {
       ...epilogue(problem),
     },
     unroll: true,
-    turned: false,
-    plain: false,
+    binds: BINDS,
     operands: { a: 'buffer', b: 'buffer', lowRank: null },
     workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / rows), 1],
     params: words,
@@ -332,8 +331,7 @@ function broadcastPlan(problem: MatmulProblem): MatmulPlan {
       ...epilogue(problem),
     },
     unroll: true,
-    turned: false,
-    plain: false,
+    binds: BINDS,
     operands: { a: 'texture', b: 'texture', lowRank: null },
     workgroups: [Math.ceil(n / (4 * LANES)), Math.ceil(m / tileRows), batch],
     params: params(problem, 4),
@@ -364,8 +362,7 @@ function tiledPlan(problem: MatmulProblem): MatmulPlan {
       ...(lowRank && { LOW_RANK: 1 }),
     },
     unroll: true,
-    turned: false,
-    plain: false,
+    binds: BINDS,
     operands: { a: 'buffer', b: 'buffer', lowRank: lowRank ? 'buffer' : null },
     workgroups: [Math.ceil(n / tileN), Math.ceil(m / tileM), batch * parts],
     params: params(first, 1, cut),
@@ -385,8 +382,7 @@ function matrixPlan(problem: MatmulProblem): MatmulPlan {
       B_BITS: packingB?.bits ?? 32,
     },
     unroll: false,
-    turned: false,
-    plain: false,
+    binds: BINDS,
     operands: { a: 'buffer', b: 'buffer', lowRank: null },
     workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), batch],
     params: params(problem, 1),
@@ -446,8 +442,7 @@ function registersPlan(problem: MatmulProblem): MatmulPlan {
       ...(lowRank && { LOW_RANK: 1 }),
     },
     unroll: true,
-    turned: false,
-    plain: false,
+    binds: BINDS,
     operands: { a: 'buffer', b: 'buffer', lowRank: lowRank ? 'buffer' : null },
     workgroups: [Math.ceil(n / (4 * groupX)), Math.ceil(m / rows), batch],
     params: params(problem, 1),

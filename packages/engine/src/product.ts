@@ -2,6 +2,7 @@ import { type Packing, packingOf } from './data-type.ts';
 import { narrow, widenedCopy } from './half-storage.ts';
 import {
   type Activation,
+  type Bound,
   chooseMatmul,
   choosePlacedMatmul,
   type OperandForm,
@@ -98,20 +99,17 @@ export function launchProduct(
   const first = operand(operands.a, a.storage, shape.batch * rowsA, columnsA);
   const second = unpacked ?? operand(operands.b, b.storage, shape.batch * rowsB, columnsB);
   // What the kernel does not use must still be bound, and memory that it could write must be bound nowhere else.
-  const added = plan.plain
-    ? []
-    : [
-        bias ?? (a.dtype === 'f32' ? a : empty(device, [1])),
-        residual ?? activation?.before ?? empty(device, [1]),
-      ];
+  const bindings: Record<Bound, () => Storage | TextureForm> = {
+    a: () => first,
+    b: () => second,
+    c: () => (parts ?? c).storage,
+    bias: () => (bias ?? (a.dtype === 'f32' ? a : empty(device, [1]))).storage,
+    extra: () => (residual ?? activation?.before ?? empty(device, [1])).storage,
+  };
   device.dispatch(plan.kernel, {
     values: plan.constants,
     unroll: plan.unroll,
-    bindings: [
-      ...(plan.turned ? [second, first] : [first, second]),
-      (parts ?? c).storage,
-      ...added.map(({ storage }) => storage),
-    ],
+    bindings: plan.binds.map((name) => bindings[name]()),
     params: plan.params,
     more: lowRank && operands.lowRank ? lowRankOperands(operands.lowRank, lowRank) : [],
     writes: activation ? [2, 4] : [2],
