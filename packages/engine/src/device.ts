@@ -13,7 +13,7 @@ import { dispatchWidened, halfLaunch } from './half-storage.ts';
 import { NumericsCheck } from './numerics.ts';
 import { inParts } from './parts.ts';
 import { Patience, type Recurring } from './patience.ts';
-import { type KernelValues, type Pipeline, PipelineCache } from './pipeline.ts';
+import { type KernelValues, PipelineCache } from './pipeline.ts';
 import { BufferPool, type MemoryReport, TexturePool } from './pool.ts';
 import { checkKernels } from './self-check.ts';
 import { Storage, type TextureForm } from './storage.ts';
@@ -111,7 +111,7 @@ export class Device {
     const poolLimitBytes = options.poolLimitBytes ?? 2 ** 30;
     this.#pool = new BufferPool(gpu, poolLimitBytes, (buffer) => this.#allocations.isRefused(buffer));
     this.#textures = new TexturePool(gpu, poolLimitBytes);
-    this.pipelines = new PipelineCache(gpu, (error) => this.#fail(error));
+    this.pipelines = new PipelineCache(gpu, adapterClass, (error) => this.#fail(error));
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       const error = new EngineError(`WebGPU: ${event.error.message.split('\n')[0]}`);
@@ -266,7 +266,6 @@ export class Device {
       dispatchWidened(this, kernel, call, halves);
       return;
     }
-    const pipeline: Pipeline = this.pipelines.get(kernel, call.values, call.unroll, halves);
     const limit = this.bindingLimit;
     for (const { bindings, params, workgroups } of this.bindsWhole(call.bindings)
       ? [call]
@@ -274,10 +273,9 @@ export class Device {
       const uniform = params ? [{ uniform: this.uniform(params) }] : [];
       this.run({
         kind: 'dispatch',
-        pipeline,
+        ...this.pipelines.get(kernel, { ...call, halves, workgroups }),
         bindings: [...bindings, ...uniform, ...(call.more ?? [])],
         writes: call.writes,
-        workgroups,
       });
     }
   }
