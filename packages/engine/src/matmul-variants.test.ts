@@ -237,6 +237,8 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
     expect(await worstError(adapterClass, odd)).toBeLessThan(1);
     const deep = { m: 6, n: 8, k: 192, batch: 2, bias: true, accumulate: true, ...TN };
     expect(await worstError(adapterClass, deep)).toBeLessThan(1);
+    const narrow = { m: 70, n: 12, k: 24, batch: 2, alpha: 0.25, accumulate: true, ...NT };
+    expect(await worstError(adapterClass, narrow)).toBeLessThan(1);
   });
 
   test('a residual, and sums deep enough to be computed in parts', async ({ skip }) => {
@@ -291,7 +293,7 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
     'few rows or columns have the bits of many, batches too: k %i, accumulate %s',
     async ([k, accumulate], { skip }) => {
       if (!runs()) skip('needs the subgroups of lavapipe');
-      const [few, most, many] = [20, 40, 132];
+      const [few, most, many] = [20, 40, 1100];
       const base = { k, alpha: 0.3, accumulate, ...TN };
       const flat = (problem: MatmulProblem) => {
         const isFlat = chooseMatmul(adapterClass, problem).kernel === 'matmul/flat';
@@ -322,18 +324,24 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
     },
   );
 
-  test('the bits of a column do not depend on how many there are', async ({ skip }) => {
-    if (!runs()) skip('needs the subgroups of lavapipe');
-    const problem = { m: 20, n: 64, k: 130, batch: 1, alpha: 0.3, ...NT };
-    const data = dataFor(problem);
-    const whole = await multiply(adapterClass, problem, data);
-    for (const n of [10, 16, 32]) {
-      const part = await multiply(adapterClass, { ...problem, n }, data);
-      for (let i = 0; i < problem.m; i++) {
-        expect(part.slice(i * n, (i + 1) * n), `n ${n}, row ${i}`).toEqual(whole.slice(i * 64, i * 64 + n));
+  test.for([
+    [20, 130],
+    [1101, 132],
+  ] as const)(
+    'the bits of a column do not depend on how many there are: %i rows, k %i',
+    async ([m, k], { skip }) => {
+      if (!runs()) skip('needs the subgroups of lavapipe');
+      const problem = { m, n: 64, k, batch: 1, alpha: 0.3, ...NT };
+      const data = dataFor(problem);
+      const whole = await multiply(adapterClass, problem, data);
+      for (const n of [10, 16, 32]) {
+        const part = await multiply(adapterClass, { ...problem, n }, data);
+        for (let i = 0; i < problem.m; i++) {
+          expect(part.slice(i * n, (i + 1) * n), `n ${n}, row ${i}`).toEqual(whole.slice(i * 64, i * 64 + n));
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 test('a batch gives each of its products the bits it has alone', async () => {

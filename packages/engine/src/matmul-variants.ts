@@ -226,30 +226,40 @@ function panelPlan(problem: MatmulProblem, placements = denselyPlaced(problem)):
 const MOST_FLAT_ROWS = 32;
 /** With fewer columns one core has nothing to do. */
 const LEAST_FLAT_COLUMNS = 64;
+/** What one core computes while another wakes up. */
+const WAKING_FLOPS = 2 ** 19;
 
-/** Whether C = A^T B, or its transpose, has few rows and many columns, like the gradients of LoRA's matrices, and is added to C at most. */
+/**
+ * Whether C, or its transpose, has few rows and many columns, is A^T B, or A B^T with B the few, and is added to C at most: the
+ * gradients of LoRA's matrices, and its hidden values.
+ */
 function isFlat(problem: MatmulProblem): boolean {
-  const { m, n, batch, transposeA, transposeB, sharedA, sharedB, packingB } = problem;
+  const { m, n, k, batch, transposeA, transposeB, sharedA, sharedB, packingB } = problem;
   const [few, many] = m < n ? [m, n] : [n, m];
-  const fits = m % 4 === 0 && n % 4 === 0 && few <= MOST_FLAT_ROWS && many >= 4 * few;
+  const isWhole = transposeB ? n < m && k % 4 === 0 : many % 4 === 0;
+  const fits =
+    transposeA !== transposeB && isWhole && few % 4 === 0 && few <= MOST_FLAT_ROWS && many >= 4 * few;
   const isDense = !sharedA && !sharedB && (packingB?.bits ?? 32) >= 16;
-  return (
-    transposeA && !transposeB && fits && many * batch >= LEAST_FLAT_COLUMNS && isDense && isPlain(problem)
-  );
+  return fits && many * batch >= LEAST_FLAT_COLUMNS && isDense && isPlain(problem);
 }
 
 /** The kernel of lavapipe for few rows: it reads buffers, as copies of them would cost more than they spare. */
-function flatPlan({ m, n, k, batch, alpha = 1, accumulate = false }: MatmulProblem): MatmulPlan {
-  const [rows, columns] = m < n ? [m, n] : [n, m];
-  const words = new Uint32Array([columns, k, 0, 0]);
+function flatPlan({ m, n, k, batch, transposeB, alpha = 1, accumulate = false }: MatmulProblem): MatmulPlan {
+  const isTurned = m >= n;
+  const [rows, columns] = isTurned ? [n, m] : [m, n];
+  const blocks = Math.ceil(columns / (4 * LANES));
+  // Lavapipe's first thread begins while the second still wakes up, and whoever is done takes what is over after an even share.
+  const ahead = Math.round(WAKING_FLOPS / (8 * LANES * rows * k));
+  const turns = ahead > 0 ? Math.max(1, Math.ceil((blocks - ahead) / 4)) : 1;
+  const words = new Uint32Array([columns, k, 0, turns]);
   new Float32Array(words.buffer)[2] = alpha;
   return {
     kernel: 'matmul/flat',
-    constants: { ROWS: rows, TURNED: m >= n, ACCUMULATE: accumulate },
+    constants: { ROWS: rows, TURNED: isTurned, K_LAST: transposeB, ACCUMULATE: accumulate },
     unroll: true,
-    binds: m < n ? ['a', 'b', 'c'] : ['b', 'a', 'c'],
+    binds: isTurned ? ['b', 'a', 'c'] : ['a', 'b', 'c'],
     operands: { a: 'buffer', b: 'buffer', lowRank: null },
-    workgroups: [Math.ceil(columns / (4 * LANES)), 1, batch],
+    workgroups: [Math.ceil(blocks / turns), 1, batch],
     params: words,
     combine: null,
   };
