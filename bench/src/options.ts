@@ -25,7 +25,7 @@ export function readOptions(): Options {
   const options = {
     only: { type: 'string' },
     engines: { type: 'string' },
-    rounds: { type: 'string', default: '5' },
+    rounds: { type: 'string', default: '15' },
     all: { type: 'boolean', default: false },
     json: { type: 'string' },
     plot: { type: 'string' },
