@@ -1,9 +1,10 @@
 // C = f(alpha * op(A) * op(B) (+ bias) (+ C) (+ scale * hidden * up^T) (+ residual)), row-major f32, for GPUs: workgroup memory, no
 // other feature.
 //
-// A workgroup computes a tile of TILE_M x TILE_N; each invocation keeps THREAD_M x THREAD_N of it in registers, so that an
-// element brought into workgroup memory is used THREAD_M or THREAD_N times per read.
-// Every element of C is one chain of multiply-adds over k = 0, 1, 2, ... in order (k padded with zeros to TILE_K), then times
+// A workgroup computes a tile of TILE_M x TILE_N; each invocation keeps THREAD_M x THREAD_N of it in registers, as blocks of 4 x 4, so
+// that four elements brought into workgroup memory are read at once and used THREAD_M or THREAD_N times. The blocks of neighbouring
+// invocations are neighbours, and a row of a tile has a vec4 to spare, so that few reads and writes at once want the same bank.
+// Every element of C is one chain of multiply-adds over k = 0, 1, 2, ... in order (past its end come zeros), then times
 // alpha: its bits depend on its row of op(A) and its column of op(B) alone, not on the tile sizes. A low-rank change is a chain of
 // its own, in the same order: the bits of a second product that adds to C. Each of its adapters has as many rows of the batch's only
 // product; a tile goes through those that have some of its rows.
@@ -19,6 +20,7 @@
 const TILE_M: u32 = 64u;
 const TILE_N: u32 = 64u;
 const TILE_K: u32 = 16u;
+/** Multiples of 4. */
 const THREAD_M: u32 = 4u;
 const THREAD_N: u32 = 4u;
 const TRANSPOSE_A: bool = false;
@@ -39,6 +41,14 @@ const LOW_RANK: u32 = 0u;
 const GROUP_X: u32 = TILE_N / THREAD_N;
 const GROUP_Y: u32 = TILE_M / THREAD_M;
 const INVOCATIONS: u32 = GROUP_X * GROUP_Y;
+/** Of a tile, in vec4: a row and where the next one begins. */
+const A_FOURS: u32 = TILE_M / 4u;
+const B_FOURS: u32 = TILE_N / 4u;
+const A_ROW: u32 = A_FOURS + 1u;
+const B_ROW: u32 = B_FOURS + 1u;
+/** Blocks of an invocation, GROUP_Y or GROUP_X of them apart. */
+const BLOCKS_M: u32 = THREAD_M / 4u;
+const BLOCKS_N: u32 = THREAD_N / 4u;
 
 struct Params {
   m: u32,
@@ -72,8 +82,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read> up: array<f32>;
 
 /** Tiles with k as the slow axis: what a round of the inner loop reads lies together. */
-var<workgroup> a_tile: array<f32, TILE_K * TILE_M>;
-var<workgroup> b_tile: array<f32, TILE_K * TILE_N>;
+var<workgroup> a_tile: array<vec4f, TILE_K * A_ROW>;
+var<workgroup> b_tile: array<vec4f, TILE_K * B_ROW>;
 
 /** Element i of B. */
 fn b_value(i: u32) -> f32 {
@@ -102,6 +112,36 @@ fn activate(v: f32) -> f32 {
   return v / (1.0 + exp(-v));
 }
 
+/** Element (row, k) of op(A), zero past the edges. */
+fn a_at(start: u32, row: u32, k: u32, k_end: u32) -> f32 {
+  if (row >= params.m || k >= k_end) {
+    return 0.0;
+  }
+  return a[start + select(row * params.a_row + k, k * params.a_row + row, TRANSPOSE_A)];
+}
+
+/** Element (k, column) of op(B), zero past the edges. */
+fn b_at(start: u32, k: u32, column: u32, k_end: u32) -> f32 {
+  if (column >= params.n || k >= k_end) {
+    return 0.0;
+  }
+  return b_value(start + select(k * params.b_row + column, column * params.b_row + k, TRANSPOSE_B));
+}
+
+fn hidden_at(row: u32, k: u32) -> f32 {
+  if (row >= params.m || k >= params.rank) {
+    return 0.0;
+  }
+  return hidden[row * params.rank + k];
+}
+
+fn up_at(adapter: u32, column: u32, k: u32) -> f32 {
+  if (column >= params.n || k >= params.rank) {
+    return 0.0;
+  }
+  return up[(adapter * params.n + column) * params.rank + k];
+}
+
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -115,98 +155,102 @@ fn main(
   let k_begin = group.z % params.parts * params.part_depth;
   let k_end = min(params.k, k_begin + params.part_depth);
 
-  var sum: array<array<f32, THREAD_N>, THREAD_M>;
+  var sum: array<array<vec4f, BLOCKS_N>, THREAD_M>;
   for (var k = k_begin; k < k_end; k += TILE_K) {
     // Neighbouring invocations load neighbouring elements, whichever way the operand lies.
-    for (var e = index; e < TILE_K * TILE_M; e += INVOCATIONS) {
-      let i = select(e / TILE_K, e % TILE_M, TRANSPOSE_A);
-      let q = select(e % TILE_K, e / TILE_M, TRANSPOSE_A);
-      let row = tile_row + i;
-      let at = select(row * params.a_row + k + q, (k + q) * params.a_row + row, TRANSPOSE_A);
-      var value = 0.0;
-      if (row < params.m && k + q < k_end) {
-        value = a[a_start + at];
-      }
-      a_tile[q * TILE_M + i] = value;
+    for (var e = index; e < TILE_K * A_FOURS; e += INVOCATIONS) {
+      let i = select(e / TILE_K, e % A_FOURS, TRANSPOSE_A);
+      let q = select(e % TILE_K, e / A_FOURS, TRANSPOSE_A);
+      let row = tile_row + 4u * i;
+      a_tile[q * A_ROW + i] = vec4f(
+        a_at(a_start, row, k + q, k_end),
+        a_at(a_start, row + 1u, k + q, k_end),
+        a_at(a_start, row + 2u, k + q, k_end),
+        a_at(a_start, row + 3u, k + q, k_end),
+      );
     }
-    for (var e = index; e < TILE_K * TILE_N; e += INVOCATIONS) {
-      let j = select(e % TILE_N, e / TILE_K, TRANSPOSE_B);
-      let q = select(e / TILE_N, e % TILE_K, TRANSPOSE_B);
-      let column = tile_column + j;
-      let at = select((k + q) * params.b_row + column, column * params.b_row + k + q, TRANSPOSE_B);
-      var value = 0.0;
-      if (column < params.n && k + q < k_end) {
-        value = b_value(b_start + at);
-      }
-      b_tile[q * TILE_N + j] = value;
+    for (var e = index; e < TILE_K * B_FOURS; e += INVOCATIONS) {
+      let j = select(e % B_FOURS, e / TILE_K, TRANSPOSE_B);
+      let q = select(e / B_FOURS, e % TILE_K, TRANSPOSE_B);
+      let column = tile_column + 4u * j;
+      b_tile[q * B_ROW + j] = vec4f(
+        b_at(b_start, k + q, column, k_end),
+        b_at(b_start, k + q, column + 1u, k_end),
+        b_at(b_start, k + q, column + 2u, k_end),
+        b_at(b_start, k + q, column + 3u, k_end),
+      );
     }
     workgroupBarrier();
 
     for (var q = 0u; q < TILE_K; q++) {
-      var b_values: array<f32, THREAD_N>;
+      var b_values: array<vec4f, BLOCKS_N>;
       // @unroll
-      for (var j = 0u; j < THREAD_N; j++) {
-        b_values[j] = b_tile[q * TILE_N + local.x * THREAD_N + j];
+      for (var j = 0u; j < BLOCKS_N; j++) {
+        b_values[j] = b_tile[q * B_ROW + j * GROUP_X + local.x];
       }
       // @unroll
-      for (var i = 0u; i < THREAD_M; i++) {
-        let a_value = a_tile[q * TILE_M + local.y * THREAD_M + i];
+      for (var block = 0u; block < BLOCKS_M; block++) {
+        let a_values = a_tile[q * A_ROW + block * GROUP_Y + local.y];
         // @unroll
-        for (var j = 0u; j < THREAD_N; j++) {
-          sum[i][j] = fma(a_value, b_values[j], sum[i][j]);
+        for (var i = 0u; i < 4u; i++) {
+          // @unroll
+          for (var j = 0u; j < BLOCKS_N; j++) {
+            sum[4u * block + i][j] = fma(vec4f(a_values[i]), b_values[j], sum[4u * block + i][j]);
+          }
         }
       }
     }
     workgroupBarrier();
   }
 
-  var change: array<array<f32, THREAD_N>, THREAD_M>;
+  var change: array<array<vec4f, BLOCKS_N>, THREAD_M>;
   // Written out only where there is a low-rank change, so that other products bind nothing for it.
   // @unroll
   for (var changing = 0u; changing < LOW_RANK; changing++) {
     let last = (min(tile_row + TILE_M, params.m) - 1u) / params.adapter_rows;
     for (var adapter = tile_row / params.adapter_rows; adapter <= last; adapter++) {
       for (var k = 0u; k < params.rank; k += TILE_K) {
-        for (var e = index; e < TILE_K * TILE_M; e += INVOCATIONS) {
+        for (var e = index; e < TILE_K * A_FOURS; e += INVOCATIONS) {
           let i = e / TILE_K;
           let q = e % TILE_K;
-          let row = tile_row + i;
-          var value = 0.0;
-          if (row < params.m && k + q < params.rank) {
-            value = hidden[row * params.rank + k + q];
-          }
-          a_tile[q * TILE_M + i] = value;
+          let row = tile_row + 4u * i;
+          a_tile[q * A_ROW + i] = vec4f(
+            hidden_at(row, k + q),
+            hidden_at(row + 1u, k + q),
+            hidden_at(row + 2u, k + q),
+            hidden_at(row + 3u, k + q),
+          );
         }
-        for (var e = index; e < TILE_K * TILE_N; e += INVOCATIONS) {
+        for (var e = index; e < TILE_K * B_FOURS; e += INVOCATIONS) {
           let j = e / TILE_K;
           let q = e % TILE_K;
-          let column = tile_column + j;
-          var value = 0.0;
-          if (column < params.n && k + q < params.rank) {
-            value = up[(adapter * params.n + column) * params.rank + k + q];
-          }
-          b_tile[q * TILE_N + j] = value;
+          let column = tile_column + 4u * j;
+          b_tile[q * B_ROW + j] = vec4f(
+            up_at(adapter, column, k + q),
+            up_at(adapter, column + 1u, k + q),
+            up_at(adapter, column + 2u, k + q),
+            up_at(adapter, column + 3u, k + q),
+          );
         }
         workgroupBarrier();
 
-        var is_own: array<bool, THREAD_M>;
-        // @unroll
-        for (var i = 0u; i < THREAD_M; i++) {
-          is_own[i] = (tile_row + local.y * THREAD_M + i) / params.adapter_rows == adapter;
-        }
         for (var q = 0u; q < TILE_K; q++) {
-          var b_values: array<f32, THREAD_N>;
+          var b_values: array<vec4f, BLOCKS_N>;
           // @unroll
-          for (var j = 0u; j < THREAD_N; j++) {
-            b_values[j] = b_tile[q * TILE_N + local.x * THREAD_N + j];
+          for (var j = 0u; j < BLOCKS_N; j++) {
+            b_values[j] = b_tile[q * B_ROW + j * GROUP_X + local.x];
           }
           // @unroll
-          for (var i = 0u; i < THREAD_M; i++) {
-            let a_value = a_tile[q * TILE_M + local.y * THREAD_M + i];
-            if (is_own[i]) {
-              // @unroll
-              for (var j = 0u; j < THREAD_N; j++) {
-                change[i][j] = fma(a_value, b_values[j], change[i][j]);
+          for (var block = 0u; block < BLOCKS_M; block++) {
+            let a_values = a_tile[q * A_ROW + block * GROUP_Y + local.y];
+            let row = tile_row + 4u * (block * GROUP_Y + local.y);
+            // @unroll
+            for (var i = 0u; i < 4u; i++) {
+              if ((row + i) / params.adapter_rows == adapter) {
+                // @unroll
+                for (var j = 0u; j < BLOCKS_N; j++) {
+                  change[4u * block + i][j] = fma(vec4f(a_values[i]), b_values[j], change[4u * block + i][j]);
+                }
               }
             }
           }
@@ -216,40 +260,43 @@ fn main(
     }
   }
 
-  // Once for all rows: a load of its own for every element is most of what some compilers work on.
-  var bias_values: array<f32, THREAD_N>;
-  if (BIAS) {
-    // @unroll
-    for (var j = 0u; j < THREAD_N; j++) {
-      bias_values[j] = bias[min(tile_column + local.x * THREAD_N + j, params.n - 1u)];
-    }
-  }
   // @unroll
-  for (var i = 0u; i < THREAD_M; i++) {
-    let row = tile_row + local.y * THREAD_M + i;
+  for (var j = 0u; j < BLOCKS_N; j++) {
+    let column = tile_column + 4u * (j * GROUP_X + local.x);
+    // Once for all rows: a load of its own for every element is most of what some compilers work on.
+    var bias_values = vec4f(0.0);
+    if (BIAS) {
+      // @unroll
+      for (var part = 0u; part < 4u; part++) {
+        bias_values[part] = bias[min(column + part, params.n - 1u)];
+      }
+    }
     // @unroll
-    for (var j = 0u; j < THREAD_N; j++) {
-      let column = tile_column + local.x * THREAD_N + j;
-      if (row < params.m && column < params.n) {
-        let at = (group.z * params.m + row) * params.n + column;
-        var value = params.alpha * sum[i][j];
-        if (BIAS) {
-          value += bias_values[j];
+    for (var i = 0u; i < THREAD_M; i++) {
+      let row = tile_row + 4u * (i / 4u * GROUP_Y + local.y) + i % 4u;
+      // @unroll
+      for (var part = 0u; part < 4u; part++) {
+        if (row < params.m && column + part < params.n) {
+          let at = (group.z * params.m + row) * params.n + column + part;
+          var value = params.alpha * sum[i][j][part];
+          if (BIAS) {
+            value += bias_values[part];
+          }
+          if (ACCUMULATE) {
+            value += c[at];
+          }
+          if (LOW_RANK > 0u) {
+            value += params.scale * change[i][j][part];
+          }
+          if (RESIDUAL) {
+            value += extra[at];
+          }
+          if (ACTIVATION != 0u) {
+            extra[at] = value;
+            value = activate(value);
+          }
+          c[at] = value;
         }
-        if (ACCUMULATE) {
-          value += c[at];
-        }
-        if (LOW_RANK > 0u) {
-          value += params.scale * change[i][j];
-        }
-        if (RESIDUAL) {
-          value += extra[at];
-        }
-        if (ACTIVATION != 0u) {
-          extra[at] = value;
-          value = activate(value);
-        }
-        c[at] = value;
       }
     }
   }

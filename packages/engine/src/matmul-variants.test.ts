@@ -354,6 +354,19 @@ test('a batch gives each of its products the bits it has alone', async () => {
   expect(whole.slice(7 * 12, 2 * 7 * 12)).toEqual(alone);
 });
 
+test('large tiles of a GPU, where there are enough, give the bits of small ones', async () => {
+  const problem: MatmulProblem = { m: 130, n: 131, k: 19, batch: 1, alpha: 0.5, bias: true, ...NT };
+  const data = dataFor(problem);
+  const alone = await multiply('gpu', problem, data);
+  const many: MatmulProblem = { ...problem, batch: 128, sharedA: true, sharedB: true };
+  const tileOf = (each: MatmulProblem) => chooseMatmul('gpu', each).constants.TILE_M;
+  expect([problem, many].map(tileOf)).toEqual([64, 128]);
+  const together = await multiply('gpu', many, { ...dataFor(many), ...data, c: noise(128 * 130 * 131, 3) });
+  for (const at of [0, 63, 127]) {
+    expect(together.slice(at * alone.length, (at + 1) * alone.length)).toEqual(alone);
+  }
+});
+
 test('the table refuses what is no product', () => {
   expect(() => chooseMatmul('gpu', { m: 2, n: 0, k: 3, batch: 1, ...NN })).toThrow(
     'matmul: no product of [1, 2, 3] and [1, 3, 0]',

@@ -349,22 +349,30 @@ function broadcastPlan(problem: MatmulProblem): MatmulPlan {
   };
 }
 
-/** Workgroups of 256 invocations, each with up to 4 x 4 elements; fewer where C is small, so that more of them get work. */
+/** Workgroups of the largest tile that keep a GPU busy; with fewer, smaller tiles spread the work. */
+const MANY_TILES = 128;
+
+/** Workgroups of up to 256 invocations, each with 4 x 4 elements, or 8 x 8 where there are enough. */
 function tiledPlan(problem: MatmulProblem): MatmulPlan {
   const { m, n, transposeA, transposeB, batch, packingB, lowRank } = problem;
-  const side = (extent: number): number => (extent <= 16 ? 1 : extent <= 32 ? 2 : 4);
-  const [threadM, threadN] = [side(m), side(n)];
-  const [tileM, tileN] = [16 * threadM, 16 * threadN];
   const cut = partsOf(problem);
   const { parts } = cut;
+  const tiles = Math.floor(m / 128) * Math.floor(n / 128) * batch * parts;
+  // A low-rank change takes as many registers again.
+  const isLarge = tiles >= MANY_TILES && !lowRank;
+  const side = (extent: number): number => (isLarge ? 128 : extent <= 16 ? 16 : extent <= 32 ? 32 : 64);
+  const [tileM, tileN] = [side(m), side(n)];
+  const perThread = isLarge ? 8 : 4;
   const first = parts > 1 ? { ...problem, alpha: 1, accumulate: false } : problem;
   return {
     kernel: 'matmul/tiled',
     constants: {
       TILE_M: tileM,
       TILE_N: tileN,
-      THREAD_M: threadM,
-      THREAD_N: threadN,
+      // Both tiles in the 16 KiB of workgroup memory that WebGPU grants.
+      TILE_K: isLarge ? 8 : 16,
+      THREAD_M: perThread,
+      THREAD_N: perThread,
       TRANSPOSE_A: transposeA,
       TRANSPOSE_B: transposeB,
       ...epilogue(first),

@@ -28,17 +28,17 @@ test('kernels of every class pass', async () => {
 test.each([
   [
     'wrong',
-    'params.alpha * sum[i][j]',
-    'params.alpha * sum[i][j] * 1.001',
+    'params.alpha * sum[i][j][part]',
+    'params.alpha * sum[i][j][part] * 1.001',
     /matmul of .*relative error 0\.00/,
   ],
   [
     'not a number',
-    'params.alpha * sum[i][j]',
+    'params.alpha * sum[i][j][part]',
     'log(-1.0 - params.alpha * params.alpha)',
     /relative error NaN/,
   ],
-  ['no WGSL', 'params.alpha * sum[i][j]', 'undeclared', /kernel matmul\/tiled .* does not compile/],
+  ['no WGSL', 'params.alpha * sum[i][j][part]', 'undeclared', /kernel matmul\/tiled .* does not compile/],
 ])(
   'a kernel that is %s: one warning, and portable kernels that are right',
   async (_what, text, by, reason) => {
@@ -139,7 +139,7 @@ test('every kernel of a training step is among those that are checked', async ()
 
 test('without a listener the console is told', async () => {
   // As above: nothing is compiled a second time.
-  spoil('matmul/tiled', 'params.alpha * sum[i][j]', 'params.alpha * sum[i][j] * 1.001');
+  spoil('matmul/tiled', 'params.alpha * sum[i][j][part]', 'params.alpha * sum[i][j][part] * 1.001');
   const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
   using device = await Device.open({ adapterClass: 'gpu' });
   expect(device.adapterClass).toBe('portable');

@@ -20,9 +20,10 @@ import { prepare } from './prepare.ts';
 import { scope } from './scope.ts';
 import { empty, sizeOf, type Tensor, tensor } from './tensor.ts';
 
-/** One operation at one shape, forward and backward. */
+/** One operation at one shape, forward and, unless told otherwise, backward. */
 interface Check {
   name: string;
+  forwardOnly?: boolean;
   /** A number: the same tensor as that input. */
   inputs: readonly (CaseInput | number)[];
   attributes?: unknown;
@@ -37,7 +38,7 @@ const labels = (rows: number, below: number) => [
 
 /**
  * What a wrong compiler or driver breaks first, and what training and answers rest on. The extents are the least that choose the
- * variants of real ones, and as few variants as do: products of more than 32 rows and columns, of adapters, of few and odd ones, deep in
+ * variants of real ones, and as few variants as do: products of more than 32 rows and columns, of many such, of adapters, of few and odd ones, deep in
  * k, of every layout (two of the three are gradients of the third); wide and narrow heads, shared and masked ones; rows that fit
  * into registers, and wider ones.
  */
@@ -58,12 +59,22 @@ const CHECKS: readonly Check[] = [
     ],
     attributes: { transposeB: true },
   },
+  {
+    name: 'matmul',
+    inputs: [
+      [128, 128, 4],
+      [128, 128, 4],
+    ],
+    attributes: { transposeB: true },
+    // Its gradients are of few elements.
+    forwardOnly: true,
+  },
   { name: 'linear', inputs: [[34, 36], [40, 36], [40]], attributes: { activation: 'gelu' } },
   { name: 'linear', inputs: [[34, 36], [40, 36], [40]], attributes: { activation: 'gelu' }, stored: 'f16' },
   { name: 'linear', inputs: [[34, 36], [40, 36], [40], [34, 40]], attributes: {} },
   { name: 'linear', inputs: [[9, 5], [7, 5], [7]], attributes: { activation: 'silu' } },
   { name: 'linear', inputs: [[5, 64], { shape: [8, 64], dtype: 'int4x32' }, [8]], attributes: {} },
-  { name: 'loraLinear', inputs: [[34, 36], [40, 36], [40], 0, [16, 36], [40, 16]], attributes: { scale: 2 } },
+  { name: 'loraLinear', inputs: [[66, 68], [68, 68], [68], 0, [16, 68], [68, 16]], attributes: { scale: 2 } },
   {
     name: 'loraLinear',
     inputs: [[34, 36], { shape: [40, 36], dtype: 'int8' }, [40], [34, 36], [16, 36], [40, 16]],
@@ -106,6 +117,7 @@ const CHECKS: readonly Check[] = [
   { name: 'softmax', inputs: [[4, 7]] },
   { name: 'gelu', inputs: [[4, 66]] },
   { name: 'gelu', inputs: [[4, 66]], stored: 'f16' },
+  { name: 'gelu', inputs: [[34, 1000]] },
   { name: 'silu', inputs: [[4, 66]] },
   { name: 'affine', inputs: [[4, 66]], attributes: { scale: 3, shift: 0.5 } },
   {
@@ -180,14 +192,14 @@ function make(device: Device, check: Check, draw: Draw): Made {
       return;
     }
     const { data, shape, toTensor, isNumber } = makeInput(input, draw, i === 0 ? check.stored : undefined);
-    const trainable = isNumber && !declaration.frozen?.includes(i);
+    const trainable = isNumber && !check.forwardOnly && !declaration.frozen?.includes(i);
     if (trainable) wanted.push(i);
     arrays.push({ data, shape });
     tensors.push(toTensor(device, trainable));
   });
   const shapes = arrays.map(({ shape }) => shape);
   const shape = declaration.shape(shapes, check.attributes);
-  const weightValues = draw(sizeOf(shape));
+  const weightValues = check.forwardOnly ? new Float32Array(sizeOf(shape)) : draw(sizeOf(shape));
   return { check, arrays, tensors, wanted, weights: tensor(device, weightValues, shape), weightValues };
 }
 
@@ -218,6 +230,7 @@ async function compute(device: Device, made: readonly Made[]): Promise<Float32Ar
         const inputs = tensors.map((each, i) => (i === 0 && check.stored ? cast(each, check.stored) : each));
         const y = cast(operations.get(check.name)!.apply(inputs, check.attributes), 'f32');
         const parameters = wanted.map((i) => tensors[i]!);
+        if (check.forwardOnly) return [y];
         return [y.detach(), ...gradients(total(multiply(y, weights)), parameters)];
       }),
     );
