@@ -36,7 +36,7 @@ describe('listenNode', () => {
     expect(server.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
     const port = Number(new URL(server.url).port);
     await expect(listenNode(app, { port, host: '127.0.0.1', drainMs: 10 })).rejects.toThrow(
-      `port ${port} on 127.0.0.1 is in use`,
+      `port: ${port} on 127.0.0.1 is in use`,
     );
   });
 

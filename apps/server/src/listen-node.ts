@@ -2,13 +2,13 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import type { App } from './app.ts';
-import { type Listener, type ListenOptions, urlOf } from './listener.ts';
+import { type Listener, type ListenOptions, listenProblem, urlOf } from './listener.ts';
 
 /** Serves `app` with Node's HTTP server. */
 export async function listenNode(app: App, options: ListenOptions): Promise<Listener> {
   const server = createAdaptorServer({ fetch: app.fetch, hostname: options.host }) as Server;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(explained(error, options)));
+    server.once('error', (error) => reject(listenProblem(error, options)));
     server.listen(options.port, options.host, resolve);
   });
   const { port } = server.address() as AddressInfo;
@@ -27,15 +27,4 @@ async function close(server: Server, app: App, drainMs: number): Promise<void> {
     clearInterval(sweep);
     clearTimeout(deadline);
   }
-}
-
-function explained(error: NodeJS.ErrnoException, { host, port }: ListenOptions): Error {
-  const what: Record<string, string> = {
-    EADDRINUSE: `port ${port} on ${host} is in use`,
-    EACCES: `this user may not listen on port ${port}`,
-    EADDRNOTAVAIL: `this machine has no address ${host}`,
-    ENOTFOUND: `${host} is not a host`,
-  };
-  const text = what[error.code ?? ''];
-  return text === undefined ? error : new Error(text, { cause: error });
 }

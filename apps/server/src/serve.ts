@@ -1,9 +1,9 @@
 import { basename, resolve } from 'node:path';
 import { isLoopback } from './access.ts';
 import { KeyFile, keyFileOf } from './api-keys.ts';
-import { createApp } from './app.ts';
+import { type App, createApp } from './app.ts';
 import type { HoldRun, RunOptions } from './held-run.ts';
-import type { Listen, Listener } from './listener.ts';
+import { type Listen, type Listener, tryAddress } from './listener.ts';
 import type { AppOptions } from './options.ts';
 import { Problem } from './problem.ts';
 
@@ -41,15 +41,18 @@ export async function serveRun(options: ServeOptions, hold: HoldRun, listen: Lis
     const message = `${host}: without API keys only this machine may be served; make one with s3t api-key create, or listen on 127.0.0.1`;
     throw new Problem(400, 'usage', message);
   }
+  await tryAddress({ port, host });
   // Nothing listens before the ledger holds.
   const held = await hold({ run, config, textSlots }, onNotice);
+  let app: App | undefined;
   let listener: Listener | undefined;
   try {
-    const app = createApp(held.service, { modelName: basename(resolve(run)), ...appOptions, keys });
+    app = createApp(held.service, { modelName: basename(resolve(run)), ...appOptions, keys });
     listener = await listen(app, { port, host, drainMs });
     await held.publishUrl(listener.url);
   } catch (error) {
-    await listener?.close();
+    // First what asks the run by itself: its end is on purpose, and no loss to tell of.
+    await (listener?.close() ?? app?.shutdown());
     await held.close();
     throw error;
   }
