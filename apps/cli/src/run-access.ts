@@ -25,10 +25,12 @@ async function openPatiently(options: { run: string; config?: string }): Promise
   const progress = new Progress();
   const onDownload = ({ file, bytes, total }: { file: string; bytes: number; total: number }) =>
     progress.update({ label: 'download', done: bytes, total, note: file });
+  const onCheck = ({ done, total }: { done: number; total: number }) =>
+    progress.update({ label: 'check pictures', done, total });
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     try {
-      return await Unlearner.open({ ...options, onDownload }).finally(() => progress.clear());
+      return await Unlearner.open({ ...options, onDownload, onCheck }).finally(() => progress.clear());
     } catch (error) {
       const isHeld = (error as { code?: unknown }).code === 'held';
       if (!isHeld || holderOf(error) !== undefined || performance.now() > deadline) throw error;

@@ -317,20 +317,51 @@ describe('data', () => {
     await creationRefused(config, 'data', ...parts);
   });
 
-  test('with a picture that cannot be read stops training by name', async () => {
+  test('with a picture that cannot be decoded is refused by name before there is a run', async () => {
     await changed(() => {})();
     const config = await project.writeConfig('bad.json', { data: { train: 'bad.jsonl' } });
-    const file = project.path('train', 'person-5.png');
-    const picture = await readFile(file);
-    await writeFile(file, picture.subarray(0, picture.length - 30));
-    const run = await project.open('unreadable', { device: device(), config });
-    await refused(run.train(), 'data', 'person-5.png', 'decoded');
-    // It can be erased like any other; the rest is trained.
-    await run.erase(['person-5']);
+    for (const [split, id] of [
+      ['train', 'person-5'],
+      ['eval', 'person-3'],
+    ] as const) {
+      const file = project.path(split, `${id}.png`);
+      const picture = await readFile(file);
+      await writeFile(file, picture.subarray(0, picture.length - 30));
+      await creationRefused(
+        config,
+        'data',
+        `${split === 'train' ? 'bad' : 'eval'}.jsonl: record ${id}: ${file}`,
+        'decoded',
+      );
+      await writeFile(file, picture);
+    }
+  });
+
+  test('to measure with is looked at before there is a run', async () => {
+    const text = await readFile(project.path('eval.jsonl'), 'utf8');
+    const config = await project.writeConfig('bad.json', { data: { eval: 'bad-eval.jsonl' } });
+    await creationRefused(config, 'data', 'bad.json: data.eval: ', 'bad-eval.jsonl', 'does not exist');
+    await writeFile(project.path('bad-eval.jsonl'), text.replace('"label":"top"', '"label":"middle"'));
+    await creationRefused(config, 'data', 'bad-eval.jsonl', 'line 1', '"label"', 'middle');
+  });
+
+  test('of which a check tells how far it is', async () => {
+    const told: { done: number; total: number }[] = [];
+    const run = project.path('told');
+    const onCheck = (progress: { done: number; total: number }) => told.push(progress);
+    await using _ = await Unlearner.open({ run, config: project.configFile, device: device(), onCheck });
+    expect(told).toEqual([0, 8, 16, 24, 32].map((done) => ({ done, total: 34 })));
+  });
+
+  test('that lacks rows of a table without ids names one that can be erased', async () => {
+    await project.writeTrain(sound());
+    const config = await project.writeConfig('rows.json', { data: { id: undefined } });
+    const run = await project.open('rows', { device: device(), config });
+    await project.writeTrain(sound().slice(0, -1));
+    await refused(run.train(), 'data', 'train.jsonl: 1 record of the run is missing, first train/23;');
+    await run.erase(['train/23']);
     await run.train();
-    expect((await run.status()).missing).toBe(0);
     await run.close();
-    await writeFile(file, picture);
   });
 
   test('that changed since the run began is refused by name, and the run waits for the old', async () => {
@@ -340,7 +371,7 @@ describe('data', () => {
       [all.with(6, { ...madeRecord(6, 77) }), 'record person-6 was changed'],
       [all.with(6, { ...all[6]!, label: 'top' }), 'record person-6 was changed'],
       [[...all, madeRecord(99)], 'record person-99 is not part of this run'],
-      [all.toSpliced(4, 1), '1 records of the run are missing'],
+      [all.toSpliced(4, 1), '1 record of the run is missing, first the one whose id hashes to '],
     ];
     const run = await project.open('changing', { device: device() });
     const before = await run.status();

@@ -30,7 +30,7 @@ import {
 } from '@s3t/model';
 import { type LocatedConfig, parseConfig, type RunConfig, readConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
-import { placeRecords, readSplit, refuseEmptySlices } from './run-data.ts';
+import { type CheckProgress, checkPictures, placeRecords, readSplit, refuseEmptySlices } from './run-data.ts';
 import { groupsOf, manifestFunction, stageSetting } from './setting.ts';
 import { SignedLog } from './signed-log.ts';
 import { evaluationDigest } from './stage-meter.ts';
@@ -56,6 +56,8 @@ export interface OpenOptions {
   textSlots?: number;
   /** Told how far the download of a base from a hub is. */
   onDownload?: (progress: DownloadProgress) => void;
+  /** Told how far the check of a fresh run's pictures is: ten thousand small ones take seconds. */
+  onCheck?: (progress: CheckProgress) => void;
 }
 
 /** Everything an open run stands on. */
@@ -91,6 +93,7 @@ export async function openRun({
   imageDecoder: decoder,
   textSlots = 8,
   onDownload,
+  onCheck,
 }: OpenOptions): Promise<OpenedRun> {
   if (!Number.isInteger(textSlots) || textSlots < 1 || textSlots > 128)
     throw new UnlearnerError('usage', `textSlots: must be a whole number in 1..128, not ${textSlots}`);
@@ -103,7 +106,7 @@ export async function openRun({
   let ledger: Ledger | null = null;
   try {
     // A fresh run reads its base and data first: what is wrong with them is said before anything is written.
-    const fresh = given && store === null ? await prepareRun(device, given, onDownload) : null;
+    const fresh = given && store === null ? await prepareRun(device, given, { onDownload, onCheck }) : null;
     ledger = await openLedger({ store: store ?? given!.config.store, folder });
     // Only now: a store that cannot be opened must not be the run's for good.
     if (store === null) await writeStore(folder, given!.config.store);
@@ -118,7 +121,7 @@ export async function openRun({
       fresh ??
       (known
         ? await prepareBase(device, located, onDownload, storedEvaluation(known))
-        : await prepareRun(device, located, onDownload));
+        : await prepareRun(device, located, { onDownload, onCheck }));
     const run = known ?? (await createRun(ledger, prepared as PreparedRun));
     ledger.useManifest(manifestFunction({ ...run, ensemble: located.config.ensemble }));
     // A ledger that was restored from a backup learns here of the erasures after it, before anything is answered from it.
@@ -215,9 +218,9 @@ function doing(reads: BaseModel['reads'], continues: boolean): string {
 export async function prepareRun(
   device: Device,
   located: LocatedConfig,
-  onDownload?: OpenOptions['onDownload'],
+  { onDownload, onCheck }: Pick<OpenOptions, 'onDownload' | 'onCheck'> = {},
 ): Promise<PreparedRun> {
-  const { slices, budget, sequences: wanted, training } = located.config;
+  const { slices, budget, sequences: wanted, training, data } = located.config;
   const { strategy, ...options } = wanted;
   let sequences: number[][];
   try {
@@ -229,11 +232,15 @@ export async function prepareRun(
     const path = field ?? `sequences.${option}`;
     throw new UnlearnerError('config', `${located.file}: ${path}: ${message}`, { cause: error });
   }
-  const evaluation = training.earlyStopping ? evaluationDigest(await readSplit(located, 'eval')) : null;
+  // What is only measured with is looked at before anything is trained, too.
+  const measured =
+    data.eval !== undefined || training.earlyStopping ? await readSplit(located, 'eval') : undefined;
+  const evaluation = training.earlyStopping ? evaluationDigest(measured!) : null;
   const prepared = await prepareBase(device, located, onDownload, evaluation);
   const train = await readSplit(located, 'train');
   const records = placeRecords(located, train);
   refuseEmptySlices(located, train, records);
+  await checkPictures(located, { train, eval: measured ?? [] }, onCheck);
   return { ...prepared, sequences, records };
 }
 

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { type PlacedRecord, type Placement, priorAwarePlacer, recordKey, subjectKey } from '@s3t/algorithm';
 import { DataError, type DataRecord, loadRecords } from '@s3t/data';
 import type { Ledger, StoredRecord } from '@s3t/ledger';
@@ -15,7 +16,7 @@ export interface RunRecord {
 
 /** Reads one split of the configured data. @throws UnlearnerError `data` naming file, row and field */
 export async function readSplit(
-  { config, folder, decoder }: LocatedConfig,
+  { config, folder, file, decoder }: LocatedConfig,
   split: 'train' | 'eval',
 ): Promise<DataRecord[]> {
   const source = config.data[split];
@@ -47,9 +48,51 @@ export async function readSplit(
     }
     return records;
   } catch (error) {
-    if (error instanceof DataError) throw new UnlearnerError('data', error.message, { cause: error });
-    throw error;
+    if (!(error instanceof DataError)) throw error;
+    // What is wrong with the source as a whole is as likely wrong in the configuration.
+    const isSource =
+      error.file === resolve(folder, source) && error.row === undefined && error.line === undefined;
+    const place = isSource ? `${file}: data.${split}: ` : '';
+    throw new UnlearnerError('data', `${place}${error.message}`, { cause: error });
   }
+}
+
+/** So many pictures are decoded at once: one after the other leaves cores idle, and more of them are no faster. */
+const DECODED_AT_ONCE = 8;
+
+/**
+ * Decodes every picture once and keeps none: one that cannot be decoded would stop the training somewhere in its middle.
+ * @param onCheck told how far it is
+ * @throws UnlearnerError `data` naming the first record, in order, whose picture cannot be decoded
+ */
+export async function checkPictures(
+  { config }: LocatedConfig,
+  splits: Partial<Record<'train' | 'eval', readonly DataRecord[]>>,
+  onCheck: (progress: CheckProgress) => void = () => {},
+): Promise<void> {
+  const pictures = Object.entries(splits).flatMap(([split, records]) =>
+    records.flatMap(({ id, image }) =>
+      image ? [{ source: config.data[split as 'train' | 'eval'], id, image }] : [],
+    ),
+  );
+  for (let done = 0; done < pictures.length; done += DECODED_AT_ONCE) {
+    onCheck({ done, total: pictures.length });
+    const some = pictures.slice(done, done + DECODED_AT_ONCE);
+    const outcomes = await Promise.allSettled(some.map(({ image }) => image()));
+    outcomes.forEach((outcome, at) => {
+      if (outcome.status === 'fulfilled') return;
+      const { source, id } = some[at]!;
+      if (!(outcome.reason instanceof DataError)) throw outcome.reason;
+      const { message } = outcome.reason;
+      throw new UnlearnerError('data', `${source}: record ${id}: ${message}`, { cause: outcome.reason });
+    });
+  }
+}
+
+/** How far the check of a fresh run's data is. */
+export interface CheckProgress {
+  done: number;
+  total: number;
 }
 
 /** Where every record of a run goes. */
@@ -156,12 +199,26 @@ export async function matchRecords(
       );
     matched.set(key, own);
   }
-  if (matched.size < expected.size) {
-    const missing = [...expected.keys()].find((key) => !matched.has(key))!;
-    throw new UnlearnerError(
-      'data',
-      `${source}: ${expected.size - matched.size} records of the run are missing (the first has key ${missing.slice(0, 12)}); erase records instead of taking them away`,
-    );
-  }
+  if (matched.size < expected.size)
+    throw new UnlearnerError('data', `${source}: ${missingRecords(located.config, expected, matched)}`);
   return matched;
+}
+
+/** What to say of records that were taken out of the data, and how to erase them instead. */
+function missingRecords(
+  { data }: RunConfig,
+  expected: ReadonlyMap<string, string>,
+  matched: ReadonlyMap<string, unknown>,
+): string {
+  const keys = [...expected.keys()].filter((key) => !matched.has(key));
+  const those = keys.length === 1 ? '1 record of the run is' : `${keys.length} records of the run are`;
+  // The ledger knows a record by a hash of its id. Which id that is can be told where ids are numbers of rows.
+  const numbers = data.id === undefined ? [...expected.keys()].keys() : [];
+  for (const row of numbers) {
+    const id = `train/${row}`;
+    if (recordKey(id) === keys[0])
+      return `${those} missing, first ${id}; put it back, or erase it (s3t erase ${id})`;
+  }
+  const id = data.id === undefined ? '<label>/<file> in a folder of images' : `what field ${data.id} held`;
+  return `${those} missing, first the one whose id hashes to ${keys[0]!.slice(0, 12)}; put it back, or erase it by its id, ${id} (s3t erase ID)`;
 }
