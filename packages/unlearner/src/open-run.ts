@@ -232,15 +232,15 @@ export async function prepareRun(
     const path = field ?? `sequences.${option}`;
     throw new UnlearnerError('config', `${located.file}: ${path}: ${message}`, { cause: error });
   }
-  // What is only measured with is looked at before anything is trained, too.
-  const measured =
-    data.eval !== undefined || training.earlyStopping ? await readSplit(located, 'eval') : undefined;
-  const evaluation = training.earlyStopping ? evaluationDigest(measured!) : null;
+  const deciding = training.earlyStopping ? await readSplit(located, 'eval') : null;
+  const evaluation = deciding && evaluationDigest(deciding);
   const prepared = await prepareBase(device, located, onDownload, evaluation);
+  // What is only measured with is looked at before anything is trained, too.
+  const measured = deciding ?? (data.eval === undefined ? [] : await readSplit(located, 'eval'));
   const train = await readSplit(located, 'train');
   const records = placeRecords(located, train);
   refuseEmptySlices(located, train, records);
-  await checkPictures(located, { train, eval: measured ?? [] }, onCheck);
+  await checkPictures(located, { train, eval: measured }, onCheck);
   return { ...prepared, sequences, records };
 }
 
