@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Client, connect, type RepairState, ServerError, type TextPiece } from '@s3t/server/client';
+import {
+  type Client,
+  connect,
+  type Model,
+  type RepairState,
+  ServerError,
+  type TextPiece,
+} from '@s3t/server/client';
 import type {
   Backup,
   BackupChoice,
@@ -78,9 +85,9 @@ export class RunServer {
     return parts;
   }
 
-  /** Whether its run continues texts instead of predicting. */
-  async continuesTexts(): Promise<boolean> {
-    return (await this.#client.model()).task === 'causal-lm';
+  /** What its run does, and what it takes. */
+  model(): Promise<Model> {
+    return this.#client.model();
   }
 
   /** Continues a text, piece by piece. */

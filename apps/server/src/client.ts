@@ -15,6 +15,7 @@ import type { RepairState } from './repair.ts';
 import type { Erasure } from './schemas.ts';
 import { parseChunks, parseEvents } from './sse.ts';
 
+export { inputFields } from './input-fields.ts';
 export { type Api, type RpcOptions, rpc } from './rpc.ts';
 export type { Answer, Erasure, Message, RepairState };
 
@@ -23,6 +24,9 @@ export interface Model {
   id: string;
   /** What the run does: a `causal-lm` continues texts, the others predict. */
   task: string;
+  reads: 'image' | 'text';
+  /** The fields of a row of its data that an input is made of; none where the data has no rows with fields. */
+  fields: string[];
 }
 
 /** A piece of a text, and what computed it. */

@@ -31,6 +31,8 @@ export interface Service {
   readonly task: RunConfig['task'];
   /** What an input is. */
   readonly reads: 'image' | 'text';
+  /** Of its configuration the fields that the data's inputs come from. */
+  readonly config: { readonly data: Pick<RunConfig['data'], 'image' | 'text'> };
   /** Inputs that are computed together. Left out, any number may be. */
   readonly batchSize?: number;
   /** When the run was created, milliseconds since 1970. */

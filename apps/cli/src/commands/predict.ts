@@ -1,10 +1,11 @@
+import { inputFields, type Model } from '@s3t/server/client';
 import type { ContinueOptions, Prediction, Unlearner } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { Interrupted, UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integer, JSON_OUTPUT, number, RUN, type RunOptions } from '../options.ts';
 import { type Continuation, continueAll, type TextSource } from '../predict/continue.ts';
-import { type NamedInput, readInputs } from '../predict/input-files.ts';
+import { checkSources, type NamedInput, readInputs } from '../predict/input-files.ts';
 import type { RemotePrediction } from '../remote.ts';
 import { withRunOrServer } from '../run-access.ts';
 import { short } from '../terminal/format.ts';
@@ -44,11 +45,14 @@ export function addPredict(program: Command): void {
   program
     .command('predict')
     .description(
-      'labels for image files, the rows of a JSON Lines, CSV or TSV file, the lines of a text file, or either on stdin (-); a language model continues the texts',
+      'labels for image files, the rows of a JSON Lines, CSV or TSV file, the lines of a text file, or any of them on stdin (-); a language model continues the texts',
     )
     .argument('<file...>', 'files, or - for stdin')
     .requiredOption(...RUN)
-    .option('--image <field>', 'the field that names an image file (default: image, else path)')
+    .option(
+      '--image <field>',
+      "the field that names an image file (default: the run's data.image, else image, else path)",
+    )
     .option('--top <n>', 'labels per answer', integer(1), 5)
     .option('--max-tokens <n>', 'tokens that continue a text at most (default: as many as fit)', integer(1))
     .option('--temperature <t>', 'divides the logits; 0 takes the likeliest token (default: 0)', number(0))
@@ -63,12 +67,18 @@ export function addPredict(program: Command): void {
 
 async function predict(files: string[], options: Options): Promise<void> {
   const { run, image, top, json } = options;
-  const named = await readInputs(files, image);
-  const inputs = named.map(({ input }) => input);
+  // What is wrong with the arguments is said before a run is opened.
+  checkSources(files);
+  let named: NamedInput[] = [];
+  const read = async (model: Pick<Model, 'reads' | 'fields'>) => {
+    named = await readInputs(files, { ...model, ...(image !== undefined && { image }) });
+    return named.map(({ input }) => input);
+  };
   const sampling = SAMPLING.filter((name) => options[name] !== undefined);
   const parts = await withRunOrServer<RemotePrediction[] | null>(
     run,
     async (unlearner) => {
+      const inputs = await read({ reads: unlearner.reads, fields: [...inputFields(unlearner)] });
       if (unlearner.task === 'causal-lm') {
         await continueTexts(unlearner, named, options);
         return null;
@@ -77,7 +87,9 @@ async function predict(files: string[], options: Options): Promise<void> {
       return predictHere(unlearner, inputs);
     },
     async (server) => {
-      if (await server.continuesTexts()) {
+      const model = await server.model();
+      const inputs = await read(model);
+      if (model.task === 'causal-lm') {
         await continueTexts(server, named, options);
         return null;
       }

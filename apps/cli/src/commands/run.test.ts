@@ -122,6 +122,8 @@ describe('a trained run', { timeout: PATIENCE }, () => {
       }),
     ];
     const [files, lines] = outcomes.map(({ stdout }) => JSON.parse(stdout));
+    const bytes = await s3t(['predict', '-', ...args], { input: readFileSync(png) });
+    expect(JSON.parse(bytes.stdout).predictions).toEqual([{ ...files.predictions[0], id: 'stdin' }]);
     expect(files.predictions.map(({ id }: { id: string }) => id)).toEqual([png, 'mine']);
     expect(lines.predictions.map(({ id }: { id: string }) => id)).toEqual(['7', 'stdin:2']);
     const labels = [...files.predictions, ...lines.predictions].map((prediction) => prediction.labels);
@@ -133,7 +135,7 @@ describe('a trained run', { timeout: PATIENCE }, () => {
     });
     expect(broken).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('stdin: line 1: image.pixels: must hold'),
+      stderr: expect.stringContaining('stdin, line 1: image.pixels: must hold'),
     });
   });
 });

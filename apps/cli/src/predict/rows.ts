@@ -3,36 +3,38 @@ import type { Input } from '@s3t/unlearner';
 import { CommandError } from '../errors.ts';
 import { decodeImages, type ImageFile } from './images.ts';
 import type { NamedInput } from './input-files.ts';
+import { imageFields, refuseUnless, type Wanted } from './wanted.ts';
 
 interface Source {
   /** What errors call it. */
   name: string;
   /** What paths are relative to. */
   folder: string;
-  /** Fields that may name an image file, the likeliest first. */
-  fields: readonly string[];
+  wanted: Wanted;
 }
 
 type Row = Record<string, unknown>;
 
 /**
  * Inputs from JSON Lines. A row is an input as `POST /v1/predict` takes it, `{"image": {"width", "height", "pixels"}}` with pixels as numbers or
- * base64, or `{"text": {...}}`; or it names an image file; or its fields are texts, of which the run takes those that it reads. Its
+ * base64, or `{"text": {...}}`; or it names an image file, or holds texts, in the fields that the run's data has them in. Its
  * `id`, if it has one, is repeated in the answer.
  */
 export async function inputsOfRows(text: string, source: Source): Promise<NamedInput[]> {
   const found: (NamedInput | ImageFile)[] = [];
   for (const [index, line] of text.split(/\r?\n/).entries()) {
     if (line.trim() === '') continue;
-    const place = `${source.name}: line ${index + 1}`;
+    const place = `${source.name}, line ${index + 1}`;
     const row = parse(line, place);
     const id =
       typeof row.id === 'string' || typeof row.id === 'number'
         ? String(row.id)
         : `${source.name}:${index + 1}`;
-    const path = pathIn(row, source);
-    const input = inlineInput(row, place) ?? (path === undefined ? textsIn(row, source, place) : undefined);
-    found.push(input ? { id, input } : { id, path: path!, place });
+    const input = inlineInput(row, place);
+    if (input) refuseUnless('image' in input ? 'image' : 'text', source.wanted, place);
+    if (input) found.push({ id, input });
+    else if (source.wanted.reads === 'image') found.push({ id, path: pathIn(row, source, place), place });
+    else found.push({ id, input: textsIn(row, source.wanted, place) });
   }
   const decoded = await decodeImages(found.filter((one): one is ImageFile => 'path' in one));
   let next = 0;
@@ -78,20 +80,21 @@ function pixelsOf(given: unknown, place: string): Uint8Array {
   throw new CommandError(`${place}: must be whole numbers from 0 to 255, or their base64`);
 }
 
-function pathIn(row: Row, { folder, fields }: Source): string | undefined {
-  const field = fields.find((name) => typeof row[name] === 'string');
-  return field === undefined ? undefined : resolve(folder, row[field] as string);
+/** The image file that a row names. */
+function pathIn(row: Row, { folder, wanted }: Source, place: string): string {
+  const { tried, asked } = imageFields(wanted);
+  const field = tried.find((name) => typeof row[name] === 'string');
+  if (field === undefined) throw new CommandError(`${place}: no field ${asked} that names an image file`);
+  return resolve(folder, row[field] as string);
 }
 
-/** Every field that is a text, but the id: which of them it reads, the run knows. */
-function textsIn({ id: _, ...row }: Row, { fields }: Source, place: string): Input {
-  const texts = Object.entries(row).filter(
-    (entry): entry is [string, string] => typeof entry[1] === 'string',
-  );
-  if (texts.length > 0) return { text: Object.fromEntries(texts) };
-  throw new CommandError(
-    `${place}: ${fields.join(' or ')}: is missing; it names an image file (for texts: the fields that the run reads)`,
-  );
+/** The texts that the run reads; every field that is a text, but the id, where it does not say which. */
+function textsIn({ id: _, ...row }: Row, { fields }: Wanted, place: string): Input {
+  const names = fields.length > 0 ? fields : Object.keys(row).filter((name) => typeof row[name] === 'string');
+  if (names.length === 0) throw new CommandError(`${place}: no field that is a text`);
+  const absent = names.find((name) => typeof row[name] !== 'string');
+  if (absent !== undefined) throw new CommandError(`${place}: no field ${absent} that is a text`);
+  return { text: Object.fromEntries(names.map((name) => [name, row[name] as string])) };
 }
 
 /** One text a line. Blank lines are skipped. */

@@ -11,7 +11,7 @@ export interface Outcome {
 
 export interface RunSettings {
   /** What it reads on stdin. */
-  input?: string;
+  input?: string | Uint8Array;
   cwd?: string;
   env?: NodeJS.ProcessEnv;
 }

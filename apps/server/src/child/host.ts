@@ -81,8 +81,10 @@ export function hostService(service: Hosted, port: Port): () => void {
 
   // What happens from here on is told after the facts.
   const { labels, task, reads, batchSize, createdAt } = service;
+  const { image, text } = service.config.data;
+  const config = { data: { image, text } };
   const has = { receipts: service.receipts !== undefined, evaluate: service.evaluate !== undefined };
-  send({ type: 'open', facts: { labels, task, reads, batchSize, createdAt, has } });
+  send({ type: 'open', facts: { labels, task, reads, config, batchSize, createdAt, has } });
   const stop = service.on((event) => send({ type: 'event', event }));
   port.receive((message) => take(message as ToRun));
   return () => {

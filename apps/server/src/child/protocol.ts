@@ -18,7 +18,7 @@ export interface Port {
 }
 
 /** What never changes while a run is open. */
-export type Facts = Pick<Service, 'labels' | 'task' | 'reads' | 'batchSize' | 'createdAt'> & {
+export type Facts = Pick<Service, 'labels' | 'task' | 'reads' | 'config' | 'batchSize' | 'createdAt'> & {
   /** Which of the optional parts the run has. */
   has: { receipts: boolean; evaluate: boolean };
 };

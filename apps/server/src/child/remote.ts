@@ -115,6 +115,10 @@ export class RemoteService implements Service {
     return this.#known.reads;
   }
 
+  get config(): Facts['config'] {
+    return this.#known.config;
+  }
+
   get batchSize(): number | undefined {
     return this.#known.batchSize;
   }

@@ -224,7 +224,7 @@ describe('what the model is', () => {
   it('OpenAI: /v1/models', async () => {
     const model = {
       ...{ id: 'digits', object: 'model', created: run.createdAt / 1000, owned_by: 's3t' },
-      task: 'image-classification',
+      ...{ task: 'image-classification', reads: 'image', fields: ['photo'] },
     };
     expect(await json('/v1/models')).toEqual({ object: 'list', data: [model] });
     expect(await json('/v1/models/digits')).toEqual(model);

@@ -2,6 +2,7 @@ import { Hono } from 'hono';
 import { describeRoute } from 'hono-openapi';
 import * as v from 'valibot';
 import type { Shared } from '../context.ts';
+import { inputFields } from '../input-fields.ts';
 import { json, problemsAs } from '../openapi.ts';
 import { Problem } from '../problem.ts';
 
@@ -13,6 +14,8 @@ export function openaiRoutes({ service, options, access }: Shared): Hono {
     created: Math.floor(service.createdAt / 1000),
     owned_by: 's3t',
     task: service.task,
+    reads: service.reads,
+    fields: inputFields(service),
   });
   const routes = new Hono();
   routes.get('/v1/models', access.allow('inference'), describeList, (c) =>
@@ -35,6 +38,11 @@ const modelSchema = v.object({
   created: v.pipe(v.number(), v.description('Seconds since 1970.')),
   owned_by: v.string(),
   task: v.pipe(v.string(), v.description('Not of OpenAI: what the run does. A `causal-lm` continues texts.')),
+  reads: v.pipe(v.picklist(['image', 'text']), v.description('Not of OpenAI: what an input is.')),
+  fields: v.pipe(
+    v.array(v.string()),
+    v.description("Not of OpenAI: the fields of a row of the run's data that an input is made of."),
+  ),
 });
 
 const describeList = describeRoute({

@@ -113,6 +113,10 @@ export class StandIn implements Service {
     return this.reads === 'image' ? 'image-classification' : 'text-classification';
   }
 
+  get config(): Service['config'] {
+    return { data: this.reads === 'image' ? { image: 'photo' } : { text: ['text'] } };
+  }
+
   get reads(): 'image' | 'text' {
     return this.#options.reads;
   }
