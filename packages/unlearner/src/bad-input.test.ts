@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { UnlearnerErrorCode } from './errors.ts';
 import { sharedDevice } from './testing/device.ts';
 import { imageOf, madeRecord, madeRecords } from './testing/pictures.ts';
@@ -263,7 +263,15 @@ describe('a base', () => {
   test.each(cases)('%s', async (_, make, parts) => {
     await make();
     const config = await project.writeConfig('bad.json', { base: 'bad-base' });
-    await creationRefused(config, 'base', ...parts);
+    await creationRefused(config, 'base', 'bad.json: base: ', ...parts);
+  });
+
+  test('that is neither in a folder nor to be had of a hub', async () => {
+    const config = await project.writeConfig('bad.json', { base: 'assets/vit-tiny' });
+    vi.stubEnv('HF_ENDPOINT', 'http://127.0.0.1:1');
+    const problem = `base: assets/vit-tiny: there is no folder ${project.path('assets/vit-tiny')}, and http://127.0.0.1:1`;
+    await creationRefused(config, 'base', `${config}: ${problem}`);
+    vi.unstubAllEnvs();
   });
 });
 

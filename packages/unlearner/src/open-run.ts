@@ -181,8 +181,8 @@ export async function prepareBase(
 ): Promise<PreparedBase> {
   const { config, folder, file, decoder } = located;
   const { task, data, lora } = config;
-  const baseFolder = await resolveBase(config.base, { folder, onProgress: onDownload });
   try {
+    const baseFolder = await resolveBase(config.base, { folder, onProgress: onDownload });
     const base = await loadBaseModel(device, baseFolder, {
       maxLength: data.maxLength,
       buckets: data.buckets,
@@ -204,8 +204,10 @@ export async function prepareBase(
       setting: stageSetting(config, base, { evaluation, decoder: decoder?.name }),
     };
   } catch (error) {
-    if (!(error instanceof OptionError)) throw error;
-    throw new UnlearnerError('config', `${file}: ${error.message}`, { cause: error });
+    if (error instanceof OptionError)
+      throw new UnlearnerError('config', `${file}: ${error.message}`, { cause: error });
+    if (!(error instanceof ModelError)) throw error;
+    throw new UnlearnerError('base', `${file}: base: ${error.message}`, { cause: error });
   }
 }
 

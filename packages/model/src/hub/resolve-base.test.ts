@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ModelError } from '../errors.ts';
 import { parseHubId } from './hub-id.ts';
@@ -198,24 +198,24 @@ describe('resolveBase', () => {
   it('says what is wrong in one line', async () => {
     await fails(
       find('org/other'),
-      `org/other: is no folder, and ${HF_ENDPOINT} has no such model or revision (404)`,
+      `org/other: there is no folder ${resolve('org/other')}, and ${HF_ENDPOINT} has no such model or revision (404)`,
     );
     await fails(
       find('org/model@v2'),
-      `org/model@v2: is no folder, and ${HF_ENDPOINT} has no such model or revision (404)`,
+      `org/model@v2: there is no folder ${resolve('org/model@v2')}, and ${HF_ENDPOINT} has no such model or revision (404)`,
     );
     await fails(
       find('secret/model'),
-      `secret/model: is no folder, and ${HF_ENDPOINT} does not let it be read (401): set HF_TOKEN`,
+      `secret/model: there is no folder ${resolve('secret/model')}, and ${HF_ENDPOINT} does not let it be read (401): set HF_TOKEN`,
     );
     await fails(find('broken/model'), `broken/model: ${HF_ENDPOINT} answers 500`);
     await fails(
       find('org/model', { HF_HUB_OFFLINE: '1' }),
-      'org/model: is no folder and not in the cache, and HF_HUB_OFFLINE',
+      `org/model: there is no folder ${resolve('org/model')}, none in the cache, and HF_HUB_OFFLINE`,
     );
     await fails(
       find('org/model', { HF_ENDPOINT: 'http://127.0.0.1:1' }),
-      'org/model: is no folder, and http://127.0.0.1:1 cannot be reached (',
+      `org/model: there is no folder ${resolve('org/model')}, and http://127.0.0.1:1 cannot be reached (`,
     );
     await fails(find('org/model', { HF_TOKEN: 'secret' }), 'org/model: HF_TOKEN is not a token of the hub');
     await writeFile(join(cacheDir, 'org--model'), '');

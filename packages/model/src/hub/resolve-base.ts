@@ -45,7 +45,7 @@ export async function resolveBase(base: string, options: ResolveOptions = {}): P
   const id = parseHubId(base);
   if (!id || (await isThere(path))) return path;
   const own = join(options.cacheDir ?? defaultCacheDir(env), id.name.replace('/', '--'));
-  return fetchOnce(base, { type: 'model', id, own, wanted: wantedFiles }, env, onProgress);
+  return fetchOnce(base, { type: 'model', id, path, own, wanted: wantedFiles }, env, onProgress);
 }
 
 /**
@@ -70,13 +70,15 @@ export async function resolveDataset(
     if (found.length === 0) throw new ModelError(`the data set has no folder ${part}`);
     return found;
   };
-  return fetchOnce(data, { type: 'dataset', id, own, wanted }, env, onProgress);
+  return fetchOnce(data, { type: 'dataset', id, path, own, wanted }, env, onProgress);
 }
 
 /** What is wanted of a hub, and the folder of the cache that it goes to. */
 interface Wanted {
   type: 'model' | 'dataset';
   id: HubId;
+  /** The folder that was looked for first, absolute. */
+  path: string;
   own: string;
   wanted: (listed: readonly PromisedFile[]) => PromisedFile[];
 }
@@ -87,13 +89,13 @@ async function fetchOnce(
   env: Readonly<Record<string, string | undefined>>,
   onProgress: (progress: DownloadProgress) => void,
 ): Promise<string> {
-  const { id, own } = what;
+  const { id, path, own } = what;
   const ref = join(own, 'refs', encodeURIComponent(id.revision));
   const known = COMMIT.test(id.revision) ? id.revision : await readFile(ref, 'utf8').catch(() => null);
   if (known && COMMIT.test(known) && (await isThere(join(own, known)))) return join(own, known);
   if (/^(1|true|yes|on)$/i.test(env.HF_HUB_OFFLINE ?? ''))
     throw new ModelError(
-      `${base}: is no folder and not in the cache, and HF_HUB_OFFLINE forbids to download it`,
+      `${base}: there is no folder ${path}, none in the cache, and HF_HUB_OFFLINE forbids to download it`,
     );
   const hubUrl = (env.HF_ENDPOINT || PUBLIC_HUB).replace(/\/+$/, '');
   try {
@@ -103,7 +105,7 @@ async function fetchOnce(
     await rename(`${ref}.part`, ref);
     return join(own, commit);
   } catch (cause) {
-    throw describe(cause, base, hubUrl, what.type);
+    throw describe(cause, base, hubUrl, what);
   }
 }
 
@@ -180,14 +182,15 @@ function isThere(path: string): Promise<boolean> {
 }
 
 /** What went wrong, as one line that says what to do. */
-function describe(cause: unknown, base: string, hubUrl: string, type: Wanted['type']): ModelError {
+function describe(cause: unknown, base: string, hubUrl: string, { type, path }: Wanted): ModelError {
   const { statusCode, message } = cause as { statusCode?: number; message?: string };
   const say = (problem: string) => new ModelError(`${base}: ${problem}`, { cause });
   if (cause instanceof ModelError) return say(cause.message);
-  if (statusCode === 404) return say(`is no folder, and ${hubUrl} has no such ${type} or revision (404)`);
+  if (statusCode === 404)
+    return say(`there is no folder ${path}, and ${hubUrl} has no such ${type} or revision (404)`);
   if (statusCode === 401 || statusCode === 403)
     return say(
-      `is no folder, and ${hubUrl} does not let it be read (${statusCode}): set HF_TOKEN to a token that may, if there is such a ${type}`,
+      `there is no folder ${path}, and ${hubUrl} does not let it be read (${statusCode}): set HF_TOKEN to a token that may, if there is such a ${type}`,
     );
   if (/access token/.test(message ?? ''))
     return say('HF_TOKEN is not a token of the hub: those start with hf_');
@@ -195,5 +198,7 @@ function describe(cause: unknown, base: string, hubUrl: string, type: Wanted['ty
   const { code } = cause as { code?: string };
   if (code !== undefined && 'syscall' in (cause as object))
     return say(`cannot be kept in the cache (${code})`);
-  return say(`is no folder, and ${hubUrl} cannot be reached (${String(message).split('\n')[0]})`);
+  return say(
+    `there is no folder ${path}, and ${hubUrl} cannot be reached (${String(message).split('\n')[0]})`,
+  );
 }
