@@ -85,14 +85,29 @@ async function parsed(c: Context): Promise<unknown> {
   }
 }
 
-/** Valibot's own messages repeat the value. */
+/** What kinds of values are called. */
+const KINDS: Record<string, string> = {
+  Object: 'an object',
+  Array: 'a list',
+  string: 'a text',
+  number: 'a number',
+  boolean: 'true or false',
+};
+
+/** In our words: valibot's own repeat the value. */
 function complaint(issue: v.BaseIssue<unknown>): string {
-  if (issue.expected === 'never') return 'unknown field';
-  if (issue.received === 'undefined') return 'required';
-  if (issue.type === 'length' || issue.type === 'min_length' || issue.type === 'max_length')
-    return `expected a length of ${issue.expected}`;
-  if (issue.type === 'custom' || issue.type === 'check' || issue.type === 'regex' || issue.type === 'union') {
-    return issue.message;
+  const { type, expected, received, message } = issue;
+  if (expected === 'never') return 'unknown field';
+  if (received === 'undefined') return 'required';
+  if (['custom', 'check', 'regex', 'union'].includes(type)) return message;
+  if (type === 'integer') return 'expected a whole number';
+  const { requirement } = issue as { requirement?: unknown };
+  const bound = /^(min|max)_/.exec(type)?.[1];
+  const most = bound === undefined ? '' : bound === 'min' ? 'at least ' : 'at most ';
+  if (/value$/.test(type)) return `expected ${most}${requirement}`;
+  if (/length$/.test(type)) {
+    const unit = typeof issue.input === 'string' ? 'character' : 'item';
+    return `expected ${most}${requirement} ${unit}${requirement === 1 ? '' : 's'}`;
   }
-  return issue.expected === null ? `invalid ${issue.type}` : `expected ${issue.expected}`;
+  return expected === null ? `invalid ${type}` : `expected ${KINDS[expected] ?? expected}`;
 }

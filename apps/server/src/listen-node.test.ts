@@ -100,7 +100,7 @@ describe('listenNode', () => {
       status: 400,
       code: 'invalid',
       path: 'inputs',
-      message: 'expected a length of >=1',
+      message: 'expected at least 1 item',
     });
   });
 });

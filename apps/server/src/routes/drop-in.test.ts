@@ -164,7 +164,7 @@ const refused: [string, string, unknown, number, string][] = [
     'inputs.0.data: expected',
   ],
   ['OIP: too many images', INFER, infer(tensor([1, 2, 3, 4, 5])), 413, 'inputs.0.shape: at most 4 images'],
-  ['OIP: two inputs', INFER, { inputs: [tensor([7]), tensor([7])] }, 400, 'inputs: expected a length of 1'],
+  ['OIP: two inputs', INFER, { inputs: [tensor([7]), tensor([7])] }, 400, 'inputs: expected 1 item'],
   [
     'OIP: another output',
     INFER,
