@@ -32,8 +32,8 @@ export async function installDependencies(root) {
   if (!lock) throw new SetupError(`no package-lock.json in ${root}`);
   say('installing the dependencies (npm ci) ...');
   // Development and optional packages by name: NODE_ENV=production or a user's npm configuration may leave
-  // them out.
-  const args = ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund'];
+  // them out. Errors alone: some packages want a newer Node than the one that starts us, and get it, for the project runs on its own.
+  const args = ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error'];
   const { code, signal } = await npm(root, args).catch(notStarted);
   if (code !== 0) {
     throw new SetupError(`npm ci ended with ${signal ?? code}`, [
