@@ -27,16 +27,29 @@ async function openPatiently(options: { run: string; config?: string }): Promise
     progress.update({ label: 'download', done: bytes, total, note: file });
   const onCheck = ({ done, total }: { done: number; total: number }) =>
     progress.update({ label: 'check pictures', done, total });
+  return patiently(() => Unlearner.open({ ...options, onDownload, onCheck }).finally(() => progress.clear()));
+}
+
+/** Tries again for a while where a run is held by who tells no address. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     try {
-      return await Unlearner.open({ ...options, onDownload, onCheck }).finally(() => progress.clear());
+      return await work();
     } catch (error) {
       const isHeld = (error as { code?: unknown }).code === 'held';
       if (!isHeld || holderOf(error) !== undefined || performance.now() > deadline) throw error;
       await sleep(250);
     }
   }
+}
+
+/** Reads of a run here, without a device, or, when a server holds the run, asks the server. */
+export async function readOrAsk<T>(
+  here: () => Promise<T>,
+  there: (server: RunServer) => Promise<T>,
+): Promise<T> {
+  return heldBy(() => patiently(here), there);
 }
 
 /** Does something to a run here, or, when a server holds the run, lets the server do it. */

@@ -10,6 +10,7 @@ import {
 } from '@s3t/algorithm';
 import { Device } from '@s3t/engine';
 import { UnlearnerError } from './errors.ts';
+import { noRun, storeOf } from './open-run.ts';
 import type { StackConfidences } from './stack-confidences.ts';
 import type { RecordPlace, UnlearnerEvent } from './types.ts';
 import { Unlearner } from './unlearner.ts';
@@ -67,8 +68,10 @@ export interface AuditReport {
  */
 export async function audit(options: AuditOptions): Promise<AuditReport> {
   const { seed = 1, fpr, resamples } = options;
-  const device = options.device ?? (await Device.open());
   const folder = resolve(options.run);
+  // Before a device is opened.
+  if ((await storeOf(folder)) === null) throw noRun(options.run);
+  const device = options.device ?? (await Device.open());
   let scratch: string | null = null;
   try {
     await checkRun(folder, device);

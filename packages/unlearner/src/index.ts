@@ -13,6 +13,7 @@ export type { ContinueOptions } from './generation.ts';
 export { type ImportOptions, importBase } from './import.ts';
 export { accuracy, f1, matthews, meanSquaredError, pearson, spearman } from './metrics.ts';
 export type { OpenOptions } from './open-run.ts';
+export { readPublicKey, readStatus } from './read-run.ts';
 export type { ConsistencyProof, SignedLog } from './signed-log.ts';
 export { STAGED_BACKUP } from './staged-backup.ts';
 export type * from './types.ts';

@@ -102,12 +102,15 @@ export async function openRun({
     throw translate(error);
   });
   if (!given && store === null) throw noRun(folder);
-  const device = shared ?? (await Device.open());
+  let device = shared;
   let ledger: Ledger | null = null;
   try {
+    // First, for a run that another process holds needs no device.
+    if (store !== null) ledger = await openLedger({ store, folder });
+    device ??= await Device.open();
     // A fresh run reads its base and data first: what is wrong with them is said before anything is written.
     const fresh = given && store === null ? await prepareRun(device, given, { onDownload, onCheck }) : null;
-    ledger = await openLedger({ store: store ?? given!.config.store, folder });
+    ledger ??= await openLedger({ store: given!.config.store, folder });
     // Only now: a store that cannot be opened must not be the run's for good.
     if (store === null) await writeStore(folder, given!.config.store);
     const known = await ledger.run();
@@ -145,7 +148,7 @@ export async function openRun({
     };
   } catch (error) {
     await ledger?.close();
-    if (!shared) device.close();
+    if (!shared) device?.close();
     throw translate(error);
   }
 }
@@ -295,7 +298,7 @@ async function createRun(
 }
 
 /** A key that was named is looked at now: a wrong one must not be found out by the first auditor. */
-async function openLog(
+export async function openLog(
   ledger: Ledger,
   run: RunRow,
   folder: string,
@@ -314,7 +317,7 @@ async function sweepKeys(folder: string): Promise<void> {
     if (name.startsWith(`${KEY_FILE}.`) && name.endsWith('.tmp')) await unlink(join(folder, name));
 }
 
-function storedConfig(run: RunRow, folder: string): LocatedConfig {
+export function storedConfig(run: RunRow, folder: string): LocatedConfig {
   const stored = run.config as StoredConfig;
   return { config: parseConfig(stored.config, folder), folder: stored.folder, file: folder };
 }

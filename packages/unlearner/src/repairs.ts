@@ -16,7 +16,11 @@ function repairPolicyOf({ repair: { policy, count, minutes } }: RunConfig): Repa
 }
 
 /** What waits for a repair, and when the policy wants one. */
-export async function repairStandingOf({ ledger, located, run }: OpenedRun): Promise<RepairStanding> {
+export async function repairStandingOf({
+  ledger,
+  located,
+  run,
+}: Pick<OpenedRun, 'ledger' | 'located' | 'run'>): Promise<RepairStanding> {
   const policy = repairPolicyOf(located.config);
   const { records: pending, since } = await ledger.awaitingRepair();
   const now = Date.now();

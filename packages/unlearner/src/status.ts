@@ -7,7 +7,10 @@ import type { StageStatus, Status } from './types.ts';
 import { presence, recordsOf, type WantedStages } from './work.ts';
 
 /** The run as it stands: every shard, sequence and position, trained or not. */
-export async function statusOf(opened: OpenedRun, wanted: WantedStages): Promise<Status> {
+export async function statusOf(
+  opened: Pick<OpenedRun, 'ledger' | 'located' | 'run'>,
+  wanted: WantedStages,
+): Promise<Status> {
   const { ledger, located, run } = opened;
   const { shards, slices, budget } = located.config;
   const [active, version, counts, revisions, repair] = await Promise.all([

@@ -44,6 +44,24 @@ export interface WorkerParts {
   completed: (isComplete: () => Promise<boolean>) => Promise<boolean>;
 }
 
+/** The stages that are wanted of records in slices, [shard][slice]. */
+export function planWanted({
+  setting,
+  sequences,
+  slices,
+}: Pick<WorkerParts, 'setting' | 'sequences'> & {
+  slices: readonly (readonly SliceState[])[];
+}): WantedStages {
+  // The revisions belong to this plan for good: with newer ones, a stage that was trained without a record could be published under
+  // the id of one that learnt from it.
+  const each = <T>(of: (slice: SliceState) => T) => slices.map((shard) => shard.map(of));
+  return {
+    plan: planStages({ setting, sequences, sliceDigests: each(({ digest }) => digest) }),
+    revisions: each(({ revision }) => revision),
+    counts: each(({ records }) => records),
+  };
+}
+
 /**
  * The loop over the stages that are wanted and missing: first training, resuming and repair alike. Nothing else decides what
  * is trained, so it may be stopped and started anywhere.
@@ -90,15 +108,7 @@ export class Worker {
 
   async #plan(isToTrain: boolean): Promise<WantedStages> {
     const { setting, sequences } = this.#parts;
-    // The revisions belong to this plan for good: with newer ones, a stage that was trained without a record could be published under
-    // the id of one that learnt from it.
-    const slices = await this.#slices.read({ isToTrain });
-    const each = <T>(of: (slice: SliceState) => T) => slices.map((shard) => shard.map(of));
-    return {
-      plan: planStages({ setting, sequences, sliceDigests: each(({ digest }) => digest) }),
-      revisions: each(({ revision }) => revision),
-      counts: each(({ records }) => records),
-    };
+    return planWanted({ setting, sequences, slices: await this.#slices.read({ isToTrain }) });
   }
 
   /**

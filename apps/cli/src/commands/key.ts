@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
-import { withRunOrServer } from '../run-access.ts';
+import { readOrAsk } from '../run-access.ts';
 import { print, printJson } from '../terminal/print.ts';
 
 /** `s3t key`: what auditors check receipts with. */
@@ -14,9 +14,8 @@ export function addKey(program: Command): void {
 }
 
 async function showKey({ run, json }: RunOptions): Promise<void> {
-  const publicKey = await withRunOrServer(
-    run,
-    (unlearner) => unlearner.log.publicKey(),
+  const publicKey = await readOrAsk(
+    async () => (await import('@s3t/unlearner')).readPublicKey(run),
     (server) => server.publicKey(),
   );
   if (json) printJson({ publicKey });

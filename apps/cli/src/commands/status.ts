@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
-import { withRunOrServer } from '../run-access.ts';
+import { readOrAsk, withRun } from '../run-access.ts';
 import { expectedErasuresLeft, renderStatus } from '../status-map.ts';
 import { print, printJson } from '../terminal/print.ts';
 
@@ -15,9 +15,11 @@ export function addStatus(program: Command): void {
 }
 
 async function showStatus({ run, json }: RunOptions): Promise<void> {
-  const status = await withRunOrServer(
-    run,
-    (unlearner) => unlearner.status(),
+  const status = await readOrAsk(
+    async () => {
+      const { readStatus } = await import('@s3t/unlearner');
+      return (await readStatus(run)) ?? withRun({ run }, (unlearner) => unlearner.status());
+    },
     (server) => server.status(),
   );
   if (json) printJson({ ...status, expectedErasuresLeft: expectedErasuresLeft(status) });
