@@ -154,7 +154,8 @@ describe('a server that is killed', () => {
       expect(await maps(pid)).toMatch('dawn.node');
     }
     parent.kill('SIGKILL');
-    // Whoever opens the run at once waits for that process.
+    await once(parent, 'exit');
+    // Whoever opens the run now waits for the process that holds it.
     await using again = await Unlearner.open({ run: files.run });
     expect((await again.status()).records).toBe(95);
     await expect.poll(() => isAlive(pid)).toBe(false);
