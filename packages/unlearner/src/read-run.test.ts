@@ -39,8 +39,8 @@ test('status and key are read from the ledger, without a device', async () => {
 test('no device is opened for a run that is not there, or that another process holds', async () => {
   const open = vi.spyOn(Device, 'open');
   const none = project.path('none');
-  for (const work of [readStatus(none), readPublicKey(none), audit({ run: none })])
-    await refused(work, 'usage', `${none}: there is no run here`);
+  for (const work of [readStatus, readPublicKey, (run: string) => audit({ run })])
+    await refused(work(none), 'usage', `${none}: there is no run here`);
   await using _ = await project.open('run', { device: device() });
   await refused(Unlearner.open({ run: project.path('run') }), 'held');
   await refused(readStatus(project.path('run')), 'held');
