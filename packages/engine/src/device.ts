@@ -17,6 +17,7 @@ import { type KernelValues, PipelineCache } from './pipeline.ts';
 import { BufferPool, type MemoryReport, TexturePool } from './pool.ts';
 import { checkKernels } from './self-check.ts';
 import { Storage, type TextureForm } from './storage.ts';
+import { turnsOf } from './turns.ts';
 
 export interface DeviceOptions extends AdapterChoice {
   /** Use the kernels of this class instead of the adapter's own: `portable` ones run anywhere. */
@@ -111,7 +112,7 @@ export class Device {
     const poolLimitBytes = options.poolLimitBytes ?? 2 ** 30;
     this.#pool = new BufferPool(gpu, poolLimitBytes, (buffer) => this.#allocations.isRefused(buffer));
     this.#textures = new TexturePool(gpu, poolLimitBytes);
-    this.pipelines = new PipelineCache(gpu, adapterClass, (error) => this.#fail(error));
+    this.pipelines = new PipelineCache(gpu, (error) => this.#fail(error));
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       const error = new EngineError(`WebGPU: ${event.error.message.split('\n')[0]}`);
@@ -267,15 +268,15 @@ export class Device {
       return;
     }
     const limit = this.bindingLimit;
-    for (const { bindings, params, workgroups } of this.bindsWhole(call.bindings)
-      ? [call]
-      : inParts(kernel, call, limit)) {
-      const uniform = params ? [{ uniform: this.uniform(params) }] : [];
+    for (const part of this.bindsWhole(call.bindings) ? [call] : inParts(kernel, call, limit)) {
+      const uniform = part.params ? [{ uniform: this.uniform(part.params) }] : [];
+      const { turns, workgroups } = turnsOf(this.adapterClass, kernel, part.workgroups);
       this.run({
         kind: 'dispatch',
-        ...this.pipelines.get(kernel, { ...call, halves, workgroups }),
-        bindings: [...bindings, ...uniform, ...(call.more ?? [])],
+        pipeline: this.pipelines.get(kernel, { ...call, halves, turns }),
+        bindings: [...part.bindings, ...uniform, ...(call.more ?? [])],
         writes: call.writes,
+        workgroups,
       });
     }
   }

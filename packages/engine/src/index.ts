@@ -8,7 +8,7 @@ export type { DryLimits } from './dry-gpu.ts';
 export { AdapterError, EngineError, ShapeError } from './errors.ts';
 export { gradients } from './gradients.ts';
 export { kernelIdentity } from './kernel-identity.ts';
-export type { Activation } from './matmul-variants.ts';
+export type { Activation } from './matmul-problem.ts';
 export {
   type CaseInput,
   type Operation,

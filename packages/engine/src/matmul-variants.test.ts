@@ -1,7 +1,8 @@
 import { sources } from '@s3t/kernels';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AdapterClass, findAdapter } from './adapter.ts';
-import { chooseMatmul, type MatmulProblem, type OperandForm } from './matmul-variants.ts';
+import type { MatmulProblem, OperandForm } from './matmul-problem.ts';
+import { chooseMatmul } from './matmul-variants.ts';
 import { specialise } from './specialise.ts';
 import { textureForm } from './texture-form.ts';
 

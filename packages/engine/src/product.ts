@@ -1,13 +1,8 @@
 import { type Packing, packingOf } from './data-type.ts';
 import { narrow, widenedCopy } from './half-storage.ts';
-import {
-  type Activation,
-  type Bound,
-  chooseMatmul,
-  choosePlacedMatmul,
-  type OperandForm,
-  type Placements,
-} from './matmul-variants.ts';
+import type { Activation, Bound, OperandForm, Placements } from './matmul-problem.ts';
+import { choosePlacedMatmul } from './matmul-software.ts';
+import { chooseMatmul } from './matmul-variants.ts';
 import { permute } from './operations/layout.ts';
 import { launchProductInParts } from './product-parts.ts';
 import type { Storage, TextureForm } from './storage.ts';
