@@ -13,23 +13,11 @@ import { softwarePlan } from './matmul-software.ts';
  * only decide who computes it. Where the chain is cut into parts, that follows from k alone. `matmul-variants.test.ts` checks it
  * bit by bit.
  *
- * @throws EngineError when an extent is not a positive integer, or the product is too large for one dispatch.
+ * @param problem its m, n and batch are at most `MOST_AT_ONCE`
+ * @throws EngineError when an extent is not a positive integer
  */
 export function chooseMatmul(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan {
   checkExtents(problem);
-  const plan = planOf(adapterClass, problem);
-  const most = Math.max(...plan.workgroups);
-  if (most > MOST_WORKGROUPS)
-    throw new EngineError(
-      `matmul: ${most} workgroups in one dimension, ${MOST_WORKGROUPS} are possible; split the product`,
-    );
-  return plan;
-}
-
-/** What WebGPU grants in each dimension of a dispatch. */
-const MOST_WORKGROUPS = 65_535;
-
-function planOf(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan {
   switch (adapterClass) {
     case 'software':
       return softwarePlan(problem);
@@ -39,6 +27,16 @@ function planOf(adapterClass: AdapterClass, problem: MatmulProblem): MatmulPlan 
       return registersPlan(byAdapter(problem, REGISTER_ROWS));
   }
 }
+
+/**
+ * The most rows, columns and products that every kernel takes in one launch of 65,535 workgroups a dimension: at least four
+ * rows or columns each, and products of which k is cut into sixteen parts.
+ */
+export const MOST_AT_ONCE: Readonly<Record<'m' | 'n' | 'batch', number>> = {
+  m: 4 * 65_535,
+  n: 4 * 65_535,
+  batch: Math.floor(65_535 / 16),
+};
 
 /** Rows an invocation computes, if there are so many. */
 const REGISTER_ROWS = 8;

@@ -2,7 +2,7 @@ import { type Packing, packingOf } from './data-type.ts';
 import { narrow, widenedCopy } from './half-storage.ts';
 import type { Activation, Bound, OperandForm, Placements } from './matmul-problem.ts';
 import { choosePlacedMatmul } from './matmul-software.ts';
-import { chooseMatmul } from './matmul-variants.ts';
+import { chooseMatmul, MOST_AT_ONCE } from './matmul-variants.ts';
 import { permute } from './operations/layout.ts';
 import { launchProductInParts } from './product-parts.ts';
 import type { Storage, TextureForm } from './storage.ts';
@@ -59,7 +59,9 @@ export function launchProduct(
   // What is stored as f16 must fit as f32 too: some kernels want copies.
   const isOver = ({ storage }: Tensor) => Math.max(storage.bytes, 4 * storage.halves) > device.bindingLimit;
   const bound = [a, c, ...(lowRank ? [lowRank.hidden, lowRank.up] : [])];
-  if (bound.some(isOver) || b.storage.bytes > device.bindingLimit) {
+  const { m, n, batch } = MOST_AT_ONCE;
+  const isMany = shape.m > m || shape.n > n || shape.batch > batch;
+  if (isMany || bound.some(isOver) || b.storage.bytes > device.bindingLimit) {
     if (lowRank) launchLowRankAfter(shape, a, b, c, alpha, { bias, lowRank });
     else launchProductInParts(shape, a, b, c, alpha, epilogue);
     return;
