@@ -6,7 +6,14 @@ import {
   SUBGROUP_MATRIX,
 } from './adapter.ts';
 import { Allocations } from './allocations.ts';
-import { type BindGroups, bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
+import {
+  type BindGroups,
+  bindGroupOf,
+  type Command,
+  CommandWriter,
+  type Dispatch,
+  writtenBy,
+} from './commands.ts';
 import { type DryLimits, dryGpu } from './dry-gpu.ts';
 import { EngineError } from './errors.ts';
 import { dispatchWidened, halfLaunch } from './half-storage.ts';
@@ -17,6 +24,7 @@ import { type KernelValues, PipelineCache } from './pipeline.ts';
 import { BufferPool, type MemoryReport, TexturePool } from './pool.ts';
 import { checkKernels } from './self-check.ts';
 import { Storage, type TextureForm } from './storage.ts';
+import { Uniforms } from './uniforms.ts';
 
 export interface DeviceOptions extends AdapterChoice {
   /** Use the kernels of this class instead of the adapter's own: `portable` ones run anywhere. */
@@ -61,9 +69,6 @@ const WANTED_LIMITS = [
 /** Commands between two submits: enough to hide the cost of a submit, few enough to start early. */
 const COMMANDS_PER_SUBMIT = 64;
 
-/** Parameter blocks kept for reuse: an attribute that changes every step would make one more each time. */
-const MOST_UNIFORMS = 4096;
-
 /** A WebGPU device with pooled memory, compiled kernels and a queue of commands. Open one with `Device.open()`. */
 export class Device {
   readonly gpu: GPUDevice;
@@ -81,11 +86,13 @@ export class Device {
   readonly lost: Promise<EngineError>;
   /** Looks for results that are not finite; null unless asked for. */
   readonly numerics: NumericsCheck | null;
+  /** The most workgroups of a launch in one dimension. */
+  readonly #most: number;
   /** How its work is waited for. */
   readonly patience: Patience = new Patience();
   readonly #pool: BufferPool;
   readonly #allocations: Allocations = new Allocations();
-  readonly #uniforms: Map<string, GPUBuffer> = new Map();
+  readonly #uniforms: Uniforms;
   readonly #textures: TexturePool;
   /** Where the adapter came from. It must live as long as anything made from it: see adapter.ts. */
   readonly entry: GPU;
@@ -111,6 +118,8 @@ export class Device {
     const poolLimitBytes = options.poolLimitBytes ?? 2 ** 30;
     this.#pool = new BufferPool(gpu, poolLimitBytes, (buffer) => this.#allocations.isRefused(buffer));
     this.#textures = new TexturePool(gpu, poolLimitBytes);
+    this.#uniforms = new Uniforms(gpu);
+    this.#most = gpu.limits.maxComputeWorkgroupsPerDimension;
     this.pipelines = new PipelineCache(gpu, adapterClass, (error) => this.#fail(error));
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
@@ -267,17 +276,23 @@ export class Device {
       return;
     }
     const limit = this.bindingLimit;
-    for (const { bindings, params, workgroups } of this.bindsWhole(call.bindings)
-      ? [call]
-      : inParts(kernel, call, limit)) {
-      const uniform = params ? [{ uniform: this.uniform(params) }] : [];
-      this.run({
+    const launches = this.bindsWhole(call.bindings) ? [call] : inParts(kernel, call, limit);
+    const commands = launches.map(({ bindings, params, workgroups }): Dispatch => {
+      const uniform = params ? [{ uniform: this.#uniforms.get(params) }] : [];
+      return {
         kind: 'dispatch',
         ...this.pipelines.get(kernel, { ...call, halves, workgroups }),
         bindings: [...bindings, ...uniform, ...(call.more ?? [])],
         writes: call.writes,
-      });
+      };
+    });
+    for (const { workgroups } of commands) {
+      if (workgroups.every((count) => count <= this.#most)) continue;
+      throw new EngineError(
+        `${kernel}: ${workgroups.join(' x ')} workgroups are over the ${this.#most} of a dimension`,
+      );
     }
+    for (const command of commands) this.run(command);
   }
 
   /** Whether each of the bindings fits the binding limit. */
@@ -382,21 +397,6 @@ export class Device {
       this.#recorder.forms.set(storage, forms);
     }
     return forms;
-  }
-
-  /** A small read-only block of parameters; blocks of equal content are shared. */
-  uniform(params: Uint32Array<ArrayBuffer>): GPUBuffer {
-    const key = params.join();
-    let buffer = this.#uniforms.get(key);
-    if (!buffer) {
-      const size = Math.ceil(params.byteLength / 16) * 16;
-      buffer = this.gpu.createBuffer({ size, usage: 0x0040 | 0x0008 }); // UNIFORM | COPY_DST
-      this.gpu.queue.writeBuffer(buffer, 0, params);
-      // Forgotten, not destroyed: captured steps may still bind some.
-      if (this.#uniforms.size >= MOST_UNIFORMS) this.#uniforms.clear();
-      this.#uniforms.set(key, buffer);
-    }
-    return buffer;
   }
 
   /** A four-channel f32 texture form of a storage, without a texture while a step is captured. */
