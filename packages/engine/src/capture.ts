@@ -1,4 +1,4 @@
-import { bindGroupOf, type Command, storagesOf, texturesOf, writtenBy } from './commands.ts';
+import { type BindGroups, bindGroupOf, type Command, storagesOf, texturesOf, writtenBy } from './commands.ts';
 import type { Device, Recorder } from './device.ts';
 import { EngineError } from './errors.ts';
 import { type KernelTime, profileCommands } from './profile.ts';
@@ -52,9 +52,6 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     [...commands.flatMap(storagesOf), ...sources].filter((storage) => !own.has(storage)),
   );
   const written = new Set(commands.flatMap(writtenBy));
-  const bindGroups = commands.map((command) =>
-    command.kind === 'dispatch' ? bindGroupOf(device.gpu, command, true) : null,
-  );
   const recurring = { typicalMs: 0, timed: 0 };
   let state: 'waiting' | 'ready' | 'gone' = 'waiting';
   const settle = (next: 'ready' | 'gone') => {
@@ -62,6 +59,21 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     state = next;
     for (const storage of own) storage.settle(next);
   };
+  const dispose = () => {
+    if (state === 'gone') return;
+    settle('gone');
+    for (const tensor of made) tensor.dispose();
+    arena.dispose();
+  };
+  let bindGroups: BindGroups;
+  try {
+    bindGroups = commands.map((command) =>
+      command.kind === 'dispatch' ? bindGroupOf(device.gpu, command, true) : null,
+    );
+  } catch (error) {
+    dispose();
+    throw error;
+  }
   const assertUsable = () => {
     if (state === 'gone') throw new EngineError('replay: the captured step was disposed');
     for (const storage of foreign)
@@ -92,12 +104,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
       settle('ready');
       return profileCommands(device, commands, bindGroups, rounds);
     },
-    dispose: () => {
-      if (state === 'gone') return;
-      settle('gone');
-      for (const tensor of made) tensor.dispose();
-      arena.dispose();
-    },
+    dispose,
   };
 }
 
