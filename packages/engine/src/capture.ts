@@ -1,7 +1,8 @@
 import { type BindGroups, bindGroupOf, type Command, storagesOf, texturesOf, writtenBy } from './commands.ts';
-import type { Device, Recorder } from './device.ts';
+import type { Device } from './device.ts';
 import { EngineError } from './errors.ts';
 import { type KernelTime, profileCommands } from './profile.ts';
+import type { Recorder } from './recorder.ts';
 import { submitInParts } from './replay-parts.ts';
 import { collect } from './scope.ts';
 import type { Storage, TextureForm } from './storage.ts';
@@ -51,6 +52,8 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
   const foreign = new Set(
     [...commands.flatMap(storagesOf), ...sources].filter((storage) => !own.has(storage)),
   );
+  const ownForms = new Set(recorder.textures);
+  const foreignForms = new Set(commands.flatMap(texturesOf).filter((form) => !ownForms.has(form)));
   const written = new Set(commands.flatMap(writtenBy));
   const recurring = { typicalMs: 0, timed: 0 };
   let state: 'waiting' | 'ready' | 'gone' = 'waiting';
@@ -79,6 +82,8 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     for (const storage of foreign)
       if (!storage.isAlive)
         throw new EngineError('replay: a tensor that the captured step uses was disposed');
+    arena.assertGranted();
+    for (const { spoilt } of foreignForms) if (spoilt) throw spoilt;
   };
   const begin = () => {
     assertUsable();
@@ -133,8 +138,16 @@ function livesOf(commands: readonly Command[]): [Life<Storage>[], Life<TextureFo
   return [[...storages.values()], [...textures.values()]];
 }
 
+/** The memory of a captured step. */
+interface Arena {
+  bytes: number;
+  /** @throws EngineError once it is known that there was not enough */
+  assertGranted(): void;
+  dispose(): void;
+}
+
 /** Gives every captured storage and texture its memory. Tensors that outlive the step, returned or kept, share theirs with nothing. */
-function planArena(device: Device, recorder: Recorder): { bytes: number; dispose(): void } {
+function planArena(device: Device, recorder: Recorder): Arena {
   const [storageLives, textureLives] = livesOf(recorder.commands);
   const own = recorder.storages;
   const buffers: GPUBuffer[] = [];
@@ -166,6 +179,9 @@ function planArena(device: Device, recorder: Recorder): { bytes: number; dispose
   );
   return {
     bytes: buffers.reduce((sum, buffer) => sum + buffer.size, 0),
+    assertGranted: () => {
+      for (const memory of [...buffers, ...textures]) device.assertGranted(memory);
+    },
     // What the step computed was learnt from its inputs: nothing of it may turn up in another tensor's memory.
     dispose: () => {
       for (const buffer of buffers) device.freeBuffer(buffer);

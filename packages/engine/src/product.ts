@@ -189,7 +189,7 @@ function unpackedForm(b: Tensor, rows: number, columns: number): TextureForm {
   const { device } = b;
   const { width, height } = textureForm(rows, columns);
   const { bits, scales, group } = packingOf(b.dtype, b.shape);
-  const form = device.texture(b.storage, width, height);
+  const form = device.texture(b.storage, width, height, nameOf(rows, columns));
   try {
     unpackInto(form, b.storage, rows, columns, { bits, scales, group });
   } catch (error) {
@@ -225,6 +225,11 @@ function operand(form: OperandForm, storage: Storage, rows: number, columns: num
     : textureOf(storage, rows, columns);
 }
 
+/** What the texture form of an operand of so many rows, all batches', is called where there is no memory for it. */
+function nameOf(rows: number, columns: number): string {
+  return `the texture form of a product's operand of shape [${rows},${columns}]`;
+}
+
 /** The texture form of a storage: the one at hand if nothing was written since, else a fresh copy. */
 function textureOf(storage: Storage, rows: number, columns: number): TextureForm {
   const { device } = storage;
@@ -232,9 +237,13 @@ function textureOf(storage: Storage, rows: number, columns: number): TextureForm
   const forms = device.formsOf(storage);
   const key = layout.pad ? `${rows}x${columns}` : 'bytes';
   const known = forms.get(key);
-  if (known && known.version === storage.version) return known;
+  if (known && known.version === storage.version && !known.spoilt) return known;
+  if (known?.spoilt && known.texture) device.recycleTexture(known.texture);
   // A form of an older version may still be read by commands queued before: in a captured step it gets a texture of its own.
-  const form = known && !device.isCapturing ? known : device.texture(storage, layout.width, layout.height);
+  const form =
+    known && !known.spoilt && !device.isCapturing
+      ? known
+      : device.texture(storage, layout.width, layout.height, nameOf(rows, columns));
   forms.set(key, form);
   fill(form, storage, layout, rows, columns);
   // Only now: where filling it fails, it must not pass for the tensor.
