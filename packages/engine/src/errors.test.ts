@@ -83,6 +83,19 @@ test('an unknown kernel, constant or value is refused at once, and spoils nothin
   expect([...(await x.read())]).toEqual([1, 2, 3, 4]);
 });
 
+test('more workgroups than a dimension takes are refused at once, with the kernel and their counts', async () => {
+  using device = await Device.open();
+  const x = tensor(device, [1, 2, 3, 4]);
+  const step = () =>
+    device.dispatch('norm/softmax', { bindings: [x.storage], writes: [0], workgroups: [1, 65_536, 2] });
+  const refusal = 'norm/softmax: 1 x 65536 x 2 workgroups are over the 65535 of a dimension';
+  expect(step).toThrow(new EngineError(refusal));
+  const { recorder } = device.record(() => expect(step).toThrow(refusal));
+  expect(recorder.commands).toEqual([]);
+  await device.idle();
+  expect([...(await x.read())]).toEqual([1, 2, 3, 4]);
+});
+
 test('what WebGPU finds wrong becomes an error at the next read, and at everything after it', async () => {
   using device = await Device.open();
   const x = tensor(device, [1, 2, 3, 4]);

@@ -236,23 +236,31 @@ async function compute(device: Device, made: readonly Made[]): Promise<Float32Ar
     );
   await prepare(device, run);
   const results = scope(run);
-  const every = results.flat();
-  using all = empty(device, [every.reduce((sum, { size }) => sum + size, 0)]);
-  let at = 0;
-  for (const { storage, size } of every) {
-    const [target, targetOffset] = [all.storage, 4 * at];
-    device.run({ kind: 'copy', source: storage, sourceOffset: 0, target, targetOffset, bytes: 4 * size });
-    at += size;
-  }
-  for (const each of every) each.dispose();
+  using all = gathered(device, results.flat());
   const values = await all.read();
-  at = 0;
+  let at = 0;
   return results.map((each) =>
     each.map(({ size }) => {
       at += size;
       return values.subarray(at - size, at);
     }),
   );
+}
+
+/** One after the other in one tensor; they are disposed. */
+function gathered(device: Device, every: readonly Tensor[]): Tensor {
+  try {
+    const all = empty(device, [every.reduce((sum, { size }) => sum + size, 0)]);
+    let at = 0;
+    for (const { storage, size } of every) {
+      const [target, targetOffset] = [all.storage, 4 * at];
+      device.run({ kind: 'copy', source: storage, sourceOffset: 0, target, targetOffset, bytes: 4 * size });
+      at += size;
+    }
+    return all;
+  } finally {
+    for (const each of every) each.dispose();
+  }
 }
 
 /** What is wrong with the results of a check. */

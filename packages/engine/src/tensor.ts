@@ -66,14 +66,19 @@ export class Tensor {
     this.assertAlive();
     const { dtype, shape } = this;
     if (dtype === 'u32') throw new ShapeError('read: the tensor holds u32; use readUint32');
-    const bytes = await this.device.download(this.storage, bytesOf(dtype, shape));
+    const bytes = await this.#download();
     return dtype === 'f32' ? new Float32Array(bytes) : unpack(new Uint32Array(bytes), shape, dtype);
   }
 
   /** Its memory as 32-bit words. */
   async readUint32(): Promise<Uint32Array<ArrayBuffer>> {
     this.assertAlive();
-    return new Uint32Array(await this.device.download(this.storage, bytesOf(this.dtype, this.shape)));
+    return new Uint32Array(await this.#download());
+  }
+
+  #download(): Promise<ArrayBuffer> {
+    const { device, storage, dtype, shape } = this;
+    return device.download(storage, bytesOf(dtype, shape), `a tensor of shape [${shape}]`);
   }
 
   /** The single value of a one-element tensor. */

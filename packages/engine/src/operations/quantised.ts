@@ -22,7 +22,7 @@ export function quantise(
     throw new ShapeError(`quantise: ${values.length} values for shape [${shape}]`);
   checkPackable('quantise', dtype, shape);
   const words = pack(values, shape, dtype);
-  const storage = device.allocate(words.byteLength);
+  const storage = device.allocate(words.byteLength, `a ${dtype} weight of shape [${shape}]`);
   device.upload(storage, words);
   storage.constant = true;
   return new Tensor(storage, shape, dtype);
