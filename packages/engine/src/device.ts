@@ -35,7 +35,7 @@ export interface DeviceOptions extends AdapterChoice {
   adapterClass?: AdapterClass;
   /**
    * Compare the chosen kernels, gradients included, with float64 before anything is computed, and use `portable` ones where they are
-   * wrong. Default: on `gpu` adapters. The others are what the engine is tested on, and a start would take twice as long.
+   * wrong. Default: on `gpu` adapters; on `software` ones, which the engine is tested on, two results are compared.
    */
   selfCheck?: boolean;
   /** Told, in one line, what is wrong but not in the way. Default `console.warn`. */
@@ -146,7 +146,8 @@ export class Device {
     for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
     const opened = await adapter.requestDevice({ requiredFeatures, requiredLimits });
     const device = new Device(opened, gpu, options.adapterClass ?? adapterClass, options);
-    return (options.selfCheck ?? device.adapterClass === 'gpu') ? device.#checked(options) : device;
+    const isWanted = options.selfCheck ?? device.adapterClass !== 'portable';
+    return isWanted ? device.#checked(options) : device;
   }
 
   /**
@@ -167,7 +168,8 @@ export class Device {
 
   /** This device if its kernels are right, else one with the next safer kernels. */
   async #checked({ onWarning = console.warn, ...options }: DeviceOptions): Promise<Device> {
-    const wrong = await this.selfCheck();
+    const isBrief = this.adapterClass === 'software' && !options.selfCheck;
+    const wrong = await checkKernels(this, isBrief);
     if (wrong.length === 0) return this;
     this.close();
     const kernels = this.subgroupMatrix ? 'subgroup matrix' : this.adapterClass;
