@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -89,6 +89,12 @@ test('api-key: makes, lists and revokes keys, and shows the text of one once', a
     code: 1,
     stderr: expect.stringMatching(/there is no key/),
   });
+  // Without a key it serves no other machine; and revoking what is none writes no file.
+  const refused = await s3t(['serve', '--run', folder, '--host', '0.0.0.0']);
+  expect(refused).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/holds no key, and/) });
+  rmSync(join(folder, 'api-keys.json'));
+  expect(await apiKey('revoke', 'deadbeef')).toMatchObject({ code: 1, stdout: '' });
+  expect(readdirSync(folder)).toEqual([]);
   rmSync(folder, { recursive: true });
 });
 
