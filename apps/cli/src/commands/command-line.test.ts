@@ -21,7 +21,7 @@ describe('wrong command lines: exit code 2, one clear line, nothing on stdout', 
       's3t: erase: no records given: name their ids, a file of ids with --file, or whom they are about with --subject',
     ],
     [['verify', '--run', 'x', '--shards', '0'], 's3t: verify: --shards goes with --from-scratch'],
-    [['verify'], "s3t: required option '--run <dir>' not specified"],
+    [['verify'], 's3t: verify: name a run (--run), or the file of a receipt (--receipt)'],
     [['verify', '--run', 'x', '--public-key', 'k'], 's3t: verify: --public-key goes with --receipt'],
     [
       ['verify', '--receipt', 'r', '--stage', 's'],
