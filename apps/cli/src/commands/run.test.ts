@@ -184,6 +184,9 @@ describe('erasing', { timeout: PATIENCE }, () => {
     const planned = await json('erase', 'train/0', '--dry-run', '--evaluate');
     const expected = { accuracy: expect.any(Number), examples: 64 };
     expect(planned).toMatchObject({ dryRun: true, records: 1, expected });
+    const shown = await s3t(['erase', 'train/0', '--dry-run', '--run', run]);
+    expect(shown.stdout).toMatch(/^Dry run: nothing was changed\.\n/);
+    expect(shown.stdout).not.toMatch(/acknowledged|served depth/);
     await fails(2, /^s3t: erase: --evaluate.*--dry-run$/, 'erase', 'train/0', '--evaluate');
     expect(await json('status')).toMatchObject({ erased: 0, ...(planned.before as object) });
   });
@@ -205,6 +208,9 @@ describe('erasing', { timeout: PATIENCE }, () => {
       sequence: expect.any(Number),
       position: expect.any(Number),
     });
+    // And what is left to serve.
+    const { shards } = await json<Status>('status');
+    expect(receipt.depths).toEqual(shards.map(({ servedDepth }) => servedDepth));
     expect(await json(...args)).toEqual({ ...receipt, repeated: true });
     await fails(1, /^s3t: .*another request$/, 'erase', 'train/5', '--idempotency-key', 'ticket-1');
     await fails(1, /^s3t: .*erased before/, 'erase', 'train/1');
@@ -305,6 +311,7 @@ describe('a run that a server holds', { timeout: PATIENCE }, () => {
     const checked = await s3t(['verify', '--receipt', file, '--public-key', publicKey]);
     expect(checked, checked.stdout).toMatchObject({ code: 0 });
     expect(receipt).toMatchObject({ records: 1, before: { version: status.version } });
+    expect(receipt.depths).toHaveLength(2);
     await fails(1, /^s3t: .*not in this run/, 'erase', 'nobody');
     const pixels = Buffer.alloc(784, 9).toString('base64');
     const answer = await s3t(['predict', '-', '--run', run, '--json'], {
