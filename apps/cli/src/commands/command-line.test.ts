@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -7,6 +7,9 @@ import { deletionRate } from '@s3t/algorithm';
 import { describe, expect, test } from 'vitest';
 import { ROOT } from '../testing/fixture.ts';
 import { type Outcome, s3t } from '../testing/s3t.ts';
+
+/** A file that is there, and neither a receipt nor a key. */
+const MAIN = join(ROOT, 'apps/cli/src/main.ts');
 
 describe('wrong command lines: exit code 2, one clear line, nothing on stdout', () => {
   test.each([
@@ -55,6 +58,15 @@ describe('wrong command lines: exit code 2, one clear line, nothing on stdout', 
     ],
     [['train', '--config', 'no/such.json', '--run', 'x'], 's3t: no/such.json: there is no such file'],
     [['status', '--run', 'no/such/run'], 's3t: no/such/run: there is no run here'],
+    [['verify', '--receipt', 'no/such'], 's3t: no/such: the file does not exist'],
+    [['verify', '--receipt', MAIN, '--public-key', 'no/such'], 's3t: no/such: the file does not exist'],
+    [
+      ['verify', '--receipt', MAIN, '--public-key', MAIN],
+      `s3t: --public-key: ${MAIN} is no public key: one looks like <name>+<8 hex digits>+<base64>`,
+    ],
+    [['predict', 'no/such.png', '--run', 'x'], 's3t: no/such.png: there is no such file'],
+    [['predict', 'no/such.jsonl', '--run', 'x'], 's3t: no/such.jsonl: there is no such file'],
+    [['erase', '--file', 'no/such.txt', '--run', 'x'], 's3t: no/such.txt: the file does not exist'],
   ])('s3t %j', async (args, message) => {
     const { code, stdout, stderr } = await s3t(args);
     expect(stderr.split('\n')).toEqual([expect.stringContaining(message), '']);
@@ -68,6 +80,18 @@ test('help and version come on stdout; no command at all is wrong', async () => 
   expect(help.stdout).toContain('--idempotency-key <key>');
   expect(await s3t(['--version'])).toEqual({ code: 0, stdout: '0.1.0\n', stderr: '' });
   expect(await s3t([])).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('Usage: s3t') });
+});
+
+test('a receipt that is none is not valid, by the name of its file and field: exit code 1', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 's3t-cli-receipt-'));
+  const file = join(folder, 'receipt.json');
+  writeFileSync(file, '{}');
+  expect(await s3t(['verify', '--receipt', file])).toEqual({
+    code: 1,
+    stdout: `✗ ${file}: format: is missing\n\n${file}: NOT valid\n`,
+    stderr: '',
+  });
+  rmSync(folder, { recursive: true });
 });
 
 test('S3T_DEBUG=1 shows where an error comes from', async () => {

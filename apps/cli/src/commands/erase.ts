@@ -128,7 +128,7 @@ function idsIn(file: string): string[] {
     text = readFileSync(file === '-' ? 0 : file, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new CommandError(
+    throw new UsageError(
       `${file}: ${code === 'ENOENT' ? 'the file does not exist' : `cannot be read (${code})`}`,
     );
   }
@@ -161,7 +161,7 @@ export function renderErasure({ receipt, depths, slices, openedMs }: Omit<Outcom
         'deactivated',
         deactivated.length === 0
           ? 'none: the stages of their slices were gone already, or not trained yet'
-          : plural(deactivated.length, 'stage'),
+          : plural(stagesOf(receipt), 'stage'),
       ],
       ...(depths ? [['served depth', `${depths.join(' ')}   of ${slices}, shard by shard`] as const] : []),
     ]),
@@ -169,6 +169,11 @@ export function renderErasure({ receipt, depths, slices, openedMs }: Omit<Outcom
     ...(expected === undefined ? [] : ['', renderExpected(expected)]),
     ...afterwards(receipt, depths),
   ].join('\n');
+}
+
+/** How many stages an erasure took: a receipt names one once for each sequence that shares it. */
+export function stagesOf({ deactivated }: Pick<Receipt, 'deactivated'>): number {
+  return new Set(deactivated.map(({ shard, stage }) => `${shard}/${stage}`)).size;
 }
 
 /** The receipt's time counts from the command's start, which opens the run first. */

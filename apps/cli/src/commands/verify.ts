@@ -1,9 +1,9 @@
-import type { Verification, VerifyOptions } from '@s3t/unlearner';
+import type { Unlearner, Verification, VerifyOptions } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { Interrupted, UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integers, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
-import { withRun } from '../run-access.ts';
+import { withFreeRun } from '../run-access.ts';
 import { plural } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { verifyReceiptFile } from '../verify-receipt.ts';
@@ -54,7 +54,7 @@ async function verifyRun({ run, json, ...options }: VerifyOptions & RunOptions):
   if (options.shards && !options.fromScratch)
     throw new UsageError('verify: --shards goes with --from-scratch');
   using interrupts = catchInterrupts('stopping; nothing was changed');
-  const verification = await withRun({ run }, async (unlearner) => {
+  const check = async (unlearner: Unlearner): Promise<Verification> => {
     const progress = new WorkProgress('verify');
     const stop = unlearner.on(progress.show);
     try {
@@ -66,7 +66,8 @@ async function verifyRun({ run, json, ...options }: VerifyOptions & RunOptions):
       stop();
       progress.clear();
     }
-  });
+  };
+  const verification = await withFreeRun(run, check, () => 'verify a copy of it: s3t backup, s3t restore');
   if (json) printJson(verification);
   else print(renderVerification(verification));
   if (!verification.identical) process.exitCode = verification.differing.length > 0 ? 1 : 2;
