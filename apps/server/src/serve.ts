@@ -45,10 +45,6 @@ export async function serveRun(options: ServeOptions, hold: HoldRun, listen: Lis
     const message = `${host}: ${why}without API keys only this machine may be served; make one with s3t api-key create, or listen on 127.0.0.1`;
     throw new Problem(400, 'usage', message);
   }
-  if (needsKey && !hasKeys)
-    onNotice(
-      `${keys.file} holds no API key, so nobody is let in: make one with s3t api-key create, or delete the file and start again`,
-    );
   // Nothing listens before the ledger holds.
   const held = await hold({ run, config, textSlots }, onNotice);
   let listener: Listener | undefined;
@@ -61,6 +57,10 @@ export async function serveRun(options: ServeOptions, hold: HoldRun, listen: Lis
     await held.close();
     throw error;
   }
+  if (needsKey && !hasKeys)
+    onNotice(
+      `${keys.file} holds no API key, so nobody is let in: make one with s3t api-key create, or delete the file and start again`,
+    );
   const { promise: closed, resolve: done, reject } = Promise.withResolvers<void>();
   // Who does not ask need not hear of it: `close` tells its caller.
   closed.catch(() => {});
