@@ -64,8 +64,6 @@ describe('wrong command lines: exit code 2, one clear line, nothing on stdout', 
       ['verify', '--receipt', MAIN, '--public-key', MAIN],
       `s3t: --public-key: ${MAIN} is no public key: one looks like <name>+<8 hex digits>+<base64>`,
     ],
-    [['predict', 'no/such.png', '--run', 'x'], 's3t: no/such.png: there is no such file'],
-    [['predict', 'no/such.jsonl', '--run', 'x'], 's3t: no/such.jsonl: there is no such file'],
     [['erase', '--file', 'no/such.txt', '--run', 'x'], 's3t: no/such.txt: the file does not exist'],
   ])('s3t %j', async (args, message) => {
     const { code, stdout, stderr } = await s3t(args);

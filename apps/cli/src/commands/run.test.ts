@@ -127,12 +127,12 @@ describe('a trained run', { timeout: PATIENCE }, () => {
     const labels = [...files.predictions, ...lines.predictions].map((prediction) => prediction.labels);
     expect(labels[0]).toHaveLength(2);
     for (const other of labels) expect(other).toEqual(labels[0]);
-    await fails(2, /^s3t: missing\.png: there is no such file/, 'predict', 'missing.png');
+    await fails(1, /^s3t: missing\.png: there is no such file/, 'predict', 'missing.png');
     const broken = await s3t(['predict', '-', '--run', run], {
       input: '{"image": {"width": 2, "height": 2, "pixels": [1]}}\n',
     });
     expect(broken).toMatchObject({
-      code: 2,
+      code: 1,
       stderr: expect.stringContaining('stdin: line 1: image.pixels: must hold'),
     });
   });

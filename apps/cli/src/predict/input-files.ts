@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, extname, resolve } from 'node:path';
 import { loadRecords } from '@s3t/data';
 import type { Input } from '@s3t/unlearner';
-import { UsageError } from '../errors.ts';
+import { CommandError, UsageError } from '../errors.ts';
 import { decodeImages } from './images.ts';
 import { inputsOfLines, inputsOfRows } from './rows.ts';
 
@@ -81,7 +81,7 @@ function read(file: string | 0, name: string): string {
     return readFileSync(file, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new UsageError(
+    throw new CommandError(
       `${name}: ${code === 'ENOENT' ? 'there is no such file' : `cannot be read (${code})`}`,
     );
   }

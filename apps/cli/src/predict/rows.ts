@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Input } from '@s3t/unlearner';
-import { UsageError } from '../errors.ts';
+import { CommandError } from '../errors.ts';
 import { decodeImages, type ImageFile } from './images.ts';
 import type { NamedInput } from './input-files.ts';
 
@@ -44,10 +44,10 @@ function parse(line: string, place: string): Row {
   try {
     value = JSON.parse(line);
   } catch {
-    throw new UsageError(`${place}: is not JSON; JSON Lines has one object per line`);
+    throw new CommandError(`${place}: is not JSON; JSON Lines has one object per line`);
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Row;
-  throw new UsageError(`${place}: is not a JSON object`);
+  throw new CommandError(`${place}: is not a JSON object`);
 }
 
 /** The input that a row holds itself, if it does. */
@@ -57,11 +57,11 @@ function inlineInput(row: Row, place: string): Input | undefined {
   if (typeof row.image !== 'object' || row.image === null) return undefined;
   const { width, height, channels, pixels: given } = row.image as Row;
   if (!isSide(width) || !isSide(height))
-    throw new UsageError(`${place}: image: width and height must be whole numbers`);
+    throw new CommandError(`${place}: image: width and height must be whole numbers`);
   const pixels = pixelsOf(given, `${place}: image.pixels`);
   const depth = channels ?? pixels.length / (width * height);
   if ((depth !== 1 && depth !== 3) || pixels.length !== width * height * depth) {
-    throw new UsageError(
+    throw new CommandError(
       `${place}: image.pixels: must hold width x height x channels (1 or 3) values, holds ${pixels.length}`,
     );
   }
@@ -75,7 +75,7 @@ function pixelsOf(given: unknown, place: string): Uint8Array {
   const isByte = (value: unknown): boolean =>
     Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255;
   if (Array.isArray(given) && given.every(isByte)) return Uint8Array.from(given as number[]);
-  throw new UsageError(`${place}: must be whole numbers from 0 to 255, or their base64`);
+  throw new CommandError(`${place}: must be whole numbers from 0 to 255, or their base64`);
 }
 
 function pathIn(row: Row, { folder, fields }: Source): string | undefined {
@@ -89,7 +89,7 @@ function textsIn({ id: _, ...row }: Row, { fields }: Source, place: string): Inp
     (entry): entry is [string, string] => typeof entry[1] === 'string',
   );
   if (texts.length > 0) return { text: Object.fromEntries(texts) };
-  throw new UsageError(
+  throw new CommandError(
     `${place}: ${fields.join(' or ')}: is missing; it names an image file (for texts: the fields that the run reads)`,
   );
 }
