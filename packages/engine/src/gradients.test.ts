@@ -252,10 +252,16 @@ describe('shapes that do not fit', () => {
   });
 
   test.each<[string, () => unknown]>([
-    ['add: input 1 holds u32, not f32 or f16', () => add(z(2), u(2))],
-    ['matmul: input 0 holds u32, not f32 or f16', () => matmul(u(2, 2), z(2, 2))],
-    ['crossEntropy: input 1 holds f32, not u32', () => crossEntropy(z(2, 3), z(2), z(2))],
-    ['gatherRows: input 1 holds f32, not u32', () => gatherRows(z(2, 4), z(2))],
+    ['add: input 1 holds u32, not f32 or f16; the shapes are [2], [2]', () => add(z(2), u(2))],
+    [
+      'matmul: input 0 holds u32, not f32 or f16; the shapes are [2,2], [2,2]',
+      () => matmul(u(2, 2), z(2, 2)),
+    ],
+    [
+      'crossEntropy: input 1 holds f32, not u32; the shapes are [2,3], [2], [2]',
+      () => crossEntropy(z(2, 3), z(2), z(2)),
+    ],
+    ['gatherRows: input 1 holds f32, not u32; the shapes are [2,4], [2]', () => gatherRows(z(2, 4), z(2))],
     ['write: the tensor holds f32, the data is a Uint32Array', () => z(2).write(new Uint32Array(2))],
   ])('%s', (message, attempt) => {
     expect(() => scope(attempt)).toThrow(new ShapeError(message));

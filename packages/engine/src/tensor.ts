@@ -52,7 +52,7 @@ export class Tensor {
 
   /** Replaces its values. In a captured step, call it between replays. */
   write(data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): void {
-    this.assertAlive();
+    this.assertAlive('write');
     if (data.length !== this.size)
       throw new ShapeError(`write: ${data.length} values for a tensor of shape [${this.shape}]`);
     if (this.storage.constant) throw new EngineError('write: the tensor is constant');
@@ -63,7 +63,7 @@ export class Tensor {
 
   /** Its values; those of a frozen weight as f32. */
   async read(): Promise<Float32Array<ArrayBuffer>> {
-    this.assertAlive();
+    this.assertAlive('read');
     const { dtype, shape } = this;
     if (dtype === 'u32') throw new ShapeError('read: the tensor holds u32; use readUint32');
     const bytes = await this.device.download(this.storage, bytesOf(dtype, shape));
@@ -72,7 +72,7 @@ export class Tensor {
 
   /** Its memory as 32-bit words. */
   async readUint32(): Promise<Uint32Array<ArrayBuffer>> {
-    this.assertAlive();
+    this.assertAlive('readUint32');
     return new Uint32Array(await this.device.download(this.storage, bytesOf(this.dtype, this.shape)));
   }
 
@@ -84,7 +84,7 @@ export class Tensor {
 
   /** The same values, cut off from the tape. */
   detach(): Tensor {
-    this.assertAlive();
+    this.assertAlive('detach');
     return new Tensor(this.storage.retain(), this.shape, this.dtype);
   }
 
@@ -112,8 +112,9 @@ export class Tensor {
     return this.#disposed;
   }
 
-  assertAlive(): void {
-    if (this.#disposed) throw new EngineError(`use of a disposed tensor of shape [${this.shape}]`);
+  /** @param user the operation to name in the message */
+  assertAlive(user: string): void {
+    if (this.#disposed) throw new EngineError(`${user}: use of a disposed tensor of shape [${this.shape}]`);
   }
 
   #forget(): void {

@@ -106,7 +106,7 @@ function repeatedStrides(shape: Shape, target: Shape): number[] {
 
 /** The same elements in another shape; shares memory. One extent may be -1. @throws ShapeError when the sizes differ */
 export function reshape(x: Tensor, shape: Shape): Tensor {
-  x.assertAlive();
+  x.assertAlive('reshape');
   const known = sizeOf(shape.filter((extent) => extent !== -1));
   const full = shape.map((extent) => (extent === -1 ? x.size / known : extent));
   if (sizeOf(full) !== x.size || !full.every(Number.isInteger))

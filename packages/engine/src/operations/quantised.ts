@@ -85,7 +85,7 @@ export function dequantise(x: Tensor): Tensor {
  * frozen type to f32 is exact. Gradients are f32 on both sides, and pass as they are.
  */
 export function cast(x: Tensor, dtype: 'f16' | 'f32'): Tensor {
-  x.assertAlive();
+  x.assertAlive('cast');
   if (x.dtype === dtype) return reshape(x, x.shape);
   if (dtype === 'f32') return dequantise(x);
   if (x.dtype !== 'f32') throw new ShapeError(`cast: [${x.shape}] holds ${x.dtype}, not f32`);
