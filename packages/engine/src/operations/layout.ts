@@ -109,7 +109,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   x.assertAlive('reshape');
   const known = sizeOf(shape.filter((extent) => extent !== -1));
   const full = shape.map((extent) => (extent === -1 ? x.size / known : extent));
-  if (sizeOf(full) !== x.size || !full.every(Number.isInteger))
+  if (sizeOf(full) !== x.size || !full.every((extent) => Number.isInteger(extent) && extent > 0))
     throw new ShapeError(`reshape: [${x.shape}] does not fit [${shape}]`);
   if (x.dtype !== 'f16' && bytesOf(x.dtype, full) !== 4 * x.size && full.at(-1) !== x.shape.at(-1))
     throw new ShapeError(`reshape: [${x.shape}] of ${x.dtype} keeps its last axis, not [${shape}]`);
@@ -178,7 +178,8 @@ const applySlice = operation<Slice>({
   summary: 'a range of one axis',
   dtypes: [NUMBERS],
   shape: ([x], { axis, start, length }) => {
-    if (start < 0 || length < 1 || start + length > (x![axis] ?? 0))
+    const isRange = Number.isInteger(start) && Number.isInteger(length) && start >= 0 && length > 0;
+    if (!isRange || start + length > (x![axis] ?? 0))
       throw new ShapeError(`slice: ${start}..${start + length} is outside axis ${axis} of [${x}]`);
     return x!.with(axis, length);
   },
@@ -214,7 +215,8 @@ const applyPad = operation<{ axis: number; before: number; extent: number }>({
   summary: 'zeros before and after along one axis',
   dtypes: [NUMBERS],
   shape: ([x], { axis, before, extent }) => {
-    if (before < 0 || x![axis] === undefined || before + x![axis] > extent)
+    const isPlace = Number.isInteger(before) && Number.isInteger(extent) && before >= 0;
+    if (!isPlace || x![axis] === undefined || before + x![axis] > extent)
       throw new ShapeError(`pad: [${x}] at ${before} does not fit ${extent} in axis ${axis}`);
     return x!.with(axis, extent);
   },
