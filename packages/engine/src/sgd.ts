@@ -70,6 +70,7 @@ export class SGD {
             writes: [0, 2],
             workgroups: gridOf(parameter.storage.bytes / 16),
           });
+          parameter.device.numerics?.watch(parameter, `SGD on parameter ${index}`);
         });
       }),
     );
