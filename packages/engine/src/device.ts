@@ -1,10 +1,4 @@
-import {
-  type AdapterChoice,
-  type AdapterClass,
-  findAdapter,
-  hasSubgroupMatrix,
-  SUBGROUP_MATRIX,
-} from './adapter.ts';
+import { type AdapterClass, findAdapter, hasSubgroupMatrix, SUBGROUP_MATRIX } from './adapter.ts';
 import {
   type BindGroups,
   bindGroupOf,
@@ -14,6 +8,7 @@ import {
   formsWrittenBy,
   writtenBy,
 } from './commands.ts';
+import type { DeviceOptions } from './device-options.ts';
 import { type DryLimits, dryGpu } from './dry-gpu.ts';
 import { EngineError } from './errors.ts';
 import { dispatchWidened, halfLaunch } from './half-storage.ts';
@@ -29,27 +24,6 @@ import { Staging } from './staging.ts';
 import { Storage, type TextureForm } from './storage.ts';
 import { turnsOf } from './turns.ts';
 import { Uniforms } from './uniforms.ts';
-
-export interface DeviceOptions extends AdapterChoice {
-  /** Use the kernels of this class instead of the adapter's own: `portable` ones run anywhere. */
-  adapterClass?: AdapterClass;
-  /**
-   * Compare the chosen kernels, gradients included, with float64 before anything is computed, and use `portable` ones where they are
-   * wrong. Default: on `gpu` adapters; on `software` ones, which the engine is tested on, two results are compared.
-   */
-  selfCheck?: boolean;
-  /** Told, in one line, what is wrong but not in the way. Default `console.warn`. */
-  onWarning?: (message: string) => void;
-  /** Bytes of freed buffers, and of freed textures, kept for reuse. Default 1 GiB. */
-  poolLimitBytes?: number;
-  /**
-   * Look at the result of every operation, in captured steps too: reading a value then fails with the name of the first
-   * operation that made a NaN or an infinity. For finding it; costs a kernel an operation. Default false.
-   */
-  checkNumerics?: boolean;
-  /** Bind no more than this at once, less than the adapter can, rounded down to 256 bytes: to test with small tensors. */
-  bindingLimitBytes?: number;
-}
 
 const WANTED_FEATURES = ['subgroups', 'shader-f16', 'timestamp-query'] as const;
 const WANTED_LIMITS = [
@@ -146,7 +120,8 @@ export class Device {
     for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
     const opened = await adapter.requestDevice({ requiredFeatures, requiredLimits });
     const device = new Device(opened, gpu, options.adapterClass ?? adapterClass, options);
-    const isWanted = options.selfCheck ?? device.adapterClass !== 'portable';
+    // Within a small binding limit not even the checks fit.
+    const isWanted = options.selfCheck ?? (device.adapterClass !== 'portable' && !options.bindingLimitBytes);
     return isWanted ? device.#checked(options) : device;
   }
 
@@ -170,6 +145,7 @@ export class Device {
   async #checked({ onWarning = console.warn, ...options }: DeviceOptions): Promise<Device> {
     const isBrief = this.adapterClass === 'software' && !options.selfCheck;
     const wrong = await checkKernels(this, isBrief);
+    this.#memory.trim(true);
     if (wrong.length === 0) return this;
     this.close();
     const kernels = this.subgroupMatrix ? 'subgroup matrix' : this.adapterClass;

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { sources } from '@s3t/kernels';
 import { expect, test } from 'vitest';
-import { AdapterError, affine, Device, EngineError, tensor } from './index.ts';
+import { AdapterError, add, affine, concat, Device, EngineError, ShapeError, tensor } from './index.ts';
 
 // Every test spoils a device, so each opens its own.
 
@@ -108,6 +108,21 @@ test('what WebGPU finds wrong becomes an error at the next read, and at everythi
   await expect(x.read()).rejects.toBe(failure);
   expect(() => affine(x, 2)).toThrow(failure as EngineError);
   await expect(device.idle()).rejects.toBe(failure);
+});
+
+test('tensors of two devices are refused by name, and both devices go on', async () => {
+  using device = await Device.open();
+  using other = await Device.open();
+  const [x, y] = [tensor(device, [1, 2, 3]), tensor(other, [4])];
+  expect(() => add(x, y)).toThrow(
+    new EngineError('add: inputs 0 and 1 are on different devices; the shapes are [3], [1]'),
+  );
+  expect([...(await affine(x, 2).read())]).toEqual([2, 4, 6]);
+  expect([...(await affine(y, 2).read())]).toEqual([8]);
+});
+
+test('an operation over no tensors at all is refused by name', () => {
+  expect(() => concat([], 0)).toThrow(new ShapeError('concat: there are no inputs'));
 });
 
 test('devices may be opened and closed in any number while garbage is collected', async () => {
