@@ -20,8 +20,8 @@ const ROWS: u32 = 16u;
 const TURNED: bool = false;
 /** Add the product to what C holds. */
 const ACCUMULATE: bool = false;
-/** k, a multiple of STEP, is the last axis of A and B. Else n is a multiple of 4. */
-const K_LAST: bool = false;
+/** 1: k, a multiple of STEP, is the last axis of A and B; only together with TURNED. 0: it is the first, and n is a multiple of 4. */
+const K_LAST: u32 = 0u;
 /** How much of k one round takes: the elements of a vec4. */
 const STEP: u32 = 4u;
 
@@ -53,26 +53,26 @@ fn store(at: u32, sum: vec4f) {
 /** Columns are counted in fours. Lanes past the edge compute what the last one does, and store nothing. */
 fn compute(batch: u32, column: u32, lane: u32) {
   let columns = (params.n + 3u) / 4u;
-  let depth = params.k / STEP;
   let a_start = batch * params.k * QUADS;
-  // Where what this lane loads of B begins: its four columns at k = 0, or, with K_LAST, each of the four.
+  // Where what this lane loads of B begins, in vec4: its columns at k = 0, or, with K_LAST, each of the four.
   let b_start = batch * params.k * columns + min(column, columns - 1u);
-  let b_starts = (batch * params.n + min(vec4u(4u * column) + vec4u(0u, 1u, 2u, 3u), vec4u(params.n - 1u))) * depth;
+  let b_columns = min(vec4u(4u * column) + vec4u(0u, 1u, 2u, 3u), vec4u(params.n - 1u));
+  let b_starts = (batch * params.n + b_columns) * (params.k / STEP);
   let rest = params.k % STEP;
 
   var sum = array<vec4f, ROWS>();
   // Part 0: whole steps. Part 1: what is left of k, one by one.
   // @unroll
-  for (var part = 0u; part < 2u; part++) {
+  for (var part = 0u; part < 2u - K_LAST; part++) {
     let end = params.k - (1u - part) * rest;
     for (var k = part * (params.k - rest); k < end; k += STEP * (1u - part) + part) {
       var b_part: array<vec4f, STEP>;
-      if (K_LAST) {
+      if (K_LAST == 1u) {
         let at = b_starts + k / STEP;
-        let fours = transpose(mat4x4f(b[at.x], b[at.y], b[at.z], b[at.w]));
+        let across = transpose(mat4x4f(b[at.x], b[at.y], b[at.z], b[at.w]));
         // @unroll
         for (var q = 0u; q < STEP; q++) {
-          b_part[q] = fours[q];
+          b_part[q] = across[q];
         }
       } else {
         // @unroll
@@ -80,13 +80,14 @@ fn compute(batch: u32, column: u32, lane: u32) {
           b_part[q] = b[b_start + (k + q) * columns];
         }
       }
-      // Some lanes may load values that nobody asks for.
+      // Some lanes may load values that nobody asks for. What a step needs of A is counted in vec4: along a row of A, or, with K_LAST,
+      // one of each row.
       var a_part: array<vec4f, ROWS>;
       // @unroll
       for (var j = 0u; j < ((STEP * (1u - part) + part) * QUADS + LANES - 1u) / LANES; j++) {
         let share = j * LANES + lane;
-        if (K_LAST) {
-          a_part[j] = a[a_start + min(share, ROWS - 1u) * depth + k / STEP];
+        if (K_LAST == 1u) {
+          a_part[j] = a[a_start + (min(share, ROWS - 1u) * params.k + k) / STEP];
         } else {
           a_part[j] = a[a_start + k * QUADS + share];
         }
@@ -96,8 +97,8 @@ fn compute(batch: u32, column: u32, lane: u32) {
         var partial = sum[i];
         // @unroll
         for (var q = 0u; q < STEP * (1u - part) + part; q++) {
-          let share = select(q * QUADS + i / 4u, i, K_LAST);
-          let value = a_part[share / LANES][select(i % 4u, q, K_LAST)];
+          let share = (q * QUADS + i / 4u) * (1u - K_LAST) + i * K_LAST;
+          let value = a_part[share / LANES][(i % 4u) * (1u - K_LAST) + q * K_LAST];
           partial = fma(vec4f(subgroupShuffle(value, share % LANES)), b_part[q], partial);
         }
         sum[i] = partial;

@@ -1,4 +1,4 @@
-/** Called wrongly, or configured wrongly: exit code 2. */
+/** Called wrongly, configured wrongly, or given what cannot be used: exit code 2. */
 export class UsageError extends Error {
   override name = 'UsageError';
 }
@@ -26,17 +26,26 @@ export const SIGNAL_EXIT_CODES: Partial<Record<NodeJS.Signals, number>> = {
 };
 
 /** The errors of other packages are told by name and code: naming their classes here would load them for every `--help`. */
-const USAGE_NAMES = new Set(['UsageError', 'SequenceError', 'AlgorithmError']);
-const USAGE_CODES = new Set(['config', 'usage']);
+const USAGE_NAMES = new Set([
+  'UsageError',
+  'SequenceError',
+  'AlgorithmError',
+  'DataError',
+  'ModelError',
+  'OptionError',
+]);
+/** Of a run, and of a server that says the same of what it was sent. */
+const USAGE_CODES = new Set([
+  ...['config', 'usage', 'data', 'base', 'unknown-record', 'unknown-subject'],
+  ...['invalid', 'too-many', 'too-large'],
+]);
 /** Their messages are meant for people, as they are. */
 const CLEAR_NAMES = new Set([
   'CommandError',
   'UnlearnerError',
   'ServerError',
-  'DataError',
   'AdapterError',
   'LaboratoryError',
-  'ModelError',
 ]);
 
 /** What to tell about an error, in one line, and the exit code it means. */

@@ -5,6 +5,7 @@ import { addAudit } from './commands/audit.ts';
 import { addBackup } from './commands/backup.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addErase } from './commands/erase.ts';
+import { addErasures } from './commands/erasures.ts';
 import { addEval } from './commands/eval.ts';
 import { addExperiment } from './commands/experiment.ts';
 import { addExport } from './commands/export.ts';
@@ -29,6 +30,7 @@ const COMMANDS = [
   addEval,
   addPredict,
   addErase,
+  addErasures,
   addRepair,
   addVerify,
   addAudit,

@@ -48,6 +48,11 @@ export class RunServer {
     return this.#client.erase(target, options);
   }
 
+  /** Of the newest erasures that are acknowledged, the newest first. */
+  receipts(limit: number): Promise<Receipt[]> {
+    return this.#client.receipts(limit);
+  }
+
   /** The text of a receipt's file. */
   receiptFile(erasure: string): Promise<string> {
     return this.#client.receiptFile(erasure);

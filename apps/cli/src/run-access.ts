@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Unlearner } from '@s3t/unlearner';
+import { CommandError } from './errors.ts';
 import { RunServer } from './remote.ts';
 import { Progress } from './terminal/progress.ts';
 
@@ -72,6 +73,32 @@ export async function heldBy<T>(
     const url = holderOf(error);
     if (url === undefined) throw error;
     return there(new RunServer(url, process.env.S3T_API_KEY));
+  }
+}
+
+/**
+ * As `withRun`, for what no server does: where one holds the run, the error says what can be done.
+ *
+ * @param instead what does the same while the server goes on; told where it listens
+ */
+export async function withFreeRun<T>(
+  run: string,
+  use: (unlearner: Unlearner) => Promise<T>,
+  instead: (url: string) => string,
+): Promise<T> {
+  return whereFree(() => withRun({ run }, use), instead);
+}
+
+/** The same for work that opens the run by itself. */
+export async function whereFree<T>(work: () => Promise<T>, instead: (url: string) => string): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const url = holderOf(error);
+    if (url === undefined) throw error;
+    throw new CommandError(`${(error as Error).message}; stop it first, or ${instead(url)}`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ROLES } from './access.ts';
 import { KeyFile } from './api-keys.ts';
@@ -66,6 +66,44 @@ describe('KeyFile', () => {
       new KeyFile(keys.file).revoke(first.key.id),
     ]);
     expect((await keys.list()).map(({ role }) => role).sort()).toEqual([...ROLES].sort());
+  });
+
+  it('writes nothing when there is no key to revoke', async () => {
+    const keys = new KeyFile(join(folder, `none-${files++}`, 'keys.json'));
+    expect(await keys.revoke('deadbeef')).toBe(false);
+    await expect(stat(dirname(keys.file))).rejects.toThrow('ENOENT');
+    expect(await keys.isRequired()).toBe(false);
+    await keys.create('admin');
+    const before = await stat(keys.file);
+    expect(await keys.revoke('deadbeef')).toBe(false);
+    expect((await stat(keys.file)).ino).toBe(before.ino);
+  });
+
+  it('of which all were revoked opens nothing, nor does its going, once there was a key', async () => {
+    const keys = freshFile();
+    const app = start({ keys });
+    const status = async (app: App) => (await app.request('http://localhost/v1/status')).status;
+    expect(await status(app)).toBe(200);
+    const { key } = await new KeyFile(keys.file).create('admin');
+    expect(await status(app)).toBe(401);
+    await new KeyFile(keys.file).revoke(key.id);
+    const later = start({ keys: new KeyFile(keys.file) });
+    for (const each of [app, later]) expect(await status(each)).toBe(401);
+    await rm(keys.file);
+    for (const each of [app, later]) expect(await status(each)).toBe(401);
+  });
+
+  it('that came without a key, to a server that had none, opens it again when it goes', async () => {
+    const keys = freshFile();
+    const app = start({ keys });
+    const status = async (host: string) => (await app.request(`http://${host}/v1/status`)).status;
+    expect(await status('localhost')).toBe(200);
+    await writeFile(keys.file, '{"format": "s3t-api-keys-1", "keys": []}');
+    expect(await status('localhost')).toBe(401);
+    await rm(keys.file);
+    expect(await status('localhost')).toBe(200);
+    // As before, and no more.
+    expect(await status('elsewhere.example')).toBe(403);
   });
 
   it('lets nobody in when the file is spoilt or gone', async () => {

@@ -43,22 +43,27 @@ export function keyFileOf(run: string): string {
 const PATIENCE_MS = 5000;
 
 /**
- * The keys in one file. Where there is no such file, no key is needed; where it is there, one is, even when it holds none. A change
- * of the file counts from the next request on.
+ * The keys in one file. Where there is no such file, no key is needed; where it is there, one is, even when it holds none: then all were
+ * revoked. A change of the file counts from the next request on.
  */
 export class KeyFile implements KeyRing {
   readonly file: string;
   #stamp = '';
   #keys: readonly StoredKey[] | null = null;
-  #wasThere = false;
+  #hasLooked = false;
+  /** Whether the file was there at the first look, or held a key at any. */
+  #staysShut = false;
 
   constructor(file: string) {
     this.file = file;
   }
 
-  /** Once there was a file, taking it away opens nothing: that may be a slip. */
+  /**
+   * Once there were keys, taking the file away opens nothing: that may be a slip, and who started the server counted on them. Where it came
+   * later and never held one, it is as it was before.
+   */
   async isRequired(): Promise<boolean> {
-    return (await this.#read()) !== null || this.#wasThere;
+    return (await this.#read()) !== null || this.#staysShut;
   }
 
   async find(secret: string): Promise<ApiKey | null> {
@@ -83,12 +88,14 @@ export class KeyFile implements KeyRing {
     return { key, secret };
   }
 
-  /** Takes a key back; false when there was none. */
+  /** Takes a key back; false when there was none, and then nothing is written. */
   async revoke(id: string): Promise<boolean> {
+    const isKnown = (keys: readonly StoredKey[]): boolean => keys.some((key) => key.id === id);
+    if (!isKnown(await this.list())) return false;
     let found = false;
     await this.#change((keys) => {
-      found = keys.some((key) => key.id === id);
-      return keys.filter((key) => key.id !== id);
+      found = isKnown(keys);
+      return found ? keys.filter((key) => key.id !== id) : null;
     });
     return found;
   }
@@ -99,27 +106,35 @@ export class KeyFile implements KeyRing {
       // Every request comes by here: the promise of a stat costs a hundred times what the stat does.
       const { ino, size, mtimeMs } = statSync(this.file);
       const stamp = `${ino} ${size} ${mtimeMs}`;
-      this.#wasThere = true;
+      if (!this.#hasLooked) this.#staysShut = true;
       if (stamp === this.#stamp) return this.#keys;
       const text = await readFile(this.file, 'utf8');
       const { keys } = v.parse(schema, JSON.parse(text));
       [this.#keys, this.#stamp] = [keys, stamp];
+      if (keys.length > 0) this.#staysShut = true;
       return keys;
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
       if (code === 'ENOENT') return null;
+      this.#staysShut = true;
       const problem =
         code === undefined ? 'holds no API keys as this program writes them' : `cannot be read (${code})`;
       throw new KeyFileError(`${this.file}: ${problem}`, { cause });
+    } finally {
+      this.#hasLooked = true;
     }
   }
 
-  /** One change at a time, and the file appears whole: two at once must not bring back a key that one of them took. */
-  async #change(next: (keys: readonly StoredKey[]) => readonly StoredKey[]): Promise<void> {
+  /**
+   * One change at a time, and the file appears whole: two at once must not bring back a key that one of them took.
+   * @param next null where there is nothing to change
+   */
+  async #change(next: (keys: readonly StoredKey[]) => readonly StoredKey[] | null): Promise<void> {
     const lock = await this.#lock();
     const temporary = `${this.file}.${crypto.randomUUID()}.tmp`;
     try {
       const keys = next((await this.#read()) ?? []);
+      if (keys === null) return;
       const handle = await open(temporary, 'wx', 0o600);
       try {
         await handle.writeFile(`${JSON.stringify({ format: 's3t-api-keys-1', keys }, null, 2)}\n`);

@@ -89,8 +89,11 @@ function located({ message, cause }: Error, code: string): { path: string | unde
   }
   // A faulty field stands in front of the message.
   const [, path, text = message] =
-    /^(inputs\.\d+(?:\.\S+)?|(?:records|subjects)(?:\.\d+)?|messages|evaluate): (.*)$/s.exec(message) ?? [];
-  return { path, text };
+    /^(inputs\.\d+(?:\.\S+)?|(?:records|subjects)(?:\.\d+)?|messages|evaluate|from|to): (.*)$/s.exec(
+      message,
+    ) ?? [];
+  // Sizes of the log are asked for in the query.
+  return { path: path === 'from' || path === 'to' ? `query.${path}` : path, text };
 }
 
 /** The `code` of an error that its thrower meant to be seen. */

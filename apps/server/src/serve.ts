@@ -23,6 +23,8 @@ export interface ServeOptions extends Omit<AppOptions, 'keys'>, RunOptions {
 /** A run being served. */
 export interface Serving {
   url: string;
+  /** What it listens on: `url` names one that listens on every address by loopback. */
+  host: string;
   /** Whether requests need an API key; where not, only this machine's are answered. */
   needsKey: boolean;
   /** Drains and lets go of the run. Calling it again gives the same promise. */
@@ -37,8 +39,10 @@ export async function serveRun(options: ServeOptions, hold: HoldRun, listen: Lis
   const { drainMs = 10_000, onNotice = console.error, ...appOptions } = others;
   const keys = new KeyFile(apiKeys ?? keyFileOf(run));
   const needsKey = await keys.isRequired();
-  if (!needsKey && !isLoopback(host)) {
-    const message = `${host}: without API keys only this machine may be served; make one with s3t api-key create, or listen on 127.0.0.1`;
+  const hasKeys = (await keys.list()).length > 0;
+  if (!hasKeys && !isLoopback(host)) {
+    const why = needsKey ? `${keys.file} holds no key, and ` : '';
+    const message = `${host}: ${why}without API keys only this machine may be served; make one with s3t api-key create, or listen on 127.0.0.1`;
     throw new Problem(400, 'usage', message);
   }
   await tryAddress({ port, host });
@@ -56,6 +60,10 @@ export async function serveRun(options: ServeOptions, hold: HoldRun, listen: Lis
     await held.close();
     throw error;
   }
+  if (needsKey && !hasKeys)
+    onNotice(
+      `${keys.file} holds no API key, so nobody is let in: make one with s3t api-key create, or delete the file and start again`,
+    );
   const { promise: closed, resolve: done, reject } = Promise.withResolvers<void>();
   // Who does not ask need not hear of it: `close` tells its caller.
   closed.catch(() => {});
@@ -70,5 +78,5 @@ export async function serveRun(options: ServeOptions, hold: HoldRun, listen: Lis
     }
     return closed;
   };
-  return { url: listener.url, needsKey, close, closed };
+  return { url: listener.url, host, needsKey, close, closed };
 }

@@ -1,6 +1,6 @@
 import type { Device } from './device.ts';
-import { EngineError } from './errors.ts';
-import { assertSameShape, gridOf } from './operation.ts';
+import { gridOf } from './operation.ts';
+import { checkFloats, checkGradients } from './optimiser-checks.ts';
 import { type Tensor, zeros } from './tensor.ts';
 
 /**
@@ -24,20 +24,18 @@ import { type Tensor, zeros } from './tensor.ts';
 export class GradientAccumulator {
   /** The sums so far, in the order of the parameters. */
   readonly gradients: readonly Tensor[];
+  readonly #device: Device;
 
   constructor(device: Device, parameters: readonly Tensor[]) {
+    checkFloats('GradientAccumulator', 'parameter', device, parameters);
+    this.#device = device;
     this.gradients = parameters.map(({ shape }) => zeros(device, shape));
   }
 
   /** Adds one gradient for each parameter. @throws ShapeError, EngineError when they do not fit the parameters */
   add(gradients: readonly Tensor[]): void {
-    if (gradients.length !== this.gradients.length)
-      throw new EngineError(
-        `GradientAccumulator: ${gradients.length} gradients for ${this.gradients.length} parameters`,
-      );
-    this.gradients.forEach((sum, index) => {
-      assertSameShape('GradientAccumulator', gradients[index]!.shape, sum.shape);
-    });
+    checkFloats('GradientAccumulator', 'sum', this.#device, this.gradients);
+    checkGradients('GradientAccumulator', this.#device, gradients, this.gradients);
     this.gradients.forEach((sum, index) => {
       sum.device.dispatch('optimiser/accumulate', {
         bindings: [gradients[index]!.storage, sum.storage],

@@ -3,9 +3,10 @@ import { AdapterError } from './errors.ts';
 
 /**
  * Which kernel variants an adapter gets:
- * - `software`: a CPU rasteriser with subgroups and read-only storage textures (lavapipe under Dawn)
+ * - `software`: a CPU rasteriser with subgroups of eight and read-only storage textures (lavapipe under Dawn)
  * - `gpu`: a real GPU
- * - `portable`: anything else that runs WebGPU (SwiftShader, Deno's own WebGPU on lavapipe)
+ * - `portable`: anything else that runs WebGPU (SwiftShader, Deno's own WebGPU on lavapipe, lavapipe on processors with vectors of
+ *   another width)
  */
 export type AdapterClass = 'software' | 'gpu' | 'portable';
 
@@ -27,6 +28,9 @@ export interface FoundAdapter {
   adapterClass: AdapterClass;
 }
 
+/** The subgroup size that the kernels of `software` adapters are written for: they are wrong with another. */
+export const SOFTWARE_LANES = 8;
+
 const SOFTWARE_NAMES = /llvmpipe|lavapipe/i;
 const EMULATED_NAMES = /swiftshader|basic render|llvmpipe|lavapipe/i;
 
@@ -43,12 +47,11 @@ export async function findAdapter(choice: AdapterChoice = {}): Promise<FoundAdap
 }
 
 function classify(adapter: GPUAdapter): AdapterClass {
-  const { vendor, architecture, device, description } = adapter.info;
+  const { vendor, architecture, device, description, subgroupMinSize, subgroupMaxSize } = adapter.info;
   const name = [vendor, architecture, device, description].join(' ');
   const hasSubgroups = adapter.features.has('subgroups' as GPUFeatureName);
-  if (SOFTWARE_NAMES.test(name) && hasSubgroups && 'subgroupMaxSize' in adapter.info) {
-    return adapter.info.subgroupMaxSize === adapter.info.subgroupMinSize ? 'software' : 'portable';
-  }
+  const hasEight = subgroupMinSize === SOFTWARE_LANES && subgroupMaxSize === SOFTWARE_LANES;
+  if (SOFTWARE_NAMES.test(name) && hasSubgroups && hasEight) return 'software';
   return EMULATED_NAMES.test(name) || adapter.info.isFallbackAdapter ? 'portable' : 'gpu';
 }
 

@@ -1,15 +1,19 @@
 import type { EngineError } from './errors.ts';
-import type { Storage } from './storage.ts';
+import type { Storage, TextureForm } from './storage.ts';
+
+/** Whether there is memory is asked from this size on: what is smaller fails long after what is larger, and is much. */
+export const CHECKED_FROM: number = 2 ** 20;
 
 /**
  * Watches whether memory that was asked for was granted, which WebGPU tells only later: until then commands that use it are
  * queued, and if it was refused none of what was submitted with them ran. So every storage that is written meanwhile is
- * remembered, and spoilt if the answer is no: what it holds then is not what was computed. Everything else stays good.
+ * remembered, and spoilt if the answer is no: what it holds then is not what was computed. So is every texture form. Everything
+ * else stays good.
  */
 export class Allocations {
   readonly #outstanding: Set<Promise<void>> = new Set();
-  readonly #touched: Set<Storage> = new Set();
-  readonly #refused: WeakSet<GPUBuffer> = new WeakSet();
+  readonly #touched: Set<Storage | TextureForm> = new Set();
+  readonly #refused: WeakMap<GPUBuffer | GPUTexture, EngineError> = new WeakMap();
   #shortage: EngineError | null = null;
 
   /** Whether an answer is outstanding. */
@@ -19,14 +23,12 @@ export class Allocations {
 
   /**
    * @param outcome the answer: the error of the scope around the allocation
-   * @param explain the error to report
-   * @param onRefused called before what was touched is spoilt
+   * @param onRefused called before what was touched is spoilt; returns the error to report
    */
   watch(
-    buffer: GPUBuffer,
+    memory: GPUBuffer | GPUTexture,
     outcome: Promise<GPUError | null>,
-    explain: () => EngineError,
-    onRefused: () => void,
+    onRefused: () => EngineError,
   ): void {
     const answered = outcome
       // A device that is lost meanwhile reports that by itself.
@@ -34,20 +36,22 @@ export class Allocations {
       .then((error) => {
         this.#outstanding.delete(answered);
         if (error) {
-          const shortage = explain();
-          this.#refused.add(buffer);
+          const shortage = onRefused();
+          this.#refused.set(memory, shortage);
           this.#shortage ??= shortage;
-          onRefused();
-          for (const storage of this.#touched) storage.spoil(shortage);
+          for (const each of this.#touched) {
+            if ('spoil' in each) each.spoil(shortage);
+            else each.spoilt = shortage;
+          }
         }
         if (error || this.#outstanding.size === 0) this.#touched.clear();
       });
     this.#outstanding.add(answered);
   }
 
-  /** Notes that a storage's value depends on an answer that is outstanding. */
-  touch(storage: Storage): void {
-    if (this.areUnsure) this.#touched.add(storage);
+  /** Notes that the value of a storage or a texture form depends on an answer, if one is outstanding. */
+  touch(written: Storage | TextureForm): void {
+    if (this.areUnsure) this.#touched.add(written);
   }
 
   /** Resolves when every answer is known. */
@@ -55,8 +59,14 @@ export class Allocations {
     await Promise.all(this.#outstanding);
   }
 
-  isRefused(buffer: GPUBuffer): boolean {
-    return this.#refused.has(buffer);
+  isRefused(memory: GPUBuffer | GPUTexture): boolean {
+    return this.#refused.has(memory);
+  }
+
+  /** @throws EngineError that says what there was no memory for, if it is known that there was none */
+  assertGranted(memory: GPUBuffer | GPUTexture): void {
+    const shortage = this.#refused.get(memory);
+    if (shortage) throw shortage;
   }
 
   /** The first shortage that nobody was told of yet. */

@@ -1,7 +1,8 @@
-import { bindGroupOf, type Command, storagesOf, texturesOf, writtenBy } from './commands.ts';
-import type { Device, Recorder } from './device.ts';
+import { type BindGroups, bindGroupOf, type Command, storagesOf, texturesOf, writtenBy } from './commands.ts';
+import type { Device } from './device.ts';
 import { EngineError } from './errors.ts';
 import { type KernelTime, profileCommands } from './profile.ts';
+import type { Recorder } from './recorder.ts';
 import { submitInParts } from './replay-parts.ts';
 import { collect } from './scope.ts';
 import type { Storage, TextureForm } from './storage.ts';
@@ -51,10 +52,9 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
   const foreign = new Set(
     [...commands.flatMap(storagesOf), ...sources].filter((storage) => !own.has(storage)),
   );
+  const ownForms = new Set(recorder.textures);
+  const foreignForms = new Set(commands.flatMap(texturesOf).filter((form) => !ownForms.has(form)));
   const written = new Set(commands.flatMap(writtenBy));
-  const bindGroups = commands.map((command) =>
-    command.kind === 'dispatch' ? bindGroupOf(device.gpu, command, true) : null,
-  );
   const recurring = { typicalMs: 0, timed: 0 };
   let state: 'waiting' | 'ready' | 'gone' = 'waiting';
   const settle = (next: 'ready' | 'gone') => {
@@ -62,11 +62,28 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     state = next;
     for (const storage of own) storage.settle(next);
   };
+  const dispose = () => {
+    if (state === 'gone') return;
+    settle('gone');
+    for (const tensor of made) tensor.dispose();
+    arena.dispose();
+  };
+  let bindGroups: BindGroups;
+  try {
+    bindGroups = commands.map((command) =>
+      command.kind === 'dispatch' ? bindGroupOf(device.gpu, command, true) : null,
+    );
+  } catch (error) {
+    dispose();
+    throw error;
+  }
   const assertUsable = () => {
     if (state === 'gone') throw new EngineError('replay: the captured step was disposed');
     for (const storage of foreign)
       if (!storage.isAlive)
         throw new EngineError('replay: a tensor that the captured step uses was disposed');
+    arena.assertGranted();
+    for (const { spoilt } of foreignForms) if (spoilt) throw spoilt;
   };
   const begin = () => {
     assertUsable();
@@ -92,12 +109,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
       settle('ready');
       return profileCommands(device, commands, bindGroups, rounds);
     },
-    dispose: () => {
-      if (state === 'gone') return;
-      settle('gone');
-      for (const tensor of made) tensor.dispose();
-      arena.dispose();
-    },
+    dispose,
   };
 }
 
@@ -126,8 +138,16 @@ function livesOf(commands: readonly Command[]): [Life<Storage>[], Life<TextureFo
   return [[...storages.values()], [...textures.values()]];
 }
 
+/** The memory of a captured step. */
+interface Arena {
+  bytes: number;
+  /** @throws EngineError once it is known that there was not enough */
+  assertGranted(): void;
+  dispose(): void;
+}
+
 /** Gives every captured storage and texture its memory. Tensors that outlive the step, returned or kept, share theirs with nothing. */
-function planArena(device: Device, recorder: Recorder): { bytes: number; dispose(): void } {
+function planArena(device: Device, recorder: Recorder): Arena {
   const [storageLives, textureLives] = livesOf(recorder.commands);
   const own = recorder.storages;
   const buffers: GPUBuffer[] = [];
@@ -159,6 +179,9 @@ function planArena(device: Device, recorder: Recorder): { bytes: number; dispose
   );
   return {
     bytes: buffers.reduce((sum, buffer) => sum + buffer.size, 0),
+    assertGranted: () => {
+      for (const memory of [...buffers, ...textures]) device.assertGranted(memory);
+    },
     // What the step computed was learnt from its inputs: nothing of it may turn up in another tensor's memory.
     dispose: () => {
       for (const buffer of buffers) device.freeBuffer(buffer);

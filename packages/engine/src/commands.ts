@@ -83,6 +83,14 @@ export function writtenBy(command: Command): Storage[] {
   return storagesAmong(command.writes.map((index) => command.bindings[index]!));
 }
 
+/** The texture forms a command writes. */
+export function formsWrittenBy(command: Command): TextureForm[] {
+  if (command.kind === 'copy-to-texture') return [command.form];
+  return command.kind === 'dispatch'
+    ? command.writes.map((index) => command.bindings[index]!).filter(isTexture)
+    : [];
+}
+
 /** @param planned prepare it before the values of a captured step exist */
 export function bindGroupOf(
   device: GPUDevice,

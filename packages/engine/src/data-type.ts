@@ -52,8 +52,18 @@ export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
 }
 
+/** Fails unless every extent is a positive integer: kernels, and the loops that launch them, count on it. @throws ShapeError */
+export function checkExtents(what: string, shape: readonly number[]): void {
+  const axis = shape.findIndex((extent) => !(Number.isInteger(extent) && extent > 0));
+  if (axis >= 0)
+    throw new ShapeError(
+      `${what} of shape [${shape}]: axis ${axis} is ${shape[axis]}, not a positive integer`,
+    );
+}
+
 /** Fails unless a tensor of this shape can be held so. @throws ShapeError */
 export function checkPackable(name: string, dtype: DataType, shape: readonly number[]): void {
+  checkExtents(`${name}: a weight`, shape);
   const { group } = FORMS[dtype];
   if (group > 0 && shape.at(-1)! % group !== 0)
     throw new ShapeError(`${name}: the last axis of [${shape}] is no multiple of the ${group} of ${dtype}`);

@@ -1,52 +1,29 @@
+import { type AdapterClass, findAdapter, hasSubgroupMatrix, SUBGROUP_MATRIX } from './adapter.ts';
 import {
-  type AdapterChoice,
-  type AdapterClass,
-  findAdapter,
-  hasSubgroupMatrix,
-  SUBGROUP_MATRIX,
-} from './adapter.ts';
-import { Allocations } from './allocations.ts';
-import { type BindGroups, bindGroupOf, type Command, CommandWriter, writtenBy } from './commands.ts';
+  type BindGroups,
+  bindGroupOf,
+  type Command,
+  CommandWriter,
+  type Dispatch,
+  formsWrittenBy,
+  writtenBy,
+} from './commands.ts';
+import type { DeviceOptions } from './device-options.ts';
 import { type DryLimits, dryGpu } from './dry-gpu.ts';
 import { EngineError } from './errors.ts';
 import { dispatchWidened, halfLaunch } from './half-storage.ts';
+import { DeviceMemory } from './memory.ts';
 import { NumericsCheck } from './numerics.ts';
 import { inParts } from './parts.ts';
 import { Patience, type Recurring } from './patience.ts';
 import { type KernelValues, PipelineCache } from './pipeline.ts';
-import { BufferPool, type MemoryReport, TexturePool } from './pool.ts';
+import type { MemoryReport } from './pool.ts';
+import type { Recorder } from './recorder.ts';
 import { checkKernels } from './self-check.ts';
+import { Staging } from './staging.ts';
 import { Storage, type TextureForm } from './storage.ts';
-
-export interface DeviceOptions extends AdapterChoice {
-  /** Use the kernels of this class instead of the adapter's own: `portable` ones run anywhere. */
-  adapterClass?: AdapterClass;
-  /**
-   * Compare the chosen kernels, gradients included, with float64 before anything is computed, and use `portable` ones where they are
-   * wrong. Default: on `gpu` adapters. The others are what the engine is tested on, and a start would take twice as long.
-   */
-  selfCheck?: boolean;
-  /** Told, in one line, what is wrong but not in the way. Default `console.warn`. */
-  onWarning?: (message: string) => void;
-  /** Bytes of freed buffers, and of freed textures, kept for reuse. Default 1 GiB. */
-  poolLimitBytes?: number;
-  /**
-   * Look at the result of every operation, in captured steps too: reading a value then fails with the name of the first
-   * operation that made a NaN or an infinity. For finding it; costs a kernel an operation. Default false.
-   */
-  checkNumerics?: boolean;
-  /** Bind no more than this at once, less than the adapter can, rounded down to 256 bytes: to test with small tensors. */
-  bindingLimitBytes?: number;
-}
-
-/** Where commands go instead of the queue while a step is captured. */
-export interface Recorder {
-  commands: Command[];
-  storages: Set<Storage>;
-  textures: TextureForm[];
-  /** Texture forms made by commands of the step: they hold nothing before it and are gone after it. */
-  forms: Map<Storage, Map<string, TextureForm>>;
-}
+import { turnsOf } from './turns.ts';
+import { Uniforms } from './uniforms.ts';
 
 const WANTED_FEATURES = ['subgroups', 'shader-f16', 'timestamp-query'] as const;
 const WANTED_LIMITS = [
@@ -60,9 +37,6 @@ const WANTED_LIMITS = [
 
 /** Commands between two submits: enough to hide the cost of a submit, few enough to start early. */
 const COMMANDS_PER_SUBMIT = 64;
-
-/** Parameter blocks kept for reuse: an attribute that changes every step would make one more each time. */
-const MOST_UNIFORMS = 4096;
 
 /** A WebGPU device with pooled memory, compiled kernels and a queue of commands. Open one with `Device.open()`. */
 export class Device {
@@ -81,12 +55,12 @@ export class Device {
   readonly lost: Promise<EngineError>;
   /** Looks for results that are not finite; null unless asked for. */
   readonly numerics: NumericsCheck | null;
+  /** The most workgroups of a launch in one dimension. */
+  readonly #most: number;
   /** How its work is waited for. */
   readonly patience: Patience = new Patience();
-  readonly #pool: BufferPool;
-  readonly #allocations: Allocations = new Allocations();
-  readonly #uniforms: Map<string, GPUBuffer> = new Map();
-  readonly #textures: TexturePool;
+  readonly #memory: DeviceMemory;
+  readonly #uniforms: Uniforms;
   /** Where the adapter came from. It must live as long as anything made from it: see adapter.ts. */
   readonly entry: GPU;
   #writer: CommandWriter | null = null;
@@ -108,14 +82,17 @@ export class Device {
     this.bindingLimit = Math.floor(limit / 256) * 256;
     const { vendor, architecture, device, description } = gpu.adapterInfo;
     this.adapterName = description || device || `${vendor} ${architecture}`.trim();
-    const poolLimitBytes = options.poolLimitBytes ?? 2 ** 30;
-    this.#pool = new BufferPool(gpu, poolLimitBytes, (buffer) => this.#allocations.isRefused(buffer));
-    this.#textures = new TexturePool(gpu, poolLimitBytes);
-    this.pipelines = new PipelineCache(gpu, adapterClass, (error) => this.#fail(error));
+    this.#memory = new DeviceMemory(gpu, options.poolLimitBytes ?? 2 ** 30, {
+      // What is queued before does not depend on the answer.
+      beforeUnsure: () => this.flush(),
+      onRefused: () => this.#recover(),
+    });
+    this.#uniforms = new Uniforms(gpu);
+    this.#most = gpu.limits.maxComputeWorkgroupsPerDimension;
+    this.pipelines = new PipelineCache(gpu, (error) => this.#fail(error));
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
-      const error = new EngineError(`WebGPU: ${event.error.message.split('\n')[0]}`);
-      this.#explain(error);
+      this.#explain(event.error);
     });
     this.lost = new Promise((resolve) => {
       gpu.lost.then(({ message }) => {
@@ -143,7 +120,9 @@ export class Device {
     for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
     const opened = await adapter.requestDevice({ requiredFeatures, requiredLimits });
     const device = new Device(opened, gpu, options.adapterClass ?? adapterClass, options);
-    return (options.selfCheck ?? device.adapterClass === 'gpu') ? device.#checked(options) : device;
+    // Within a small binding limit not even the checks fit.
+    const isWanted = options.selfCheck ?? (device.adapterClass !== 'portable' && !options.bindingLimitBytes);
+    return isWanted ? device.#checked(options) : device;
   }
 
   /**
@@ -164,7 +143,9 @@ export class Device {
 
   /** This device if its kernels are right, else one with the next safer kernels. */
   async #checked({ onWarning = console.warn, ...options }: DeviceOptions): Promise<Device> {
-    const wrong = await this.selfCheck();
+    const isBrief = this.adapterClass === 'software' && !options.selfCheck;
+    const wrong = await checkKernels(this, isBrief);
+    this.#memory.trim(true);
     if (wrong.length === 0) return this;
     this.close();
     const kernels = this.subgroupMatrix ? 'subgroup matrix' : this.adapterClass;
@@ -187,21 +168,28 @@ export class Device {
       this.#recorder.storages.add(storage);
       return storage;
     }
-    const storage = new Storage(this, size, this.#take(size, what), (buffer) => this.#giveBack(buffer));
-    this.#allocations.touch(storage);
+    const storage = new Storage(this, size, this.#memory.take(size, what), (buffer) =>
+      this.#giveBack(buffer),
+    );
+    this.#memory.allocations.touch(storage);
     return storage;
   }
 
   /** A buffer that stays until `freeBuffer`: the memory of a captured step. */
   allocateBuffer(bytes: number): GPUBuffer {
-    return this.#take(bytes, 'memory of a captured step');
+    return this.#memory.take(bytes, 'memory of a captured step');
   }
 
   /** Zeroes a buffer and gives it back: a step may have held copies of what must not be found again. */
   freeBuffer(buffer: GPUBuffer): void {
     if (this.#closed) return;
-    this.#open().clear(buffer);
+    if (!this.#memory.allocations.isRefused(buffer)) this.#open().clear(buffer);
     this.#giveBack(buffer);
+  }
+
+  /** @throws EngineError where it is known that there was no memory for something that was taken */
+  assertGranted(memory: GPUBuffer | GPUTexture): void {
+    this.#memory.allocations.assertGranted(memory);
   }
 
   /** Writes host bytes into a storage, after everything that was queued before. */
@@ -215,35 +203,44 @@ export class Device {
   }
 
   /** Reads a storage back. Everything queued before is finished when it resolves. */
-  async download(storage: Storage, bytes: number): Promise<ArrayBuffer> {
-    const content = await this.#readBack(storage, bytes);
+  async download(storage: Storage, bytes: number, what = 'a tensor'): Promise<ArrayBuffer> {
+    const content = await this.#readBack(storage, bytes, what);
     await this.numerics?.assertFinite((flag, size) => this.#readBack(flag, size));
     return content;
   }
 
-  async #readBack(storage: Storage, bytes: number): Promise<ArrayBuffer> {
+  async #readBack(storage: Storage, bytes: number, what = 'a flag'): Promise<ArrayBuffer> {
     this.#assertUsable();
     if (this.#recorder) throw new EngineError('a value cannot be read inside a captured step');
     const size = Math.ceil(bytes / 4) * 4;
-    const staging = this.gpu.createBuffer({ size, usage: 0x0001 | 0x0008 }); // MAP_READ | COPY_DST
-    try {
-      // While it is not sure that all memory was granted, what is queued may not run: by itself, the copy will.
-      if (this.#allocations.areUnsure) this.flush();
-      this.#open().read(storage.buffer, staging, size);
-      this.flush();
-      const finished = await this.patience.sleep();
-      await staging.mapAsync(0x0001);
-      finished();
+    const staging = new Staging(this.gpu, size);
+    const assertRead = async () => {
+      const { isRefused, fault } = await staging.outcome();
+      if (fault && !isRefused) await this.#explain(fault);
       const failure = await this.#firstFailure();
       if (failure) throw failure;
       storage.assertSound();
-      return staging.getMappedRange().slice(0, bytes);
+      if (!isRefused) return;
+      this.flush();
+      throw this.#memory.shortage(`reading ${what}, ${bytes} bytes; tensors hold ${this.memory().liveBytes}`);
+    };
+    try {
+      // While it is not sure that all memory was granted, what is queued may not run, or the copy may not: each by itself will.
+      if (staging.isLarge || this.#memory.allocations.areUnsure) this.flush();
+      staging.fill(() => {
+        this.#open().read(storage.buffer, staging.buffer, size);
+        this.flush();
+      });
+      const finished = await this.patience.sleep();
+      await staging.map();
+      finished();
+      await assertRead();
+      return staging.buffer.getMappedRange().slice(0, bytes);
     } catch (error) {
-      const failure = await this.#firstFailure();
-      storage.assertSound();
-      throw failure ?? error;
+      await assertRead();
+      throw error;
     } finally {
-      staging.destroy();
+      staging.buffer.destroy();
     }
   }
 
@@ -267,17 +264,25 @@ export class Device {
       return;
     }
     const limit = this.bindingLimit;
-    for (const { bindings, params, workgroups } of this.bindsWhole(call.bindings)
-      ? [call]
-      : inParts(kernel, call, limit)) {
-      const uniform = params ? [{ uniform: this.uniform(params) }] : [];
-      this.run({
+    const launches = this.bindsWhole(call.bindings) ? [call] : inParts(kernel, call, limit);
+    const commands = launches.map(({ bindings, params, workgroups: written }): Dispatch => {
+      const uniform = params ? [{ uniform: this.#uniforms.get(params) }] : [];
+      const { turns, workgroups } = turnsOf(this.adapterClass, kernel, written);
+      return {
         kind: 'dispatch',
-        ...this.pipelines.get(kernel, { ...call, halves, workgroups }),
+        pipeline: this.pipelines.get(kernel, { ...call, halves, turns }),
         bindings: [...bindings, ...uniform, ...(call.more ?? [])],
         writes: call.writes,
-      });
+        workgroups,
+      };
+    });
+    for (const { workgroups } of commands) {
+      if (workgroups.every((count) => count <= this.#most)) continue;
+      throw new EngineError(
+        `${kernel}: ${workgroups.join(' x ')} workgroups are over the ${this.#most} of a dimension`,
+      );
     }
+    for (const command of commands) this.run(command);
   }
 
   /** Whether each of the bindings fits the binding limit. */
@@ -292,7 +297,9 @@ export class Device {
       this.#recorder.commands.push(command);
       return;
     }
-    for (const storage of writtenBy(command)) this.#allocations.touch(storage);
+    const { allocations } = this.#memory;
+    if (allocations.areUnsure)
+      for (const each of [...writtenBy(command), ...formsWrittenBy(command)]) allocations.touch(each);
     this.runNow(command, command.kind === 'dispatch' ? bindGroupOf(this.gpu, command) : null);
   }
 
@@ -309,15 +316,14 @@ export class Device {
     this.#writer = null;
     this.#pending = 0;
     this.gpu.queue.submit([commands]);
-    this.#pool.trim();
-    this.#textures.trim();
+    this.#memory.trim();
   }
 
   /** Queues a prepared list of commands: a long one is submitted at once, short ones together. */
   submit(commands: readonly Command[], groups: BindGroups, recurring?: Recurring): void {
     this.#assertUsable();
-    const { areUnsure } = this.#allocations;
-    if (areUnsure) for (const storage of commands.flatMap(writtenBy)) this.#allocations.touch(storage);
+    const { areUnsure } = this.#memory.allocations;
+    if (areUnsure) for (const storage of commands.flatMap(writtenBy)) this.#memory.allocations.touch(storage);
     // What waits together is given up together where memory is refused.
     const alone = areUnsure || commands.length >= COMMANDS_PER_SUBMIT;
     if (alone) this.flush();
@@ -336,7 +342,7 @@ export class Device {
     finished();
     await this.#firstFailure();
     this.#assertUsable();
-    const shortage = this.#allocations.takeShortage();
+    const shortage = this.#memory.allocations.takeShortage();
     if (shortage) throw shortage;
     await this.numerics?.assertFinite((flag, size) => this.#readBack(flag, size));
   }
@@ -384,45 +390,30 @@ export class Device {
     return forms;
   }
 
-  /** A small read-only block of parameters; blocks of equal content are shared. */
-  uniform(params: Uint32Array<ArrayBuffer>): GPUBuffer {
-    const key = params.join();
-    let buffer = this.#uniforms.get(key);
-    if (!buffer) {
-      const size = Math.ceil(params.byteLength / 16) * 16;
-      buffer = this.gpu.createBuffer({ size, usage: 0x0040 | 0x0008 }); // UNIFORM | COPY_DST
-      this.gpu.queue.writeBuffer(buffer, 0, params);
-      // Forgotten, not destroyed: captured steps may still bind some.
-      if (this.#uniforms.size >= MOST_UNIFORMS) this.#uniforms.clear();
-      this.#uniforms.set(key, buffer);
-    }
-    return buffer;
-  }
-
   /** A four-channel f32 texture form of a storage, without a texture while a step is captured. */
-  texture(source: Storage, width: number, height: number): TextureForm {
-    const form: TextureForm = { source, texture: null, width, height, version: -1 };
+  texture(source: Storage, width: number, height: number, what: string): TextureForm {
+    const form: TextureForm = { source, texture: null, width, height, version: -1, spoilt: null };
     if (this.#recorder) this.#recorder.textures.push(form);
-    else form.texture = this.takeTexture(width, height);
+    else form.texture = this.takeTexture(width, height, what);
     return form;
   }
 
-  takeTexture(width: number, height: number): GPUTexture {
-    return this.#textures.take(width, height);
+  takeTexture(width: number, height: number, what = 'a texture of a captured step'): GPUTexture {
+    return this.#memory.takeTexture(width, height, what);
   }
 
   recycleTexture(texture: GPUTexture): void {
-    if (!this.#closed) this.#textures.give(texture);
+    if (!this.#closed) this.#memory.giveTexture(texture);
   }
 
   /** Destroys textures once the commands that use them are submitted. */
   destroyTextures(textures: readonly GPUTexture[]): void {
     if (textures.length > 0) this.flush();
-    for (const texture of textures) this.#textures.destroy(texture);
+    this.#memory.destroyTextures(textures);
   }
 
   memory(): MemoryReport {
-    return { ...this.#pool.report(), textureBytes: this.#textures.bytes };
+    return this.#memory.report();
   }
 
   /** Destroys the device and everything on it. */
@@ -430,8 +421,7 @@ export class Device {
     if (this.#closed) return;
     this.flush();
     this.#closed = true;
-    this.#pool.trim(true);
-    this.#textures.trim(true);
+    this.#memory.trim(true);
     this.gpu.destroy();
   }
 
@@ -444,40 +434,27 @@ export class Device {
     return this.#writer;
   }
 
-  /** A buffer of the pool, or a new one: whether there was memory for it is known later. */
-  #take(bytes: number, what: string): GPUBuffer {
-    return this.#pool.take(bytes, (buffer, outcome) => {
-      // What is queued before does not depend on the answer.
-      if (!this.#allocations.areUnsure) this.flush();
-      const explain = () =>
-        new EngineError(
-          `out of memory: ${what}, ${bytes} bytes; tensors hold ${this.memory().liveBytes} with it`,
-        );
-      this.#allocations.watch(buffer, outcome, explain, () => {
-        // Nothing of what is being written down could run. The next attempt shall find all the room there is.
-        this.#writer = null;
-        this.#pending = 0;
-        this.#pool.trim(true);
-        this.#textures.trim(true);
-        this.#recovering = this.gpu.queue.onSubmittedWorkDone().finally(() => {
-          this.#recovering = null;
-        });
-      });
+  /** Goes on after memory was refused: nothing of what is being written down could run. */
+  #recover(): void {
+    this.#writer = null;
+    this.#pending = 0;
+    this.#recovering = this.gpu.queue.onSubmittedWorkDone().finally(() => {
+      this.#recovering = null;
     });
   }
 
   /** Takes an error of WebGPU for what it says, unless it follows from another. */
-  async #explain(error: EngineError): Promise<void> {
+  async #explain({ message }: GPUError): Promise<void> {
     // A kernel that does not compile makes everything around it invalid; what is wrong with it must come first. So does memory
     // that was refused, but only until what used it is done with.
-    await this.#allocations.settled();
+    await this.#memory.allocations.settled();
     if (this.#recovering) return;
     await this.pipelines.checked();
-    this.#fail(error);
+    this.#fail(new EngineError(`WebGPU: ${message.split('\n')[0]}`));
   }
 
   #giveBack(buffer: GPUBuffer): void {
-    if (!this.#closed) this.#pool.give(buffer);
+    if (!this.#closed) this.#memory.give(buffer);
   }
 
   #fail(error: EngineError): void {
@@ -486,7 +463,7 @@ export class Device {
 
   /** What went wrong first, once it is known whether kernels compile. */
   async #firstFailure(): Promise<EngineError | null> {
-    await this.#allocations.settled();
+    await this.#memory.allocations.settled();
     await this.pipelines.checked();
     return this.#failure;
   }

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { sources } from '@s3t/kernels';
 import { expect, test } from 'vitest';
-import { AdapterError, affine, Device, EngineError, tensor } from './index.ts';
+import { AdapterError, add, affine, concat, Device, EngineError, ShapeError, tensor } from './index.ts';
 
 // Every test spoils a device, so each opens its own.
 
@@ -83,6 +83,19 @@ test('an unknown kernel, constant or value is refused at once, and spoils nothin
   expect([...(await x.read())]).toEqual([1, 2, 3, 4]);
 });
 
+test('more workgroups than a dimension takes are refused at once, with the kernel and their counts', async () => {
+  using device = await Device.open();
+  const x = tensor(device, [1, 2, 3, 4]);
+  const step = () =>
+    device.dispatch('norm/softmax', { bindings: [x.storage], writes: [0], workgroups: [1, 65_536, 2] });
+  const refusal = 'norm/softmax: 1 x 65536 x 2 workgroups are over the 65535 of a dimension';
+  expect(step).toThrow(new EngineError(refusal));
+  const { recorder } = device.record(() => expect(step).toThrow(refusal));
+  expect(recorder.commands).toEqual([]);
+  await device.idle();
+  expect([...(await x.read())]).toEqual([1, 2, 3, 4]);
+});
+
 test('what WebGPU finds wrong becomes an error at the next read, and at everything after it', async () => {
   using device = await Device.open();
   const x = tensor(device, [1, 2, 3, 4]);
@@ -95,6 +108,21 @@ test('what WebGPU finds wrong becomes an error at the next read, and at everythi
   await expect(x.read()).rejects.toBe(failure);
   expect(() => affine(x, 2)).toThrow(failure as EngineError);
   await expect(device.idle()).rejects.toBe(failure);
+});
+
+test('tensors of two devices are refused by name, and both devices go on', async () => {
+  using device = await Device.open();
+  using other = await Device.open();
+  const [x, y] = [tensor(device, [1, 2, 3]), tensor(other, [4])];
+  expect(() => add(x, y)).toThrow(
+    new EngineError('add: inputs 0 and 1 are on different devices; the shapes are [3], [1]'),
+  );
+  expect([...(await affine(x, 2).read())]).toEqual([2, 4, 6]);
+  expect([...(await affine(y, 2).read())]).toEqual([8]);
+});
+
+test('an operation over no tensors at all is refused by name', () => {
+  expect(() => concat([], 0)).toThrow(new ShapeError('concat: there are no inputs'));
 });
 
 test('devices may be opened and closed in any number while garbage is collected', async () => {

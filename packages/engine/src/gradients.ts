@@ -11,7 +11,7 @@ import type { Tensor } from './tensor.ts';
  * @throws EngineError when the loss is not a scalar or does not depend on a parameter
  */
 export function gradients(loss: Tensor, parameters: readonly Tensor[]): Tensor[] {
-  loss.assertAlive();
+  loss.assertAlive('gradients');
   if (loss.size !== 1)
     throw new EngineError(`gradients: the loss has shape [${loss.shape}], not one element`);
   return scope(() =>

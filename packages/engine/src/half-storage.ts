@@ -151,17 +151,20 @@ export function dispatchWidened(
   halves: readonly number[],
 ): void {
   const copies = new Map<Storage, Storage>();
-  for (const index of halves) {
-    const storage = call.bindings[index] as Storage;
-    if (!copies.has(storage)) copies.set(storage, widenedCopy(storage, kernel));
-  }
-  // Everywhere: what a specialisation does not read has another binding's tensor in its place, and is cut like it.
-  const bindings = call.bindings.map((binding) => copies.get(binding as Storage) ?? binding);
-  device.dispatch(kernel, { ...call, bindings });
-  const written = new Set(call.writes.filter((index) => halves.includes(index)).map((i) => call.bindings[i]));
-  for (const [storage, copy] of copies) {
-    if (written.has(storage)) narrow(copy, storage);
-    copy.release();
+  try {
+    for (const index of halves) {
+      const storage = call.bindings[index] as Storage;
+      if (!copies.has(storage)) copies.set(storage, widenedCopy(storage, kernel));
+    }
+    // Everywhere: what a specialisation does not read has another binding's tensor in its place, and is cut like it.
+    const bindings = call.bindings.map((binding) => copies.get(binding as Storage) ?? binding);
+    device.dispatch(kernel, { ...call, bindings });
+    const written = new Set(
+      call.writes.filter((index) => halves.includes(index)).map((i) => call.bindings[i]),
+    );
+    for (const [storage, copy] of copies) if (written.has(storage)) narrow(copy, storage);
+  } finally {
+    for (const copy of copies.values()) copy.release();
   }
 }
 
@@ -169,13 +172,18 @@ export function dispatchWidened(
 export function widenedCopy(storage: Storage, user: string): Storage {
   const { device, halves } = storage;
   const copy = device.allocate(4 * halves, `an f32 copy for ${user}`);
-  device.dispatch('quantised/unpack', {
-    values: { BITS: 16 },
-    bindings: [storage, storage, copy],
-    params: Uint32Array.of(halves, 0, 0, 0, 1),
-    writes: [2],
-    workgroups: gridOf(halves),
-  });
+  try {
+    device.dispatch('quantised/unpack', {
+      values: { BITS: 16 },
+      bindings: [storage, storage, copy],
+      params: Uint32Array.of(halves, 0, 0, 0, 1),
+      writes: [2],
+      workgroups: gridOf(halves),
+    });
+  } catch (error) {
+    copy.release();
+    throw error;
+  }
   return copy;
 }
 

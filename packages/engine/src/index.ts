@@ -3,12 +3,13 @@ export type { AdapterChoice, AdapterClass } from './adapter.ts';
 export { type Captured, capture } from './capture.ts';
 export { checkpoint } from './checkpoint.ts';
 export { pack as packWeight, unpack as unpackWeight } from './data-type.ts';
-export { Device, type DeviceOptions } from './device.ts';
+export { Device } from './device.ts';
+export type { DeviceOptions } from './device-options.ts';
 export type { DryLimits } from './dry-gpu.ts';
 export { AdapterError, EngineError, ShapeError } from './errors.ts';
 export { gradients } from './gradients.ts';
 export { kernelIdentity } from './kernel-identity.ts';
-export type { Activation } from './matmul-variants.ts';
+export type { Activation } from './matmul-problem.ts';
 export {
   type CaseInput,
   type Operation,

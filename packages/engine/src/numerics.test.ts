@@ -11,6 +11,7 @@ import {
   log,
   multiply,
   relu,
+  SGD,
   scope,
   sqrt,
   type Tensor,
@@ -82,9 +83,12 @@ describe('a captured step', () => {
     step.dispose();
   });
 
-  test('an optimiser that makes one is named', async () => {
+  test.each([
+    ['AdamW', AdamW],
+    ['SGD', SGD],
+  ])('an optimiser that makes one is named: %s', async (name, Optimiser) => {
     using weight = tensor(device, [1, 2], [2], { trainable: true });
-    const optimiser = new AdamW(device, [weight]);
+    const optimiser = new Optimiser(device, [weight]);
     const step = capture(device, (): Tensor => {
       const loss = total(multiply(weight, weight));
       optimiser.apply(gradients(loss, [weight]));
@@ -92,7 +96,7 @@ describe('a captured step', () => {
     });
     optimiser.begin(Number.POSITIVE_INFINITY);
     step.replay();
-    await expect(step.outputs.read()).rejects.toThrow(message('AdamW on parameter 0, shape [2]'));
+    await expect(step.outputs.read()).rejects.toThrow(message(`${name} on parameter 0, shape [2]`));
     step.dispose();
     optimiser.dispose();
   });

@@ -1,5 +1,5 @@
 import { NUMBERS } from './data-type.ts';
-import { ShapeError } from './errors.ts';
+import { EngineError, ShapeError } from './errors.ts';
 import { keep, scope } from './scope.ts';
 import { isInRule, isRecording, nextOrder } from './tape.ts';
 import { type DataType, empty, type FrozenType, type Shape, type Tensor } from './tensor.ts';
@@ -81,8 +81,7 @@ export const operations: Map<string, Operation> = new Map();
 /** Enters an operation into the table and returns what applies it. */
 export function operation<A>(declaration: OperationDeclaration<A>): Apply<A> {
   const apply: Apply<A> = (inputs, attributes) => {
-    for (const input of inputs) input.assertAlive();
-    checkDataTypes(declaration, inputs);
+    checkInputs(declaration.name, inputs, declaration.dtypes, declaration.rest);
     const shape = declaration.shape(
       inputs.map((input) => input.shape),
       attributes,
@@ -133,13 +132,33 @@ export function foursOf({ size }: Tensor): number {
   return Math.max(1, Math.ceil(size / 4));
 }
 
-function checkDataTypes<A>({ name, dtypes, rest }: OperationDeclaration<A>, inputs: readonly Tensor[]): void {
+/**
+ * Fails unless there are inputs, all alive, on one device, and of the types that are expected.
+ * @param rest what inputs past `dtypes` may hold. Default f32
+ */
+export function checkInputs(
+  name: string,
+  inputs: readonly Tensor[],
+  dtypes: OperationDeclaration<unknown>['dtypes'],
+  rest: readonly DataType[] | undefined = undefined,
+): void {
+  if (inputs.length === 0) throw new ShapeError(`${name}: there are no inputs`);
+  const { device } = inputs[0]!;
   inputs.forEach((input, index) => {
+    input.assertAlive(name);
+    if (input.device !== device)
+      throw new EngineError(
+        `${name}: inputs 0 and ${index} are on different devices; the shapes are ${listed(inputs)}`,
+      );
     const expected = [dtypes?.[index] ?? rest ?? 'f32'].flat();
     if (!expected.includes(input.dtype))
-      throw new ShapeError(`${name}: input ${index} holds ${input.dtype}, not ${expected.join(' or ')}`);
+      throw new ShapeError(
+        `${name}: input ${index} holds ${input.dtype}, not ${expected.join(' or ')}; the shapes are ${listed(inputs)}`,
+      );
   });
 }
+
+const listed = (tensors: readonly Tensor[]) => tensors.map(({ shape }) => `[${shape}]`).join(', ');
 
 /** A grid of workgroups that covers `count` invocations of `size` a group, within the limit of each dimension. */
 export function gridOf(count: number, size = 64): [number, number, number] {

@@ -2,6 +2,7 @@ import { clipFactor } from './clip.ts';
 import type { Device } from './device.ts';
 import { gridOf } from './operation.ts';
 import { fill } from './operations/layout.ts';
+import { checkFloats, checkGradients } from './optimiser-checks.ts';
 import { scope } from './scope.ts';
 import { withoutGradients } from './tape.ts';
 import { type Tensor, tensor, zeros } from './tensor.ts';
@@ -20,9 +21,11 @@ export interface AdamWOptions {
 /**
  * AdamW (Loshchilov and Hutter 2019). `begin` uploads what changes with the step; `apply` updates the parameters in
  * place and may be captured.
+ * @throws EngineError, ShapeError for parameters that are not f32 tensors of the device
  */
 export class AdamW {
   readonly parameters: readonly Tensor[];
+  readonly #device: Device;
   readonly #options: Required<Omit<AdamWOptions, 'clipNorm'>> & { clipNorm: number | null };
   readonly #moments: readonly { mean: Tensor; square: Tensor }[];
   readonly #hyper: Tensor;
@@ -30,7 +33,9 @@ export class AdamW {
   #powers: [number, number] = [1, 1];
 
   constructor(device: Device, parameters: readonly Tensor[], options: AdamWOptions = {}) {
+    checkFloats('AdamW', 'parameter', device, parameters);
     this.parameters = parameters;
+    this.#device = device;
     const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01, clipNorm = null } = options;
     this.#options = { betas, epsilon, weightDecay, clipNorm };
     this.#moments = parameters.map(({ shape }) => ({
@@ -52,8 +57,13 @@ export class AdamW {
     );
   }
 
-  /** Updates the parameters by their gradients, in the order of `parameters`. */
+  /**
+   * Updates the parameters by their gradients, in the order of `parameters`.
+   * @throws EngineError, ShapeError when they do not fit the parameters
+   */
   apply(gradients: readonly Tensor[]): void {
+    checkFloats('AdamW', 'parameter', this.#device, this.parameters);
+    checkGradients('AdamW', this.#device, gradients, this.parameters);
     scope(() =>
       withoutGradients(() => {
         const { clipNorm } = this.#options;

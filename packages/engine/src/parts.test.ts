@@ -63,6 +63,7 @@ import {
   where,
   zeros,
 } from './index.ts';
+import { MOST_AT_ONCE } from './matmul-variants.ts';
 import { bitsOf, bitsOfAll } from './testing/block.ts';
 import { computeCase } from './testing/check-case.ts';
 
@@ -451,6 +452,26 @@ test('every case of the table agrees with the whole, or says what is over the li
     }
   }
   expect(refused.size).toBeLessThan(operations.size / 2);
+});
+
+test.each([
+  ['rows', [MOST_AT_ONCE.m + 5, 4], [3, 4]],
+  ['columns', [3, 4], [MOST_AT_ONCE.n + 5, 4]],
+  ['products', [MOST_AT_ONCE.batch + 5, 2, 4], [MOST_AT_ONCE.batch + 5, 3, 4]],
+])('a product of more %s than one launch takes', async (what, shapeA, shapeB) => {
+  const [x, w] = [shapeA, shapeB].map((shape, i) =>
+    tensor(whole, uniformValues(sizeOf(shape), 1, [5, i], 0), shape),
+  ) as [Tensor, Tensor];
+  const y = scope(() => matmul(x, w, { transposeB: true }));
+  const last = scope(() => {
+    const end = (t: Tensor) => (t.shape[0]! > 5 ? slice(t, 0, t.shape[0]! - 5, 5) : t);
+    return matmul(end(x), end(w), { transposeB: true });
+  });
+  const found = scope(() =>
+    slice(y, shapeA[0] === 3 ? 1 : 0, MOST_AT_ONCE[what === 'products' ? 'batch' : 'm'], 5),
+  );
+  expect(bitsOf(await found.read())).toEqual(bitsOf(await last.read()));
+  for (const each of [x, w, y, last, found]) each.dispose();
 });
 
 test('a kernel that cannot be cut is refused by name, and the device goes on', async () => {

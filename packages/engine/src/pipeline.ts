@@ -1,20 +1,20 @@
 import { sources } from '@s3t/kernels';
-import type { AdapterClass } from './adapter.ts';
 import { EngineError } from './errors.ts';
 import { withHalves } from './half-storage.ts';
 import { specialise } from './specialise.ts';
-import { inTurns, turnsOf } from './turns.ts';
+import { inTurns } from './turns.ts';
 
 /** The named constants and aliases a kernel is specialised by. */
 export type KernelValues = Record<string, number | boolean | string>;
 
-/** How a kernel is asked for. */
-export interface Launched {
+/** What a kernel's text becomes. */
+export interface Specialisation {
   values?: KernelValues;
   unroll?: boolean;
   /** Which of its float bindings are stored as f16. */
   halves?: readonly number[];
-  workgroups: readonly [number, number, number];
+  /** How many items an invocation takes, see turns.ts. */
+  turns?: number;
 }
 
 /** One kernel, specialised; compiled when it is first used, or before. */
@@ -84,37 +84,20 @@ export class Pipeline {
   }
 }
 
-interface Specialisation extends Required<Omit<Launched, 'workgroups'>> {
-  turns: number;
-}
-
-interface Launch {
-  pipeline: Pipeline;
-  workgroups: Launched['workgroups'];
-}
-
 /** Compiles each kernel once for each set of values it is specialised by. */
 export class PipelineCache {
   readonly #device: GPUDevice;
-  readonly #adapterClass: AdapterClass;
   readonly #pipelines: Map<string, Pipeline> = new Map();
   readonly #fail: (error: EngineError) => void;
   /** Compilations whose outcome is not known yet. */
   readonly #checks: Set<Promise<void>> = new Set();
 
-  constructor(device: GPUDevice, adapterClass: AdapterClass, fail: (error: EngineError) => void) {
+  constructor(device: GPUDevice, fail: (error: EngineError) => void) {
     this.#device = device;
-    this.#adapterClass = adapterClass;
     this.#fail = fail;
   }
 
-  /** The kernel as this class of adapters runs it, and the workgroups that it is launched with then. */
-  get(name: string, { values = {}, unroll = false, halves = [], workgroups: whole }: Launched): Launch {
-    const { turns, workgroups } = turnsOf(this.#adapterClass, name, whole);
-    return { pipeline: this.#pipeline(name, { values, unroll, halves, turns }), workgroups };
-  }
-
-  #pipeline(name: string, { values, unroll, halves, turns }: Specialisation): Pipeline {
+  get(name: string, { values = {}, unroll = false, halves = [], turns = 1 }: Specialisation): Pipeline {
     const key = `${name}|${JSON.stringify(values)}|${unroll}|${halves}|${turns}`;
     const known = this.#pipelines.get(key);
     if (known) return known;
@@ -122,7 +105,8 @@ export class PipelineCache {
     if (source === undefined) throw new EngineError(`no kernel named ${name}`);
     const stored = halves.length > 0 ? withHalves(name, source, halves, values) : source;
     const code = specialise(name, inTurns(stored, turns), values, { unroll });
-    const label = `${name} ${JSON.stringify(values)}${halves.length > 0 ? ` f16 ${halves}` : ''}`;
+    const stores = halves.length > 0 ? ` f16 ${halves}` : '';
+    const label = `${name} ${JSON.stringify(values)}${stores}${turns > 1 ? ` in ${turns} turns` : ''}`;
     const report = (check: Promise<void>) => {
       this.#checks.add(check);
       check.finally(() => this.#checks.delete(check));

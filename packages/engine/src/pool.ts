@@ -1,3 +1,5 @@
+import { CHECKED_FROM } from './allocations.ts';
+
 /** Bytes of device memory: buffers held by tensors, kept for reuse, the most that tensors held at once, and textures. */
 export interface MemoryReport {
   liveBytes: number;
@@ -8,10 +10,10 @@ export interface MemoryReport {
   textureBytes: number;
 }
 
-const USAGE = 0x0004 | 0x0008 | 0x0080; // COPY_SRC | COPY_DST | STORAGE
+/** Whether something turned out to have no memory: it is not handed out again. */
+type IsRefused = (memory: GPUBuffer | GPUTexture) => boolean;
 
-/** Whether there is memory is asked from this size on: smaller buffers fail long after larger ones, and are many. */
-const CHECKED_FROM = 2 ** 20;
+const USAGE = 0x0004 | 0x0008 | 0x0080; // COPY_SRC | COPY_DST | STORAGE
 
 /**
  * Buffers by size class. A returned buffer is handed out again at once: WebGPU orders the commands that use it.
@@ -21,15 +23,14 @@ export class BufferPool {
   readonly #device: GPUDevice;
   readonly #free: Map<number, GPUBuffer[]> = new Map();
   readonly #limit: number;
-  readonly #isRefused: (buffer: GPUBuffer) => boolean;
+  readonly #isRefused: IsRefused;
   readonly #largest: number;
   #live = 0;
   #pooled = 0;
   #peak = 0;
   #count = 0;
 
-  /** @param isRefused whether a buffer turned out to have no memory: it is not handed out again */
-  constructor(device: GPUDevice, poolLimitBytes: number, isRefused: (buffer: GPUBuffer) => boolean) {
+  constructor(device: GPUDevice, poolLimitBytes: number, isRefused: IsRefused) {
     this.#device = device;
     this.#limit = poolLimitBytes;
     this.#isRefused = isRefused;
@@ -94,28 +95,42 @@ export class TexturePool {
   readonly #device: GPUDevice;
   readonly #free: Map<string, GPUTexture[]> = new Map();
   readonly #limit: number;
+  readonly #isRefused: IsRefused;
   #pooled = 0;
   /** Bytes of all textures, in use or kept. */
   bytes = 0;
 
-  constructor(device: GPUDevice, poolLimitBytes: number) {
+  constructor(device: GPUDevice, poolLimitBytes: number, isRefused: IsRefused) {
     this.#device = device;
     this.#limit = poolLimitBytes;
+    this.#isRefused = isRefused;
   }
 
-  take(width: number, height: number): GPUTexture {
+  /** @param onCreate gets a texture that is new, and large enough to be refused, with what will be known of that */
+  take(
+    width: number,
+    height: number,
+    onCreate: (texture: GPUTexture, outcome: Promise<GPUError | null>) => void,
+  ): GPUTexture {
     const known = this.#free.get(`${width}x${height}`)?.pop();
     if (known) {
       this.#pooled -= bytesOf(known);
       return known;
     }
     const usage = 0x01 | 0x02 | 0x08; // COPY_SRC | COPY_DST | STORAGE_BINDING
+    const isChecked = width * height * 16 >= CHECKED_FROM;
+    if (isChecked) this.#device.pushErrorScope('out-of-memory');
     const made = this.#device.createTexture({ size: [width, height], format: 'rgba32float', usage });
     this.bytes += bytesOf(made);
+    if (isChecked) onCreate(made, this.#device.popErrorScope());
     return made;
   }
 
   give(texture: GPUTexture): void {
+    if (this.#isRefused(texture)) {
+      this.destroy(texture);
+      return;
+    }
     this.#pooled += bytesOf(texture);
     const key = `${texture.width}x${texture.height}`;
     const free = this.#free.get(key);

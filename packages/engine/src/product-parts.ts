@@ -1,4 +1,5 @@
 import { EngineError } from './errors.ts';
+import { MOST_AT_ONCE } from './matmul-variants.ts';
 import { copyBlock, stridesOf } from './operations/layout.ts';
 import { launchUnpack } from './operations/quantised.ts';
 import { launchProduct, type ProductEpilogue, type ProductShape } from './product.ts';
@@ -12,7 +13,7 @@ interface Block {
 }
 
 /**
- * A product of which an operand or the result is over the binding limit: by blocks of the batch, of rows of op(A) and of
+ * A product of which an operand or the result is over the binding limit, or that is too many workgroups: by blocks of the batch, of rows of op(A) and of
  * columns of op(B), each copied to a tensor of its own. k is never cut, so every element is the chain of multiply-adds that it
  * is in one piece. Copying is little beside multiplying. A frozen weight that is over the limit as it is packed is unpacked block by
  * block.
@@ -28,12 +29,14 @@ export function launchProductInParts(
 ): void {
   const { batch, m, n, k, transposeA, transposeB } = shape;
   const most = c.device.bindingLimit / 4;
-  const isPacked = b.dtype !== 'f32' && b.storage.bytes <= 4 * most;
+  const isPacked = b.dtype !== 'f32' && b.storage.bytes <= 4 * most && n <= MOST_AT_ONCE.n;
   // Columns first: a weight that fits is not cut at all. Kernels write four columns at a time.
-  const columns = isPacked || (n * k <= most && n <= most) ? n : Math.floor(Math.min(most / k, n) / 4) * 4;
-  const rows = Math.min(m, Math.floor(most / Math.max(k, columns)));
+  const isWide = n > MOST_AT_ONCE.n || n * k > most || n > most;
+  const columns = isPacked || !isWide ? n : Math.floor(Math.min(most / k, n, MOST_AT_ONCE.n) / 4) * 4;
+  const rows = Math.min(m, Math.floor(most / Math.max(k, columns)), MOST_AT_ONCE.m);
   const whole = rows === m && columns === n;
-  const together = whole ? Math.min(batch, Math.floor(most / Math.max(m * k, k * n, m * n))) : 1;
+  const atOnce = Math.min(batch, MOST_AT_ONCE.batch, Math.floor(most / Math.max(m * k, k * n, m * n)));
+  const together = whole ? atOnce : 1;
   if (columns === 0 || rows === 0)
     throw new EngineError(
       `matmul: rows of ${k} elements of [${a.shape}] and [${b.shape}] are over this adapter's binding limit of ${4 * most} bytes`,

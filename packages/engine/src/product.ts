@@ -1,18 +1,13 @@
 import { type Packing, packingOf } from './data-type.ts';
 import { narrow, widenedCopy } from './half-storage.ts';
-import {
-  type Activation,
-  type Bound,
-  chooseMatmul,
-  choosePlacedMatmul,
-  type OperandForm,
-  type Placements,
-} from './matmul-variants.ts';
+import type { Activation, Bound, OperandForm, Placements } from './matmul-problem.ts';
+import { choosePlacedMatmul } from './matmul-software.ts';
+import { chooseMatmul, MOST_AT_ONCE } from './matmul-variants.ts';
 import { permute } from './operations/layout.ts';
 import { launchProductInParts } from './product-parts.ts';
 import type { Storage, TextureForm } from './storage.ts';
 import { empty, type Tensor } from './tensor.ts';
-import { textureForm } from './texture-form.ts';
+import { type FormLayout, textureForm } from './texture-form.ts';
 
 /** The extents of C [batch, m, n] = op(A) [batch, m, k] op(B) [batch, k, n]. */
 export interface ProductShape {
@@ -64,7 +59,9 @@ export function launchProduct(
   // What is stored as f16 must fit as f32 too: some kernels want copies.
   const isOver = ({ storage }: Tensor) => Math.max(storage.bytes, 4 * storage.halves) > device.bindingLimit;
   const bound = [a, c, ...(lowRank ? [lowRank.hidden, lowRank.up] : [])];
-  if (bound.some(isOver) || b.storage.bytes > device.bindingLimit) {
+  const { m, n, batch } = MOST_AT_ONCE;
+  const isMany = shape.m > m || shape.n > n || shape.batch > batch;
+  if (isMany || bound.some(isOver) || b.storage.bytes > device.bindingLimit) {
     if (lowRank) launchLowRankAfter(shape, a, b, c, alpha, { bias, lowRank });
     else launchProductInParts(shape, a, b, c, alpha, epilogue);
     return;
@@ -95,38 +92,41 @@ export function launchProduct(
   }
   const unpacked =
     operands.b === 'texture' && packingB.bits < 32 ? unpackedForm(b, shape.batch * rowsB, columnsB) : null;
-  const parts = plan.combine && empty(device, [shape.batch, plan.combine.parts, shape.m, shape.n]);
-  const first = operand(operands.a, a.storage, shape.batch * rowsA, columnsA);
-  const second = unpacked ?? operand(operands.b, b.storage, shape.batch * rowsB, columnsB);
-  // What the kernel does not use must still be bound, and memory that it could write must be bound nowhere else.
-  const bindings: Record<Bound, () => Storage | TextureForm> = {
-    a: () => first,
-    b: () => second,
-    c: () => (parts ?? c).storage,
-    bias: () => (bias ?? (a.dtype === 'f32' ? a : empty(device, [1]))).storage,
-    extra: () => (residual ?? activation?.before ?? empty(device, [1])).storage,
-  };
-  device.dispatch(plan.kernel, {
-    values: plan.constants,
-    unroll: plan.unroll,
-    bindings: plan.binds.map((name) => bindings[name]()),
-    params: plan.params,
-    more: lowRank && operands.lowRank ? lowRankOperands(operands.lowRank, lowRank) : [],
-    writes: activation ? [2, 4] : [2],
-    workgroups: plan.workgroups,
-  });
-  if (parts && plan.combine) {
-    const { kernel, constants, params, workgroups } = plan.combine;
-    device.dispatch(kernel, {
-      values: constants,
-      bindings: [parts.storage, c.storage],
-      params,
-      writes: [1],
-      workgroups,
+  try {
+    const parts = plan.combine && empty(device, [shape.batch, plan.combine.parts, shape.m, shape.n]);
+    const first = operand(operands.a, a.storage, shape.batch * rowsA, columnsA);
+    const second = unpacked ?? operand(operands.b, b.storage, shape.batch * rowsB, columnsB);
+    // What the kernel does not use must still be bound, and memory that it could write must be bound nowhere else.
+    const bindings: Record<Bound, () => Storage | TextureForm> = {
+      a: () => first,
+      b: () => second,
+      c: () => (parts ?? c).storage,
+      bias: () => (bias ?? (a.dtype === 'f32' ? a : empty(device, [1]))).storage,
+      extra: () => (residual ?? activation?.before ?? empty(device, [1])).storage,
+    };
+    device.dispatch(plan.kernel, {
+      values: plan.constants,
+      unroll: plan.unroll,
+      bindings: plan.binds.map((name) => bindings[name]()),
+      params: plan.params,
+      more: lowRank && operands.lowRank ? lowRankOperands(operands.lowRank, lowRank) : [],
+      writes: activation ? [2, 4] : [2],
+      workgroups: plan.workgroups,
     });
+    if (parts && plan.combine) {
+      const { kernel, constants, params, workgroups } = plan.combine;
+      device.dispatch(kernel, {
+        values: constants,
+        bindings: [parts.storage, c.storage],
+        params,
+        writes: [1],
+        workgroups,
+      });
+    }
+  } finally {
+    // Whoever takes it next is queued behind this product. A captured step plans its textures itself.
+    if (unpacked?.texture) device.recycleTexture(unpacked.texture);
   }
-  // Whoever takes it next is queued behind this product. A captured step plans its textures itself.
-  if (unpacked?.texture) device.recycleTexture(unpacked.texture);
 }
 
 function lowRankOperands(form: OperandForm, { hidden, up }: LowRankChange): (Storage | TextureForm)[] {
@@ -186,8 +186,13 @@ function unpackedForm(b: Tensor, rows: number, columns: number): TextureForm {
   const { device } = b;
   const { width, height } = textureForm(rows, columns);
   const { bits, scales, group } = packingOf(b.dtype, b.shape);
-  const form = device.texture(b.storage, width, height);
-  unpackInto(form, b.storage, rows, columns, { bits, scales, group });
+  const form = device.texture(b.storage, width, height, nameOf(rows, columns));
+  try {
+    unpackInto(form, b.storage, rows, columns, { bits, scales, group });
+  } catch (error) {
+    if (form.texture) device.recycleTexture(form.texture);
+    throw error;
+  }
   return form;
 }
 
@@ -217,6 +222,11 @@ function operand(form: OperandForm, storage: Storage, rows: number, columns: num
     : textureOf(storage, rows, columns);
 }
 
+/** What the texture form of an operand of so many rows, all batches', is called where there is no memory for it. */
+function nameOf(rows: number, columns: number): string {
+  return `the texture form of a product's operand of shape [${rows},${columns}]`;
+}
+
 /** The texture form of a storage: the one at hand if nothing was written since, else a fresh copy. */
 function textureOf(storage: Storage, rows: number, columns: number): TextureForm {
   const { device } = storage;
@@ -224,25 +234,39 @@ function textureOf(storage: Storage, rows: number, columns: number): TextureForm
   const forms = device.formsOf(storage);
   const key = layout.pad ? `${rows}x${columns}` : 'bytes';
   const known = forms.get(key);
-  if (known && known.version === storage.version) return known;
+  if (known && known.version === storage.version && !known.spoilt) return known;
+  if (known?.spoilt && known.texture) device.recycleTexture(known.texture);
   // A form of an older version may still be read by commands queued before: in a captured step it gets a texture of its own.
-  const form = known && !device.isCapturing ? known : device.texture(storage, layout.width, layout.height);
-  form.version = storage.version;
+  const form =
+    known && !known.spoilt && !device.isCapturing
+      ? known
+      : device.texture(storage, layout.width, layout.height, nameOf(rows, columns));
   forms.set(key, form);
+  fill(form, storage, layout, rows, columns);
+  // Only now: where filling it fails, it must not pass for the tensor.
+  form.version = storage.version;
+  return form;
+}
+
+/** Queues what copies the values of a storage into a texture form. */
+function fill(form: TextureForm, storage: Storage, layout: FormLayout, rows: number, columns: number): void {
+  const { device } = storage;
   if (storage.halves > 0 && storage.bytes <= device.bindingLimit) {
     // Rows of whole texels lie one after the other: one width serves all, and is compiled once.
     const [height, width] = layout.pad ? [rows, columns] : [(rows * columns) / 4, 4];
     unpackInto(form, storage, height, width, { bits: 16, scales: 0, group: 1 });
-    return form;
+    return;
   }
   const full = storage.halves > 0 ? widenedCopy(storage, 'a product') : storage;
-  if (layout.pad) {
-    const { kernel, params, workgroups } = layout.pad;
-    device.dispatch(kernel, { bindings: [full, form], params, writes: [1], workgroups });
-  } else {
-    const { bytesPerRow, copies: parts } = layout;
-    device.run({ kind: 'copy-to-texture', source: full, form, bytesPerRow, parts });
+  try {
+    if (layout.pad) {
+      const { kernel, params, workgroups } = layout.pad;
+      device.dispatch(kernel, { bindings: [full, form], params, writes: [1], workgroups });
+    } else {
+      const { bytesPerRow, copies: parts } = layout;
+      device.run({ kind: 'copy-to-texture', source: full, form, bytesPerRow, parts });
+    }
+  } finally {
+    if (full !== storage) full.release();
   }
-  if (full !== storage) full.release();
-  return form;
 }

@@ -121,7 +121,7 @@ test.each([
 );
 
 test('every kernel of a training step is among those that are checked', async () => {
-  for (const adapterClass of ['gpu', 'portable'] as const) {
+  for (const adapterClass of [undefined, 'gpu', 'portable'] as const) {
     using device = await Device.open({ adapterClass, selfCheck: false });
     const dispatch = vi.spyOn(device, 'dispatch');
     const launched = () => new Set(dispatch.mock.calls.splice(0).map(([kernel]) => kernel));
@@ -151,6 +151,19 @@ test('nothing safer is left: an error that says what is wrong', async () => {
   const failure = await Device.open({ adapterClass: 'portable', selfCheck: true }).catch((error) => error);
   expect(failure).toBeInstanceOf(EngineError);
   expect(failure.message).toMatch(/the portable kernels are wrong \(matmul of/);
+});
+
+test('a software adapter whose products are wrong is told of at every start', async ({ skip }) => {
+  const plain = await Device.open();
+  plain.close();
+  if (plain.adapterClass !== 'software') skip('no software adapter');
+  spoil('matmul/panel', 'params.alpha * sum', 'params.alpha * sum * 1.001');
+  const onWarning = vi.fn();
+  using device = await Device.open({ onWarning });
+  expect(device.adapterClass).toBe('portable');
+  expect(onWarning.mock.calls).toEqual([
+    [expect.stringMatching(/the software kernels are wrong \(matmul of/)],
+  ]);
 });
 
 test('a device that is open can be checked at any time', async () => {

@@ -24,6 +24,8 @@ import { empty, sizeOf, type Tensor, tensor } from './tensor.ts';
 interface Check {
   name: string;
   forwardOnly?: boolean;
+  /** One of the few that a software adapter runs whenever it is opened, forward: products and subgroups. */
+  brief?: boolean;
   /** A number: the same tensor as that input. */
   inputs: readonly (CaseInput | number)[];
   attributes?: unknown;
@@ -50,6 +52,7 @@ const CHECKS: readonly Check[] = [
       [44, 36],
     ],
     attributes: { transposeB: true, alpha: -0.5 },
+    brief: true,
   },
   {
     name: 'matmul',
@@ -93,6 +96,7 @@ const CHECKS: readonly Check[] = [
       [1, 17, 32],
     ],
     attributes: { heads: 1, keyHeads: 1 },
+    brief: true,
   },
   {
     name: 'attention',
@@ -160,14 +164,17 @@ type Draw = (count: number) => Float32Array<ArrayBuffer>;
 /**
  * Runs products, LoRA, attention, norms, activations and losses with their gradients on fresh random numbers, and reads all results
  * at once; one line for each that is not what float64 gives.
+ * @param brief only a few of them, forward: of milliseconds, once their kernels are compiled
  */
-export async function checkKernels(device: Device): Promise<string[]> {
+export async function checkKernels(device: Device, brief = false): Promise<string[]> {
   const [low, high] = crypto.getRandomValues(new Uint32Array(2)) as unknown as RandomKey;
   let stream = 0;
   const draw: Draw = (count) => uniformValues(count, 1, [low, high], stream++);
   const made: Made[] = [];
   try {
-    for (const check of CHECKS) made.push(make(device, check, draw));
+    for (const check of CHECKS)
+      if (check.brief || !brief)
+        made.push(make(device, brief ? { ...check, forwardOnly: true } : check, draw));
     const results = await compute(device, made);
     return made.flatMap((each, i) =>
       faultsOf(device, each, results[i]!, draw).map((fault) => `${fault}, seed ${low} ${high}`),
@@ -236,23 +243,31 @@ async function compute(device: Device, made: readonly Made[]): Promise<Float32Ar
     );
   await prepare(device, run);
   const results = scope(run);
-  const every = results.flat();
-  using all = empty(device, [every.reduce((sum, { size }) => sum + size, 0)]);
-  let at = 0;
-  for (const { storage, size } of every) {
-    const [target, targetOffset] = [all.storage, 4 * at];
-    device.run({ kind: 'copy', source: storage, sourceOffset: 0, target, targetOffset, bytes: 4 * size });
-    at += size;
-  }
-  for (const each of every) each.dispose();
+  using all = gathered(device, results.flat());
   const values = await all.read();
-  at = 0;
+  let at = 0;
   return results.map((each) =>
     each.map(({ size }) => {
       at += size;
       return values.subarray(at - size, at);
     }),
   );
+}
+
+/** One after the other in one tensor; they are disposed. */
+function gathered(device: Device, every: readonly Tensor[]): Tensor {
+  try {
+    const all = empty(device, [every.reduce((sum, { size }) => sum + size, 0)]);
+    let at = 0;
+    for (const { storage, size } of every) {
+      const [target, targetOffset] = [all.storage, 4 * at];
+      device.run({ kind: 'copy', source: storage, sourceOffset: 0, target, targetOffset, bytes: 4 * size });
+      at += size;
+    }
+    return all;
+  } finally {
+    for (const each of every) each.dispose();
+  }
 }
 
 /** What is wrong with the results of a check. */

@@ -3,6 +3,7 @@ import type { Device } from './device.ts';
 import { EngineError } from './errors.ts';
 import { gridOf } from './operation.ts';
 import { fill } from './operations/layout.ts';
+import { checkFloats, checkGradients } from './optimiser-checks.ts';
 import { scope } from './scope.ts';
 import { withoutGradients } from './tape.ts';
 import { type Tensor, tensor, zeros } from './tensor.ts';
@@ -21,10 +22,12 @@ export interface SGDOptions {
 /**
  * Stochastic gradient descent with momentum, as PyTorch computes it (without dampening). `begin` uploads what changes with
  * the step; `apply` updates the parameters in place and may be captured.
- * @throws EngineError when Nesterov's form is asked for without momentum
+ * @throws EngineError when Nesterov's form is asked for without momentum, EngineError, ShapeError for parameters that are not f32
+ *   tensors of the device
  */
 export class SGD {
   readonly parameters: readonly Tensor[];
+  readonly #device: Device;
   readonly #options: Required<Omit<SGDOptions, 'clipNorm'>> & { clipNorm: number | null };
   readonly #velocities: readonly Tensor[];
   readonly #hyper: Tensor;
@@ -33,7 +36,9 @@ export class SGD {
   constructor(device: Device, parameters: readonly Tensor[], options: SGDOptions = {}) {
     const { momentum = 0, nesterov = false, weightDecay = 0, clipNorm = null } = options;
     if (nesterov && momentum === 0) throw new EngineError('SGD: nesterov needs a momentum above 0');
+    checkFloats('SGD', 'parameter', device, parameters);
     this.parameters = parameters;
+    this.#device = device;
     this.#options = { momentum, nesterov, weightDecay, clipNorm };
     this.#velocities = parameters.map(({ shape }) => zeros(device, shape));
     this.#hyper = tensor(device, new Float32Array(4));
@@ -46,8 +51,13 @@ export class SGD {
     this.#hyper.write(Float32Array.of(learningRate, weightDecay, momentum, 0));
   }
 
-  /** Updates the parameters by their gradients, in the order of `parameters`. */
+  /**
+   * Updates the parameters by their gradients, in the order of `parameters`.
+   * @throws EngineError, ShapeError when they do not fit the parameters
+   */
   apply(gradients: readonly Tensor[]): void {
+    checkFloats('SGD', 'parameter', this.#device, this.parameters);
+    checkGradients('SGD', this.#device, gradients, this.parameters);
     const { clipNorm, nesterov } = this.#options;
     scope(() =>
       withoutGradients(() => {
@@ -60,6 +70,7 @@ export class SGD {
             writes: [0, 2],
             workgroups: gridOf(parameter.storage.bytes / 16),
           });
+          parameter.device.numerics?.watch(parameter, `SGD on parameter ${index}`);
         });
       }),
     );

@@ -1,26 +1,21 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { affine, capture, Device, EngineError, empty, matmul, scope, tensor, zeros } from './index.ts';
+import {
+  affine,
+  capture,
+  Device,
+  EngineError,
+  empty,
+  fill,
+  matmul,
+  scope,
+  slice,
+  tensor,
+  zeros,
+} from './index.ts';
 import { trainedBits } from './testing/block.ts';
+import { refuse, refusesTheLimit } from './testing/refusal.ts';
 
 const MIB = 2 ** 20;
-
-/** Lets the device refuse buffers of the given size, as it does where memory is short. */
-function refuse(device: Device, bytes: number) {
-  const create = device.gpu.createBuffer.bind(device.gpu);
-  return vi.spyOn(device.gpu, 'createBuffer').mockImplementation((descriptor) => {
-    if (descriptor.size !== bytes) return create(descriptor);
-    // Lavapipe takes no buffer of the whole limit, which is no multiple of its pages.
-    const refused = create({ ...descriptor, size: device.gpu.limits.maxBufferSize });
-    return Object.defineProperty(refused, 'size', { value: bytes });
-  });
-}
-
-async function refusesTheLimit(): Promise<boolean> {
-  using device = await Device.open();
-  device.gpu.pushErrorScope('out-of-memory');
-  device.gpu.createBuffer({ size: device.gpu.limits.maxBufferSize, usage: 0x0080 }).destroy();
-  return (await device.gpu.popErrorScope()) !== null;
-}
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -88,6 +83,32 @@ describe.skipIf(!(await refusesTheLimit()))('out of memory', () => {
     expect((await second.outputs.read()).every((value) => value === 1)).toBe(true);
     second.dispose();
     x.dispose();
+  });
+});
+
+describe.skipIf(!(await refusesTheLimit()))('no memory to read into', () => {
+  test('fails that reading only, by the name of the tensor', async () => {
+    using device = await Device.open();
+    using x = fill(device, [512, 1024], 3);
+    await device.idle();
+    const refusal = refuse(device, 2 * MIB, 0x0001);
+    // Queued beside it, before and after.
+    using before = affine(x, 2);
+    const failing = x.read().catch((error: unknown) => error);
+    using after = affine(before, 2);
+    using small = slice(after, 0, 0, 1);
+    const read = small.read();
+    const failure = await failing;
+    expect(failure).toBeInstanceOf(EngineError);
+    expect((failure as EngineError).message).toMatch(
+      /^out of memory: reading a tensor of shape \[512,1024\], 2097152 bytes; tensors hold \d+$/,
+    );
+    expect((await read).every((value) => value === 12)).toBe(true);
+    await expect(after.read()).rejects.toThrow('out of memory: reading');
+    refusal.mockRestore();
+    await device.idle();
+    expect((await x.read()).every((value) => value === 3)).toBe(true);
+    expect((await after.read()).every((value) => value === 12)).toBe(true);
   });
 });
 

@@ -10,6 +10,8 @@ export interface TextureForm {
   height: number;
   /** The version of the storage it was copied from. */
   version: number;
+  /** Why it does not hold that, if it does not. */
+  spoilt: EngineError | null;
 }
 
 /**

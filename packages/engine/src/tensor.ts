@@ -1,4 +1,4 @@
-import { bytesOf, type DataType, sizeOf, unpack } from './data-type.ts';
+import { bytesOf, checkExtents, type DataType, sizeOf, unpack } from './data-type.ts';
 import type { Device } from './device.ts';
 import { EngineError, ShapeError } from './errors.ts';
 import { register } from './scope.ts';
@@ -52,7 +52,7 @@ export class Tensor {
 
   /** Replaces its values. In a captured step, call it between replays. */
   write(data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): void {
-    this.assertAlive();
+    this.assertAlive('write');
     if (data.length !== this.size)
       throw new ShapeError(`write: ${data.length} values for a tensor of shape [${this.shape}]`);
     if (this.storage.constant) throw new EngineError('write: the tensor is constant');
@@ -63,17 +63,22 @@ export class Tensor {
 
   /** Its values; those of a frozen weight as f32. */
   async read(): Promise<Float32Array<ArrayBuffer>> {
-    this.assertAlive();
+    this.assertAlive('read');
     const { dtype, shape } = this;
     if (dtype === 'u32') throw new ShapeError('read: the tensor holds u32; use readUint32');
-    const bytes = await this.device.download(this.storage, bytesOf(dtype, shape));
+    const bytes = await this.#download();
     return dtype === 'f32' ? new Float32Array(bytes) : unpack(new Uint32Array(bytes), shape, dtype);
   }
 
   /** Its memory as 32-bit words. */
   async readUint32(): Promise<Uint32Array<ArrayBuffer>> {
-    this.assertAlive();
-    return new Uint32Array(await this.device.download(this.storage, bytesOf(this.dtype, this.shape)));
+    this.assertAlive('readUint32');
+    return new Uint32Array(await this.#download());
+  }
+
+  #download(): Promise<ArrayBuffer> {
+    const { device, storage, dtype, shape } = this;
+    return device.download(storage, bytesOf(dtype, shape), `a tensor of shape [${shape}]`);
   }
 
   /** The single value of a one-element tensor. */
@@ -84,7 +89,7 @@ export class Tensor {
 
   /** The same values, cut off from the tape. */
   detach(): Tensor {
-    this.assertAlive();
+    this.assertAlive('detach');
     return new Tensor(this.storage.retain(), this.shape, this.dtype);
   }
 
@@ -112,8 +117,9 @@ export class Tensor {
     return this.#disposed;
   }
 
-  assertAlive(): void {
-    if (this.#disposed) throw new EngineError(`use of a disposed tensor of shape [${this.shape}]`);
+  /** @param user the operation to name in the message */
+  assertAlive(user: string): void {
+    if (this.#disposed) throw new EngineError(`${user}: use of a disposed tensor of shape [${this.shape}]`);
   }
 
   #forget(): void {
@@ -133,15 +139,9 @@ export function tensor(
   const values = data instanceof Float32Array || data instanceof Uint32Array ? data : Float32Array.from(data);
   if (values.length !== sizeOf(shape))
     throw new ShapeError(`tensor: ${values.length} values for shape [${shape}]`);
-  const storage = device.allocate(values.byteLength, `a tensor of shape [${shape}]`);
-  device.upload(storage, values);
-  storage.constant = options.constant ?? false;
-  return new Tensor(
-    storage,
-    shape,
-    values instanceof Uint32Array ? 'u32' : 'f32',
-    options.trainable ?? false,
-  );
+  const made = empty(device, shape, values instanceof Uint32Array ? 'u32' : 'f32');
+  device.upload(made.storage, values);
+  return withOptions(made, options);
 }
 
 /**
@@ -153,16 +153,14 @@ export async function tensorInPieces(
   shape: Shape,
   fill: (write: (values: Float32Array<ArrayBuffer>, at: number) => void) => Promise<void>,
 ): Promise<Tensor> {
-  const storage = device.allocate(sizeOf(shape) * 4, `a tensor of shape [${shape}]`);
-  const made = new Tensor(storage, shape);
+  const made = empty(device, shape);
   try {
-    await fill((values, at) => device.upload(storage, values, at * 4));
+    await fill((values, at) => device.upload(made.storage, values, at * 4));
   } catch (error) {
     made.dispose();
     throw error;
   }
-  storage.constant = true;
-  return made;
+  return withOptions(made, { constant: true });
 }
 
 /** A tensor of zeros. */
@@ -171,14 +169,23 @@ export function zeros(
   shape: Shape,
   options: TensorOptions & { dtype?: DataType } = {},
 ): Tensor {
-  const dtype = options.dtype ?? 'f32';
-  const storage = device.allocate(bytesOf(dtype, shape), `a tensor of shape [${shape}]`);
-  device.run({ kind: 'clear', target: storage });
-  storage.constant = options.constant ?? false;
-  return new Tensor(storage, shape, dtype, options.trainable ?? false);
+  const made = empty(device, shape, options.dtype);
+  device.run({ kind: 'clear', target: made.storage });
+  return withOptions(made, options);
 }
 
-/** A tensor whose values are not set: the output of a kernel. @param maker what to call it where there is no memory for it */
+function withOptions(made: Tensor, { trainable = false, constant = false }: TensorOptions): Tensor {
+  made.trainable = trainable;
+  made.storage.constant = constant;
+  return made;
+}
+
+/**
+ * A tensor whose values are not set: the output of a kernel. The memory of every tensor comes from here.
+ * @param maker what to call it where it cannot be
+ * @throws ShapeError for an extent that is not a positive integer
+ */
 export function empty(device: Device, shape: Shape, dtype: DataType = 'f32', maker = 'a tensor'): Tensor {
+  checkExtents(maker, shape);
   return new Tensor(device.allocate(bytesOf(dtype, shape), `${maker} of shape [${shape}]`), shape, dtype);
 }

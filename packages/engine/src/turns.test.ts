@@ -11,6 +11,10 @@ test('every kernel of one item an invocation takes items in turn on software ada
   const grid = [1000, 1, 1] as const;
   for (const name of ONE_ITEM) {
     expect(turnsOf('software', name, grid).turns, name).toBeGreaterThan(1);
+    // Items that share anything, or a grid of more than a line, could not take turns.
+    expect(sources[name], name).not.toMatch(
+      /var<(workgroup|private)>|Barrier|subgroup|\bgroups\.[yz]|\bid\.z/,
+    );
     expect(turnsOf('gpu', name, grid)).toEqual({ turns: 1, workgroups: grid });
     expect(turnsOf('portable', name, grid)).toEqual({ turns: 1, workgroups: grid });
   }

@@ -1,16 +1,14 @@
 import { sources } from '@s3t/kernels';
-import type { AdapterClass } from './adapter.ts';
+import { type AdapterClass, SOFTWARE_LANES as LANES } from './adapter.ts';
 import { gridOf } from './operation.ts';
 
-/** The subgroup size of lavapipe. */
-const LANES = 8;
 /** Items of a workgroup as kernels are written. */
 const ITEMS = 64;
 /** What lavapipe spends on a subgroup is spread over so many items of each invocation, if that leaves workgroups enough for all cores. */
 const MANY_TURNS = 64;
 const LEAST_WORKGROUPS = 16;
 
-/** How kernels begin whose invocations compute one item each and know nothing of each other. */
+/** How kernels begin whose invocations compute one item each, in a line of workgroups, and know nothing of each other. */
 const HEAD =
   /@compute @workgroup_size\(64\)\nfn main\(@builtin\(global_invocation_id\) id: vec3u, @builtin\(num_workgroups\) groups: vec3u\) \{\n {2}let i = id\.x \+ id\.y \* groups\.x \* 64u;\n/;
 
@@ -21,16 +19,25 @@ export interface Turns {
   workgroups: readonly [number, number, number];
 }
 
+/** By kernel, whether it is one of those; looked up at every launch. */
+const known: Map<string, boolean> = new Map();
+
+function isOneItem(kernel: string): boolean {
+  const found = known.get(kernel) ?? HEAD.test(sources[kernel] ?? '');
+  known.set(kernel, found);
+  return found;
+}
+
 /**
- * A kernel of one item an invocation, launched with `workgroups`, as it runs on a class of adapters. Lavapipe spends as much on
- * starting a subgroup as on some loads and stores: there a workgroup is one subgroup whose invocations take many items.
+ * A kernel of one item an invocation, launched with `workgroups` in a line, as it runs on a class of adapters. Lavapipe spends as much
+ * on starting a subgroup as on some loads and stores: there a workgroup is one subgroup whose invocations take many items.
  */
 export function turnsOf(
   adapterClass: AdapterClass,
   kernel: string,
   workgroups: readonly [number, number, number],
 ): Turns {
-  if (adapterClass !== 'software' || !HEAD.test(sources[kernel] ?? '')) return { turns: 1, workgroups };
+  if (adapterClass !== 'software' || !isOneItem(kernel)) return { turns: 1, workgroups };
   const items = ITEMS * workgroups[0] * workgroups[1];
   const turns = items >= LANES * MANY_TURNS * LEAST_WORKGROUPS ? MANY_TURNS : ITEMS / LANES;
   return { turns, workgroups: gridOf(items, LANES * turns) };

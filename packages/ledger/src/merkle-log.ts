@@ -38,7 +38,10 @@ export class MerkleLog {
   /** What shows that the log of `to` entries (left out, of all) begins with the log of `from` entries. */
   async proveConsistency(from: number, to?: number): Promise<{ from: number; to: number; hashes: string[] }> {
     const tree = await this.#caughtUp();
-    return inRange(() => ({ from, to: to ?? tree.size, hashes: tree.consistency(from, to) }));
+    const last = to ?? tree.size;
+    assertSize('to', last, tree.size, 'the log has');
+    assertSize('from', from, last, 'to is');
+    return { from, to: last, hashes: tree.consistency(from, last) };
   }
 
   /** Adds what was written since. Two calls at once read the same entries; each is added by whoever comes first. */
@@ -50,6 +53,12 @@ export class MerkleLog {
     });
     return tree;
   }
+}
+
+/** @throws LedgerError naming the field of a size that the log never had */
+function assertSize(field: string, size: number, most: number, what: string): void {
+  if (!(Number.isSafeInteger(size) && size >= 1 && size <= most))
+    throw new LedgerError('log-size', `${field}: must be from 1 to ${most}, as ${what} ${most}; not ${size}`);
 }
 
 /** Sizes that the log never had are the caller's mistake. */

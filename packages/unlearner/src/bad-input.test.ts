@@ -74,7 +74,12 @@ describe('a configuration', () => {
       'training.learningRate',
       'must be more than 0',
     ],
-    ['an unknown schedule', { training: { schedule: 'step' } }, 'training.schedule', '"constant"'],
+    [
+      'an unknown schedule',
+      { training: { schedule: 'step' } },
+      'training.schedule',
+      'must be one of constant, linear, cosine',
+    ],
     [
       'activations there are not',
       { training: { activations: 'f8' } },

@@ -86,6 +86,8 @@ const earlyStopping = v.strictObject({
   metric: v.optional(v.picklist(METRIC_NAMES, `must be one of ${METRIC_NAMES.join(', ')}`)),
 });
 
+const SCHEDULES = ['constant', 'linear', 'cosine'] as const;
+
 const training = v.strictObject({
   epochs: v.optional(count, 3),
   batchSize: v.optional(count, 64),
@@ -93,7 +95,7 @@ const training = v.strictObject({
   together: v.optional(count),
   learningRate: v.optional(positive, 2e-3),
   weightDecay: v.optional(v.pipe(v.number(), v.minValue(0, 'must be at least 0')), 0.01),
-  schedule: v.optional(v.picklist(['constant', 'linear', 'cosine']), 'linear'),
+  schedule: v.optional(v.picklist(SCHEDULES, `must be one of ${SCHEDULES.join(', ')}`), 'linear'),
   warmup: v.optional(fraction, 0.03),
   clipNorm: v.optional(v.nullable(positive), null),
   learn: v.optional(v.picklist(['all', 'response'], 'must be all or response')),

@@ -262,10 +262,19 @@ describe('verify', () => {
   });
 
   test('every stage, trained again or not', async () => {
-    const whole = { identical: true, compared: 12, differing: [] };
+    const whole = { identical: true, compared: 12, differing: [], missing: [] };
     expect(await run.verify()).toEqual(whole);
     expect(await run.verify({ fromScratch: true })).toEqual(whole);
     expect(await run.verify({ shards: [1] })).toEqual({ ...whole, compared: 6 });
+  });
+
+  test('shards that the run has not are refused, and not found identical', async () => {
+    for (const shards of [[9], [0, 2], [-1], [0.5]])
+      await expect(run.verify({ fromScratch: true, shards })).rejects.toMatchObject({
+        code: 'usage',
+        message: `shards: ${shards.at(-1)} is none of this run's 2; they count from 0`,
+      });
+    await expect(run.verify({ shards: [] })).rejects.toMatchObject({ code: 'usage' });
   });
 
   test('one stage, on the stored stages above it', async () => {
@@ -273,18 +282,28 @@ describe('verify', () => {
       const { stage } = stageOf(0, 1, position);
       const events: UnlearnerEvent[] = [];
       const stop = run.on((event) => events.push(event));
-      expect(await run.verify({ stage })).toEqual({ identical: true, compared: 1, differing: [] });
+      expect(await run.verify({ stage })).toEqual({
+        ...{ identical: true, compared: 1, differing: [], missing: [] },
+      });
       stop();
       expect(events.filter(({ type }) => type === 'stage-started')).toHaveLength(1);
     }
     await expect(run.verify({ stage: 'f'.repeat(64) })).rejects.toMatchObject({ code: 'usage' });
   });
 
-  test('reports stages that are not trained yet', async () => {
+  test('reports stages that are not trained yet apart from those that differ', async () => {
     const half = await project.open('half', { device: device() });
     await half.train({ shards: [0] });
-    const { identical, compared, differing } = await half.verify();
-    expect([identical, compared, differing.length]).toEqual([false, 12, 6]);
+    const known = (await half.status()).shards[1]!.sequences.flatMap(({ stages }) =>
+      stages.map(({ stage }) => stage),
+    );
+    const { missing, ...found } = await half.verify({ fromScratch: true });
+    expect(found).toEqual({ identical: true, compared: 6, differing: [] });
+    expect([...missing].sort()).toEqual([...new Set(known)].sort());
+    // Where nothing is there to compare, nothing is shown.
+    const none = { identical: false, compared: 0, differing: [] };
+    expect(await half.verify({ shards: [1] })).toEqual({ ...none, missing });
+    expect(await half.verify({ stage: missing[5]! })).toEqual({ ...none, missing: [missing[5]] });
     // What nothing has learnt from costs nothing, and names no new version.
     const events: string[] = [];
     half.on(({ type }) => events.push(type));
@@ -318,7 +337,7 @@ describe('verify', () => {
     const flipped = Buffer.from(sound);
     flipped[sound.length - 10]! ^= 4;
     await writeFile(file, flipped);
-    expect(await run.verify()).toEqual({ identical: false, compared: 12, differing: [stage] });
+    expect(await run.verify()).toEqual({ identical: false, compared: 12, differing: [stage], missing: [] });
     expect(await run.verify({ stage })).toMatchObject({ identical: false, differing: [stage] });
     await run.close();
     for (let attempt = 0; attempt < 2; attempt++)

@@ -142,8 +142,24 @@ describe('a receipt file', () => {
     expect(to).toBe(after.size);
     const claim = { from: before.size, oldRoot: before.root, to, newRoot: after.root };
     expect(verifyConsistency(claim, hashes)).toBe(true);
-    for (const [from, size] of [[0], [after.size + 1], [2, 1], [1, after.size + 1], [1.5]])
-      await expect(again.log.consistency(from!, size)).rejects.toMatchObject({ code: 'usage' });
+    for (const [field, from, size] of [
+      ...([
+        ['from', 0],
+        ['from', after.size + 1],
+        ['from', 2, 1],
+        ['from', 1.5],
+      ] as const),
+      ...([
+        ['to', 1, after.size + 1],
+        ['to', 1, 0],
+      ] as const),
+    ])
+      await expect(again.log.consistency(from, size)).rejects.toMatchObject({
+        code: 'usage',
+        message: expect.stringMatching(
+          new RegExp(`^${field}: must be from 1 to \\d+, as .*; not ${field === 'to' ? size : from}$`),
+        ),
+      });
   });
 
   test('is there for an erasure that a failure or a restart had to finish', async () => {

@@ -148,10 +148,14 @@ export type UnfinishedErasure = Pick<
 >;
 
 export interface Verification {
+  /** Whether something was compared, and no stage differs. Stages may be missing all the same. */
   identical: boolean;
+  /** How many stages there were to compare. */
   compared: number;
-  /** Ids of stages whose bytes differ or that are missing. */
+  /** Ids of stages whose bytes are not what they should be, or that should not be there. */
   differing: readonly string[];
+  /** Ids of stages that are not trained yet, or not trained again since an erasure: a repair trains them. */
+  missing: readonly string[];
 }
 
 export interface ExportOptions {

@@ -14,7 +14,7 @@ import type { UnlearnerEvent, Verification } from './types.ts';
 export interface VerifyOptions {
   /** Train every stage again, from nothing but the data. */
   fromScratch?: boolean;
-  /** Only the stages of these shards. */
+  /** Only the stages of these shards, counted from 0. */
   shards?: readonly number[];
   /** Train this stage again, on the stored stages of its prefix. */
   stage?: string;
@@ -33,6 +33,7 @@ export interface RunMoment {
  * Holds the run against what it should be. Always: the log's chain, that the active stages are exactly those that the
  * data gives, and the digest of every stored adapter. On request stages are trained again and compared bit for bit.
  * @param signal stops it; an erasure must, since it then compares with what no longer is
+ * @throws UnlearnerError `usage` for shards or a stage that the run has not
  */
 export async function verifyRun(
   opened: OpenedRun,
@@ -42,6 +43,7 @@ export async function verifyRun(
   emit: (event: UnlearnerEvent) => void,
 ): Promise<Verification> {
   const { ledger } = opened;
+  if (shards) assertShards(shards, opened.run.shards);
   await ledger.verifyChain();
   const plan = planFromData(opened, records).filter(({ shard }) => !shards || shards.includes(shard));
   const active = new Map(stages.map((row) => [`${row.shard}/${row.id}`, row]));
@@ -54,19 +56,45 @@ export async function verifyRun(
   if (stage === undefined)
     for (const [place, { id, shard }] of active)
       if ((!shards || shards.includes(shard)) && !wanted.has(place)) differing.add(id);
-  for (const { shard, id } of chosen) {
-    const weights = active.get(`${shard}/${id}`)?.weights;
+  // What no training has made yet, or an erasure took and no repair has brought back. The log and the tables agree on what is
+  // active, or `verifyChain` had thrown: a stage that was lost is not among them.
+  const weightsOf = ({ shard, id }: StagePlan) => active.get(`${shard}/${id}`)?.weights;
+  const compared = chosen.filter((each) => weightsOf(each) !== undefined);
+  const missing = chosen.filter((each) => weightsOf(each) === undefined);
+  for (const each of compared) {
     signal.throwIfAborted();
-    if (weights === undefined || !(await isIntact(opened, weights))) differing.add(id);
+    if (!(await isIntact(opened, weightsOf(each)!))) differing.add(each.id);
   }
   if (fromScratch || stage !== undefined) {
-    const stored = stage === undefined ? null : stages;
-    const retrained = await retrain(opened, { records, meter }, chosen, stored, emit, signal);
-    for (const { shard, id } of chosen)
-      if (active.get(`${shard}/${id}`)?.weights !== retrained.get(id)) differing.add(id);
+    const [stored, again] = stage === undefined ? [null, withPrefixes(compared, chosen)] : [stages, compared];
+    const retrained = await retrain(opened, { records, meter }, again, stored, emit, signal);
+    for (const each of compared) if (weightsOf(each) !== retrained.get(each.id)) differing.add(each.id);
   }
   signal.throwIfAborted();
-  return { identical: differing.size === 0, compared: chosen.length, differing: [...differing] };
+  return {
+    // Nothing is no proof of anything.
+    identical: differing.size === 0 && compared.length > 0,
+    compared: compared.length,
+    differing: [...differing],
+    missing: missing.map(({ id }) => id),
+  };
+}
+
+function assertShards(shards: readonly number[], count: number): void {
+  if (shards.length === 0) throw new UnlearnerError('usage', 'shards: names none; leave it out for all');
+  const odd = shards.find((shard) => !Number.isInteger(shard) || shard < 0 || shard >= count);
+  if (odd !== undefined)
+    throw new UnlearnerError('usage', `shards: ${odd} is none of this run's ${count}; they count from 0`);
+}
+
+/** These stages of a plan, in its order, and those that they stand on. */
+function withPrefixes(stages: readonly StagePlan[], plan: readonly StagePlan[]): StagePlan[] {
+  const byPlace = new Map(plan.map((each) => [`${each.shard}/${each.id}`, each]));
+  const wanted = new Set<StagePlan>();
+  for (const stage of stages)
+    for (let at: StagePlan | undefined = stage; at; at = byPlace.get(`${at.shard}/${at.parent}`))
+      wanted.add(at);
+  return plan.filter((each) => wanted.has(each));
 }
 
 /** The stages that training on these records would make, from the data alone. */

@@ -5,6 +5,7 @@ import { Interrupted, UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integer, JSON_OUTPUT, number, RUN, type RunOptions } from '../options.ts';
 import { PLOT, type PlotOption, writePlot } from '../plot/plot-file.ts';
+import { whereFree } from '../run-access.ts';
 import { count, plural } from '../terminal/format.ts';
 import { print, printJson, say } from '../terminal/print.ts';
 import { table } from '../terminal/table.ts';
@@ -54,11 +55,13 @@ async function runAudit(
   using interrupts = catchInterrupts('stopping; the run was not changed');
   const progress = new WorkProgress('retrain');
   const { audit } = await import('@s3t/unlearner');
-  const report = await audit({
-    ...{ run, ...options, sample, signal: interrupts.signal, on: progress.show },
-    ...(named.length > 0 && { records: named }),
-    onMoment: (moment) => say(`asking the stacks ${MOMENTS[moment]}`),
-  })
+  const work = () =>
+    audit({
+      ...{ run, ...options, sample, signal: interrupts.signal, on: progress.show },
+      ...(named.length > 0 && { records: named }),
+      onMoment: (moment) => say(`asking the stacks ${MOMENTS[moment]}`),
+    });
+  const report = await whereFree(work, () => 'audit a copy of it: s3t backup, s3t restore')
     .catch((error) => {
       if (!interrupts.signal.aborted) throw error;
       throw new Interrupted(interrupts.received ?? 'SIGINT', 'stopped; the run was not changed');

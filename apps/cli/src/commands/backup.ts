@@ -2,7 +2,7 @@ import { cp, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Backup } from '@s3t/unlearner';
 import type { Command } from 'commander';
-import { CommandError } from '../errors.ts';
+import { CommandError, UsageError } from '../errors.ts';
 import { JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
 import { heldBy } from '../run-access.ts';
 import { bytes, plural, short } from '../terminal/format.ts';
@@ -56,7 +56,7 @@ async function assertNew(dir: string, into: string): Promise<void> {
     throw error;
   });
   if (names.length > 0)
-    throw new CommandError(`${dir}: is there already; a backup is written into a new or empty folder`);
+    throw new UsageError(`${dir}: is there already; a backup is written into a new or empty folder`);
 }
 
 /**

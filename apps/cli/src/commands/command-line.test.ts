@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -7,6 +7,9 @@ import { deletionRate } from '@s3t/algorithm';
 import { describe, expect, test } from 'vitest';
 import { ROOT } from '../testing/fixture.ts';
 import { type Outcome, s3t } from '../testing/s3t.ts';
+
+/** A file that is there, and neither a receipt nor a key. */
+const MAIN = join(ROOT, 'apps/cli/src/main.ts');
 
 describe('wrong command lines: exit code 2, one clear line, nothing on stdout', () => {
   test.each([
@@ -21,7 +24,7 @@ describe('wrong command lines: exit code 2, one clear line, nothing on stdout', 
       's3t: erase: no records given: name their ids, a file of ids with --file, or whom they are about with --subject',
     ],
     [['verify', '--run', 'x', '--shards', '0'], 's3t: verify: --shards goes with --from-scratch'],
-    [['verify'], "s3t: required option '--run <dir>' not specified"],
+    [['verify'], 's3t: verify: name a run (--run), or the file of a receipt (--receipt)'],
     [['verify', '--run', 'x', '--public-key', 'k'], 's3t: verify: --public-key goes with --receipt'],
     [
       ['verify', '--receipt', 'r', '--stage', 's'],
@@ -55,6 +58,13 @@ describe('wrong command lines: exit code 2, one clear line, nothing on stdout', 
     ],
     [['train', '--config', 'no/such.json', '--run', 'x'], 's3t: no/such.json: there is no such file'],
     [['status', '--run', 'no/such/run'], 's3t: no/such/run: there is no run here'],
+    [['verify', '--receipt', 'no/such'], 's3t: no/such: the file does not exist'],
+    [['verify', '--receipt', MAIN, '--public-key', 'no/such'], 's3t: no/such: the file does not exist'],
+    [
+      ['verify', '--receipt', MAIN, '--public-key', MAIN],
+      `s3t: --public-key: ${MAIN} is no public key: one looks like <name>+<8 hex digits>+<base64>`,
+    ],
+    [['erase', '--file', 'no/such.txt', '--run', 'x'], 's3t: no/such.txt: the file does not exist'],
   ])('s3t %j', async (args, message) => {
     const { code, stdout, stderr } = await s3t(args);
     expect(stderr.split('\n')).toEqual([expect.stringContaining(message), '']);
@@ -68,6 +78,18 @@ test('help and version come on stdout; no command at all is wrong', async () => 
   expect(help.stdout).toContain('--idempotency-key <key>');
   expect(await s3t(['--version'])).toEqual({ code: 0, stdout: '0.1.0\n', stderr: '' });
   expect(await s3t([])).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('Usage: s3t') });
+});
+
+test('a receipt that is none is not valid, by the name of its file and field: exit code 1', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 's3t-cli-receipt-'));
+  const file = join(folder, 'receipt.json');
+  writeFileSync(file, '{}');
+  expect(await s3t(['verify', '--receipt', file])).toEqual({
+    code: 1,
+    stdout: `✗ ${file}: format: is missing\n\n${file}: NOT valid\n`,
+    stderr: '',
+  });
+  rmSync(folder, { recursive: true });
 });
 
 test('S3T_DEBUG=1 shows where an error comes from', async () => {
@@ -89,6 +111,12 @@ test('api-key: makes, lists and revokes keys, and shows the text of one once', a
     code: 1,
     stderr: expect.stringMatching(/there is no key/),
   });
+  // Without a key it serves no other machine; and revoking what is none writes no file.
+  const refused = await s3t(['serve', '--run', folder, '--host', '0.0.0.0']);
+  expect(refused).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/holds no key, and/) });
+  rmSync(join(folder, 'api-keys.json'));
+  expect(await apiKey('revoke', 'deadbeef')).toMatchObject({ code: 1, stdout: '' });
+  expect(readdirSync(folder)).toEqual([]);
   rmSync(folder, { recursive: true });
 });
 

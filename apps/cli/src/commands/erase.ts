@@ -3,8 +3,9 @@ import type { Evaluation, Receipt } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { CommandError, UsageError } from '../errors.ts';
 import { JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
+import type { RunServer } from '../remote.ts';
 import { withRunOrServer } from '../run-access.ts';
-import { plural, short } from '../terminal/format.ts';
+import { count, plural, short } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { facts, table } from '../terminal/table.ts';
 import { renderEvaluation } from './eval.ts';
@@ -18,10 +19,16 @@ interface Options extends RunOptions {
   receipt?: string;
 }
 
-/** An erasure, and its receipt's file where that was asked for. */
+/** An erasure, its receipt's file where that was asked for, and what is served now. */
 interface Outcome {
   receipt: Receipt;
   file: string | null;
+  /** How deep each shard serves now; absent where nothing was asked to change. */
+  depths?: readonly number[];
+  /** How deep one can. */
+  slices?: number;
+  /** Milliseconds of the receipt's that opening the run took: a server has it open. */
+  openedMs?: number;
 }
 
 /** `s3t erase`: forgets records at once and prints the receipt. */
@@ -66,17 +73,33 @@ async function erase(
   const outcome = await withRunOrServer<Outcome>(
     run,
     async (unlearner) => {
+      const openedMs = Date.now() - receivedAt;
       const receipt = await unlearner.erase(target, { ...options, receivedAt });
-      return { receipt, file: wanted ? await unlearner.log.receiptFile(receipt.erasure) : null };
+      const file = wanted ? await unlearner.log.receiptFile(receipt.erasure) : null;
+      const { servedDepths: depths, config } = unlearner;
+      return { receipt, file, openedMs, ...(!dryRun && { depths, slices: config.slices }) };
     },
     async (server) => {
       const receipt = await server.erase(target, options);
-      return { receipt, file: wanted ? await server.receiptFile(receipt.erasure) : null };
+      const file = wanted ? await server.receiptFile(receipt.erasure) : null;
+      return { receipt, file, ...(!dryRun && (await servedBy(server))) };
     },
   );
-  if (json) printJson(outcome.receipt);
-  else print(render(outcome.receipt));
+  const { receipt, depths } = outcome;
+  if (json) printJson({ ...receipt, ...(depths && { depths }) });
+  else print(renderErasure(outcome));
   if (receiptPath !== undefined) keep(outcome, receiptPath);
+}
+
+/** What a server serves, as far as it tells: the records are erased, whatever becomes of this question. */
+async function servedBy(server: RunServer): Promise<Pick<Outcome, 'depths' | 'slices'>> {
+  const status = await server.status().catch(() => null);
+  if (status === null) return {};
+  const { shards } = status;
+  return {
+    depths: shards.map(({ servedDepth }) => servedDepth),
+    slices: shards[0]?.sequences[0]?.order.length,
+  };
 }
 
 /** Writes the receipt's file. What fails here comes after the erasure, which stands. */
@@ -105,14 +128,15 @@ function idsIn(file: string): string[] {
     text = readFileSync(file === '-' ? 0 : file, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new CommandError(
+    throw new UsageError(
       `${file}: ${code === 'ENOENT' ? 'the file does not exist' : `cannot be read (${code})`}`,
     );
   }
   return text.split(/\r?\n/).filter((line) => line !== '');
 }
 
-function render(receipt: Receipt): string {
+/** What an erasure did and what is left to serve, for people. */
+export function renderErasure({ receipt, depths, slices, openedMs }: Omit<Outcome, 'file'>): string {
   const { before, after, deactivated, dryRun, repeated, expected } = receipt;
   const title = dryRun
     ? 'Dry run: nothing was changed.'
@@ -132,16 +156,41 @@ function render(receipt: Receipt): string {
           ? `${short(before.manifest)} -> ${short(after.manifest)}`
           : `${short(after.manifest)} (unchanged)`,
       ],
-      ['acknowledged', `after ${receipt.acknowledgedMs.toFixed(1)} ms`],
+      ...(dryRun ? [] : [['acknowledged', acknowledged(receipt, openedMs)] as const]),
       [
         'deactivated',
-        deactivated.length === 0 ? 'nothing was trained on them' : plural(deactivated.length, 'stage'),
+        deactivated.length === 0
+          ? 'none: the stages of their slices were gone already, or not trained yet'
+          : plural(stagesOf(receipt), 'stage'),
       ],
+      ...(depths ? [['served depth', `${depths.join(' ')}   of ${slices}, shard by shard`] as const] : []),
     ]),
     ...(deactivated.length === 0 ? [] : ['', renderStages(deactivated)]),
     ...(expected === undefined ? [] : ['', renderExpected(expected)]),
-    ...(dryRun || deactivated.length === 0 ? [] : ['', '`s3t repair` trains them again on what is left.']),
+    ...afterwards(receipt, depths),
   ].join('\n');
+}
+
+/** How many stages an erasure took: a receipt names one once for each sequence that shares it. */
+export function stagesOf({ deactivated }: Pick<Receipt, 'deactivated'>): number {
+  return new Set(deactivated.map(({ shard, stage }) => `${shard}/${stage}`)).size;
+}
+
+/** The receipt's time counts from the command's start, which opens the run first. */
+function acknowledged({ acknowledgedMs, repeated }: Receipt, openedMs: number | undefined): string {
+  const ms = (value: number) => `${count(Math.round(value))} ms`;
+  const opening = openedMs === undefined || repeated ? '' : `, of which opening the run took ${ms(openedMs)}`;
+  return `after ${ms(acknowledgedMs)}${opening}`;
+}
+
+function afterwards(
+  { dryRun, deactivated }: Receipt,
+  depths: readonly number[] | undefined,
+): readonly string[] {
+  if (dryRun) return [];
+  if (depths?.every((depth) => depth === 0))
+    return ['', 'Nothing is served now: predictions fail until `s3t repair` has trained stages again.'];
+  return deactivated.length === 0 ? [] : ['', '`s3t repair` trains them again on what is left.'];
 }
 
 function renderExpected(expected: Evaluation | null): string {

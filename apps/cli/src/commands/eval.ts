@@ -1,7 +1,7 @@
 import type { Evaluation, Measures } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
-import { withRun } from '../run-access.ts';
+import { withFreeRun } from '../run-access.ts';
 import { count, percent } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { table } from '../terminal/table.ts';
@@ -19,7 +19,11 @@ export function addEval(program: Command): void {
 }
 
 async function evaluate({ run, json }: RunOptions): Promise<void> {
-  const evaluation = await withRun({ run }, (unlearner) => unlearner.evaluate());
+  const evaluation = await withFreeRun(
+    run,
+    (unlearner) => unlearner.evaluate(),
+    (url) => `have it measured there: POST ${url}/v1/history`,
+  );
   if (json) printJson(evaluation);
   else print(renderEvaluation(evaluation));
 }

@@ -1,7 +1,7 @@
 import type { Export } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { integer, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
-import { withRun } from '../run-access.ts';
+import { withFreeRun } from '../run-access.ts';
 import { plural, short } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
 
@@ -26,7 +26,11 @@ export function addExport(program: Command): void {
 }
 
 async function exportShard(out: string, { run, json, ...options }: Options): Promise<void> {
-  const exported = await withRun({ run }, (unlearner) => unlearner.export({ ...options, out }));
+  const exported = await withFreeRun(
+    run,
+    (unlearner) => unlearner.export({ ...options, out }),
+    () => 'export from a copy of it: s3t backup, s3t restore',
+  );
   if (json) printJson(exported);
   else print(render(exported));
 }

@@ -75,11 +75,13 @@ async function serveRun({ json, log, ...options }: Options): Promise<void> {
   if (!serving.needsKey) {
     say('no API keys: only this machine is served, and may do everything; see s3t api-key create --help');
   }
+  const { url, host } = serving;
+  const isEverywhere = host === '0.0.0.0' || host === '::';
   // One line, so that a program can wait for it.
   print(
     json
-      ? JSON.stringify({ url: serving.url, run: options.run })
-      : `s3t serves ${options.run} at ${serving.url}`,
+      ? JSON.stringify({ url, host, run: options.run })
+      : `s3t serves ${options.run} at ${url}${isEverywhere ? `, and on every other address of this machine (${host})` : ''}`,
   );
   if (interrupts.signal.aborted) void serving.close();
   interrupts.signal.addEventListener('abort', () => void serving.close());

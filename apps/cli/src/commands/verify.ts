@@ -1,9 +1,9 @@
-import type { Verification, VerifyOptions } from '@s3t/unlearner';
+import type { Unlearner, Verification, VerifyOptions } from '@s3t/unlearner';
 import type { Command } from 'commander';
 import { Interrupted, UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integers, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
-import { withRun } from '../run-access.ts';
+import { withFreeRun } from '../run-access.ts';
 import { plural } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { verifyReceiptFile } from '../verify-receipt.ts';
@@ -21,7 +21,9 @@ interface Options extends Partial<RunOptions> {
 export function addVerify(program: Command): void {
   program
     .command('verify')
-    .description('check what the run holds, or a receipt; exit 1 on any difference')
+    .description(
+      'check what the run holds, or a receipt; exit 1 on any difference, 2 when there was nothing to check',
+    )
     .option(...RUN)
     .option('--from-scratch', 'train every stage again, on the records that remain, and compare')
     .option('--shards <s,s,..>', 'with --from-scratch: only these shards', integers)
@@ -36,7 +38,8 @@ async function verify({ receipt, publicKey, ...options }: Options): Promise<void
   const { run, json, ...ofRun } = options;
   if (receipt === undefined) {
     if (publicKey !== undefined) throw new UsageError('verify: --public-key goes with --receipt');
-    if (run === undefined) throw new UsageError("required option '--run <dir>' not specified");
+    if (run === undefined)
+      throw new UsageError('verify: name a run (--run), or the file of a receipt (--receipt)');
     return verifyRun({ ...ofRun, run, json });
   }
   if (run !== undefined || Object.keys(ofRun).length > 0)
@@ -51,7 +54,7 @@ async function verifyRun({ run, json, ...options }: VerifyOptions & RunOptions):
   if (options.shards && !options.fromScratch)
     throw new UsageError('verify: --shards goes with --from-scratch');
   using interrupts = catchInterrupts('stopping; nothing was changed');
-  const verification = await withRun({ run }, async (unlearner) => {
+  const check = async (unlearner: Unlearner): Promise<Verification> => {
     const progress = new WorkProgress('verify');
     const stop = unlearner.on(progress.show);
     try {
@@ -63,16 +66,26 @@ async function verifyRun({ run, json, ...options }: VerifyOptions & RunOptions):
       stop();
       progress.clear();
     }
-  });
+  };
+  const verification = await withFreeRun(run, check, () => 'verify a copy of it: s3t backup, s3t restore');
   if (json) printJson(verification);
-  else print(render(verification));
-  if (!verification.identical) process.exitCode = 1;
+  else print(renderVerification(verification));
+  if (!verification.identical) process.exitCode = verification.differing.length > 0 ? 1 : 2;
 }
 
-function render({ identical, compared, differing }: Verification): string {
-  if (identical) return `identical: ${plural(compared, 'stage')} compared, every byte equal`;
-  return [
-    `${plural(differing.length, 'stage')} of ${compared} differ:`,
-    ...differing.map((stage) => `  ${stage}`),
-  ].join('\n');
+/** What was found, and, apart from it, what no repair has trained yet: that is no difference. */
+export function renderVerification({ identical, compared, differing, missing }: Verification): string {
+  const lines: string[] = [];
+  if (identical) lines.push(`identical: ${plural(compared, 'stage')} compared, every byte equal`);
+  else if (differing.length === 0) lines.push('nothing to compare');
+  else {
+    const verb = differing.length === 1 ? 'differs' : 'differ';
+    lines.push(`${plural(differing.length, 'stage')} ${verb}, of ${compared} compared:`);
+    lines.push(...differing.map((stage) => `  ${stage}`));
+  }
+  if (missing.length > 0)
+    lines.push(
+      `${plural(missing.length, 'stage')} ${missing.length === 1 ? 'is' : 'are'} not trained yet: s3t repair`,
+    );
+  return lines.join('\n');
 }

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadRecords } from '@s3t/data';
-import { CommandError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import type { NamedInput } from './input-files.ts';
 
 /** An image file to decode. */
@@ -14,11 +14,11 @@ export interface ImageFile {
   place: string;
 }
 
-/** Decodes image files as data sets do, which know tables of paths: so they are listed in one. @throws CommandError, DataError */
+/** Decodes image files as data sets do, which know tables of paths: so they are listed in one. @throws UsageError, DataError */
 export async function decodeImages(files: readonly ImageFile[]): Promise<NamedInput[]> {
   for (const { path, place } of files) {
     if (!existsSync(path))
-      throw new CommandError(`${place}: there is no such file${place.endsWith(path) ? '' : ` ${path}`}`);
+      throw new UsageError(`${place}: there is no such file${place.endsWith(path) ? '' : ` ${path}`}`);
   }
   if (files.length === 0) return [];
   const folder = mkdtempSync(join(tmpdir(), 's3t-predict-'));

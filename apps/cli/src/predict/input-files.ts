@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, extname, resolve } from 'node:path';
 import { decodeImage, loadRecords } from '@s3t/data';
 import type { Input } from '@s3t/unlearner';
-import { CommandError, UsageError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { decodeImages } from './images.ts';
 import { inputsOfLines, inputsOfRows } from './rows.ts';
 import { imageFields, refuseUnless, type Wanted } from './wanted.ts';
@@ -18,7 +18,7 @@ const JSON_LINES = ['.jsonl', '.ndjson'];
 const PLAIN = '.txt';
 const DELIMITERS: Record<string, string> = { '.csv': ',', '.tsv': '\t' };
 
-/** The files are there, and of kinds that can be read. @throws UsageError, CommandError naming the first that is not */
+/** The files are there, and of kinds that can be read. @throws UsageError, UsageError naming the first that is not */
 export function checkSources(sources: readonly string[]): void {
   for (const source of sources) {
     if (source === '-') continue;
@@ -28,14 +28,14 @@ export function checkSources(sources: readonly string[]): void {
       throw new UsageError(
         `predict: ${source}: no kind of file it takes (${known.join(' ')}, or - for stdin)`,
       );
-    if (!existsSync(source)) throw new CommandError(`${source}: there is no such file`);
+    if (!existsSync(source)) throw new UsageError(`${source}: there is no such file`);
   }
 }
 
 /**
  * The inputs in files of any kind: images, JSON Lines, CSV, TSV, plain text, one a line, or `-` for stdin: an image file, JSON Lines where
  * it begins with a brace, else plain text.
- * @throws CommandError naming file, line and field where it is not what the run takes
+ * @throws UsageError naming file, line and field where it is not what the run takes
  */
 export async function readInputs(sources: readonly string[], wanted: Wanted): Promise<NamedInput[]> {
   const inputs: NamedInput[] = [];
@@ -84,7 +84,7 @@ async function tableInputs(source: string, delimiter: string, wanted: Wanted): P
     .split(delimiter)
     .map((name) => name.replace(/^"(.*)"$/, '$1'));
   const id = columns.includes('id') ? 'id' : undefined;
-  const missing = (field: string) => new CommandError(`${source}, line 1: no field ${field}`);
+  const missing = (field: string) => new UsageError(`${source}, line 1: no field ${field}`);
   if (wanted.reads === 'image') {
     const { tried, asked } = imageFields(wanted);
     const image = tried.find((field) => columns.includes(field));
@@ -106,7 +106,7 @@ function read(file: string | 0, name: string): Buffer {
     return readFileSync(file);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new CommandError(
+    throw new UsageError(
       `${name}: ${code === 'ENOENT' ? 'there is no such file' : `cannot be read (${code})`}`,
     );
   }

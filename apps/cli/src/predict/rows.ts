@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Input } from '@s3t/unlearner';
-import { CommandError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { decodeImages, type ImageFile } from './images.ts';
 import type { NamedInput } from './input-files.ts';
 import { imageFields, refuseUnless, type Wanted } from './wanted.ts';
@@ -46,10 +46,10 @@ function parse(line: string, place: string): Row {
   try {
     value = JSON.parse(line);
   } catch {
-    throw new CommandError(`${place}: is not JSON; JSON Lines has one object per line`);
+    throw new UsageError(`${place}: is not JSON; JSON Lines has one object per line`);
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Row;
-  throw new CommandError(`${place}: is not a JSON object`);
+  throw new UsageError(`${place}: is not a JSON object`);
 }
 
 /** The input that a row holds itself, if it does. */
@@ -59,11 +59,11 @@ function inlineInput(row: Row, place: string): Input | undefined {
   if (typeof row.image !== 'object' || row.image === null) return undefined;
   const { width, height, channels, pixels: given } = row.image as Row;
   if (!isSide(width) || !isSide(height))
-    throw new CommandError(`${place}: image: width and height must be whole numbers`);
+    throw new UsageError(`${place}: image: width and height must be whole numbers`);
   const pixels = pixelsOf(given, `${place}: image.pixels`);
   const depth = channels ?? pixels.length / (width * height);
   if ((depth !== 1 && depth !== 3) || pixels.length !== width * height * depth) {
-    throw new CommandError(
+    throw new UsageError(
       `${place}: image.pixels: must hold width x height x channels (1 or 3) values, holds ${pixels.length}`,
     );
   }
@@ -77,23 +77,23 @@ function pixelsOf(given: unknown, place: string): Uint8Array {
   const isByte = (value: unknown): boolean =>
     Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255;
   if (Array.isArray(given) && given.every(isByte)) return Uint8Array.from(given as number[]);
-  throw new CommandError(`${place}: must be whole numbers from 0 to 255, or their base64`);
+  throw new UsageError(`${place}: must be whole numbers from 0 to 255, or their base64`);
 }
 
 /** The image file that a row names. */
 function pathIn(row: Row, { folder, wanted }: Source, place: string): string {
   const { tried, asked } = imageFields(wanted);
   const field = tried.find((name) => typeof row[name] === 'string');
-  if (field === undefined) throw new CommandError(`${place}: no field ${asked} that names an image file`);
+  if (field === undefined) throw new UsageError(`${place}: no field ${asked} that names an image file`);
   return resolve(folder, row[field] as string);
 }
 
 /** The texts that the run reads; every field that is a text, but the id, where it does not say which. */
 function textsIn({ id: _, ...row }: Row, { fields }: Wanted, place: string): Input {
   const names = fields.length > 0 ? fields : Object.keys(row).filter((name) => typeof row[name] === 'string');
-  if (names.length === 0) throw new CommandError(`${place}: no field that is a text`);
+  if (names.length === 0) throw new UsageError(`${place}: no field that is a text`);
   const absent = names.find((name) => typeof row[name] !== 'string');
-  if (absent !== undefined) throw new CommandError(`${place}: no field ${absent} that is a text`);
+  if (absent !== undefined) throw new UsageError(`${place}: no field ${absent} that is a text`);
   return { text: Object.fromEntries(names.map((name) => [name, row[name] as string])) };
 }
 

@@ -1,4 +1,4 @@
-import { CommandError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 
 /** What a run takes. */
 export interface Wanted {
@@ -19,7 +19,7 @@ export function imageFields({ fields, image }: Wanted): { tried: readonly string
   return { tried, asked: fields.length > 0 ? fields.join(', ') : PATH_FIELDS.join(' or ') };
 }
 
-/** @throws CommandError where a run reads something else */
+/** @throws UsageError where a run reads something else */
 export function refuseUnless(kind: Wanted['reads'], { reads }: Wanted, name: string): void {
-  if (reads !== kind) throw new CommandError(`${name}: holds ${kind}s, but this run reads ${reads}s`);
+  if (reads !== kind) throw new UsageError(`${name}: holds ${kind}s, but this run reads ${reads}s`);
 }

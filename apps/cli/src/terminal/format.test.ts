@@ -30,6 +30,14 @@ test('numbers for people', () => {
   ]);
 });
 
+test('nouns are counted as they are spelt', () => {
+  expect([plural(1, 'class'), plural(2, 'class'), plural(2, 'slice')]).toEqual([
+    '1 class',
+    '2 classes',
+    '2 slices',
+  ]);
+});
+
 test('columns are aligned and lines end where their text ends', () => {
   const columns = [{ title: 'name' }, { title: 'n', align: 'right' as const }, { title: '' }];
   expect(

@@ -13,9 +13,10 @@ export function count(value: number): string {
   return value.toLocaleString('en-US');
 }
 
-/** `1 record`, `2 records`. */
+/** `1 record`, `2 records`, `2 classes`. */
 export function plural(value: number, noun: string): string {
-  return `${count(value)} ${noun}${value === 1 ? '' : 's'}`;
+  const ending = value === 1 ? '' : noun.endsWith('s') ? 'es' : 's';
+  return `${count(value)} ${noun}${ending}`;
 }
 
 /** The beginning of a digest: enough to tell two apart by eye. */

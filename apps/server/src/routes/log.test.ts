@@ -18,15 +18,16 @@ it('gives auditors the key, a checkpoint and proofs', async () => {
 });
 
 it.each([
-  '',
-  '?from=0',
-  '?from=-1',
-  '?from=1.5',
-  '?from=1e3',
-  '?from=2&to=x',
-  '?from=4&to=2',
-  '?from=1&to=6',
-])('answers %j with 400', async (query) => {
+  ['', 'from'],
+  ['?from=0', 'from'],
+  ['?from=-1', 'from'],
+  ['?from=1.5', 'from'],
+  ['?from=1e3', 'from'],
+  ['?from=2&to=x', 'to'],
+  ['?from=4&to=2', 'from'],
+  ['?from=1&to=6', 'to'],
+])('answers %j with 400, naming the field', async (query, field) => {
   const response = await app.request(`/v1/log/consistency${query}`);
   expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({ error: { path: `query.${field}` } });
 });

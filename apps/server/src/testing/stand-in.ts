@@ -221,7 +221,9 @@ export class StandIn implements Service {
     sign: async (data) => new Uint8Array(64).fill(data.length % 256),
     checkpoint: async () => 'stand-in\n5\nroot\n\n— stand-in signature\n',
     consistency: async (from, to = 5) => {
-      if (from > to || to > 5) throw new RunError('usage', 'the tree has 5 leaves');
+      if (to > 5) throw new RunError('usage', `to: must be from 1 to 5, as the log has 5; not ${to}`);
+      if (from > to)
+        throw new RunError('usage', `from: must be from 1 to ${to}, as to is ${to}; not ${from}`);
       return { from, to, hashes: [digest(`${from} ${to}`)] };
     },
     receiptFile: async (erasure) =>

@@ -2,12 +2,11 @@ import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { foursOf, gridOf, operation, type ReferenceArray } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
-import { axesWords, mergedAxes, wideWalk } from './axes.ts';
+import { axesWords, MOST_AXES, mergedAxes, wideWalk } from './axes.ts';
 import { expandReference, reshape, stridesOf } from './layout.ts';
 import { sum } from './reduce.ts';
 
 const BINARY = { add: 0, subtract: 1, multiply: 2, divide: 3, maximum: 7, minimum: 8 } as const;
-export const MOST_AXES = 6;
 
 /** The shape two operands broadcast to, by NumPy's rule. @throws ShapeError naming the axis */
 export function broadcastShape(name: string, a: Shape, b: Shape): Shape {

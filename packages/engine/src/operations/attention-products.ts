@@ -1,4 +1,4 @@
-import type { Placement } from '../matmul-variants.ts';
+import type { Placement } from '../matmul-problem.ts';
 import { gridOf } from '../operation.ts';
 import { launchPlacedProduct } from '../product.ts';
 import { scope } from '../scope.ts';

@@ -1,4 +1,4 @@
-import type { AdapterClass } from '../adapter.ts';
+import { type AdapterClass, SOFTWARE_LANES as LANES } from '../adapter.ts';
 import { NAMED } from '../cutters.ts';
 import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
@@ -7,7 +7,6 @@ import type { KernelValues } from '../pipeline.ts';
 import { empty, type Shape, type Tensor } from '../tensor.ts';
 import { launchAttentionGradient } from './attention-products.ts';
 
-const LANES = 8;
 /** Invocations that a GPU runs in step, at least. */
 const WAVE = 32;
 /** Heads this wide or wider are shared by the lanes of a subgroup. */

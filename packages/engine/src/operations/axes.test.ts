@@ -1,4 +1,20 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import {
+  concat,
+  Device,
+  expand,
+  max,
+  mean,
+  pad,
+  permute,
+  ShapeError,
+  slice,
+  sum,
+  type Tensor,
+  tensor,
+  uniformValues,
+  zeros,
+} from '../index.ts';
 import { axesWords, mergedAxes, wideWalk } from './axes.ts';
 
 test('axes that all operands pass in one stride are merged', () => {
@@ -40,4 +56,47 @@ test('a walk goes by vec4 only where every operand can', () => {
       ],
     }),
   ).toEqual([3, 2, 1, 0, 2, 1, 0, 0]);
+});
+
+describe('axes that operations are given', () => {
+  const GIVEN: [string, (x: Tensor, axis: number) => Tensor][] = [
+    ['sum', (x, axis) => sum(x, axis)],
+    ['mean', (x, axis) => mean(x, axis)],
+    ['max', (x, axis) => max(x, axis)],
+    ['slice', (x, axis) => slice(x, axis, 1, 1)],
+    ['pad', (x, axis) => pad(x, axis, 1, 6)],
+    ['concat', (x, axis) => concat([x, x], axis)],
+    ['permute', (x, axis) => permute(x, [axis, ...[0, 1, 2].filter((each) => each !== (axis + 3) % 3)])],
+  ];
+
+  test.each(GIVEN)(
+    '%s: negative ones count from the end, others must be of the shape',
+    async (name, take) => {
+      using device = await Device.open();
+      const x = tensor(device, uniformValues(24, 1, [1, 2], 0), [2, 3, 4]);
+      for (const axis of [0, 1, 2]) {
+        const [forwards, backwards] = [take(x, axis), take(x, axis - 3)];
+        expect(backwards.shape).toEqual(forwards.shape);
+        expect(await backwards.read()).toEqual(await forwards.read());
+      }
+      for (const axis of [3, -4, 0.5, Number.NaN])
+        expect(() => take(x, axis)).toThrow(
+          new ShapeError(`${name}: axis ${axis} is not one of shape [2,3,4]`),
+        );
+    },
+  );
+
+  test('more than a kernel walks are refused by name; those that it walks as one are one', async () => {
+    using device = await Device.open();
+    const x = zeros(device, [2, 2, 2, 2, 2, 2, 2]);
+    const walked = '[2,2,2,2,2,2,2] is walked along 7 axes; at most 6 are possible';
+    const before = device.memory().liveBytes;
+    expect(() => permute(x, [6, 5, 4, 3, 2, 1, 0])).toThrow(new ShapeError(`permute: ${walked}`));
+    expect(() => expand(zeros(device, [2, 1, 2, 1, 2, 1, 2]), x.shape)).toThrow(
+      new ShapeError(`expand: ${walked}`),
+    );
+    expect(device.memory().liveBytes - before).toBeLessThanOrEqual(256);
+    expect(permute(x, [1, 0, 2, 3, 4, 5, 6]).shape).toEqual(x.shape);
+    expect(slice(x, 6, 1, 1).shape).toEqual([2, 2, 2, 2, 2, 2, 1]);
+  });
 });

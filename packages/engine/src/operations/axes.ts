@@ -1,3 +1,17 @@
+import { ShapeError } from '../errors.ts';
+import type { Shape } from '../tensor.ts';
+
+/** How many axes a kernel walks. */
+export const MOST_AXES = 6;
+
+/** The axis, counted from the end where it is negative. @throws ShapeError when the shape does not have it */
+export function axisOf(name: string, shape: Shape, axis: number): number {
+  const positive = axis < 0 ? axis + shape.length : axis;
+  if (!Number.isInteger(axis) || positive < 0 || positive >= shape.length)
+    throw new ShapeError(`${name}: axis ${axis} is not one of shape [${shape}]`);
+  return positive;
+}
+
 /** What a walk over a block takes: the extents of its axes, and one list of strides an operand. */
 export interface Walk {
   extents: number[];

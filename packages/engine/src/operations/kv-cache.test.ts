@@ -5,6 +5,7 @@ import {
   cacheWrite,
   capture,
   type Device,
+  EngineError,
   rope,
   ropeTable,
   ShapeError,
@@ -206,9 +207,28 @@ test('what does not fit is named', async () => {
   expect(() => cacheWrite(cache, x(1, 3, 8), start)).toThrow(
     new ShapeError('cacheWrite: x [1,3,8] and cache [2,9,8] differ in axis 0'),
   );
-  expect(() => cacheWrite(cache, x(2, 3, 8), x(2))).toThrow(
-    new ShapeError('cacheWrite: start, f32 [2], is not u32 [batch] of cache [2,9,8]'),
+  expect(() => cacheWrite(cache, x(2, 3, 8), tensor(device, new Uint32Array(3)))).toThrow(
+    new ShapeError('cacheWrite: start [3] is not [batch] of cache [2,9,8]'),
   );
+  const words = tensor(device, new Uint32Array(48), [2, 3, 8]);
+  for (const [input, held, wanted, call] of [
+    [1, 'u32', 'f32 or f16', () => cacheWrite(cache, words, start)],
+    [2, 'f32', 'u32', () => cacheWrite(cache, x(2, 3, 8), x(2))],
+    [3, 'f32', 'u32', () => cacheWrite(cache, x(2, 3, 8), start, x(2))],
+  ] as const)
+    expect(call).toThrow(
+      new ShapeError(
+        `cacheWrite: input ${input} holds ${held}, not ${wanted}; the shapes are [2,9,8], [2,3,8], [2]${input === 3 ? ', [2]' : ''}`,
+      ),
+    );
+  const other = (await openAs('portable'))!;
+  expect(() => cacheWrite(cache, tensor(other, new Float32Array(48), [2, 3, 8]), start)).toThrow(
+    new EngineError(
+      'cacheWrite: inputs 0 and 1 are on different devices; the shapes are [2,9,8], [2,3,8], [2]',
+    ),
+  );
+  await device.idle();
+  other.close();
   expect(() => cacheWrite(x(2, 9, 6), x(2, 3, 6), start)).toThrow(/cache \[2,9,6\] must be/);
   const long = tensor(device, new Uint32Array(3));
   expect(() => cachedAttention(x(2, 1, 8), { keys: cache, values: cache }, long, 2)).toThrow(

@@ -1,6 +1,6 @@
 import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
-import { gridOf, operation, type ReferenceArray } from '../operation.ts';
+import { checkInputs, gridOf, operation, type ReferenceArray } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
 import { attend, attentionReference, checkAttention, type Heads } from './attention.ts';
 
@@ -15,10 +15,10 @@ function checkRows(name: string, rows: Shape, batch: number): void {
  * other `rows`. Stops gradients.
  * @param cache [batch, capacity, width]; with `rows` as many rows as there may be texts @param x [batch, tokens, width]
  * @param start u32 [batch] @param rows u32 [batch], no two alike, each less than there are in the cache
- * @throws ShapeError when they do not fit, or the width is no multiple of four
+ * @throws ShapeError when they do not fit, or the width is no multiple of four; EngineError when they are on different devices
  */
 export function cacheWrite(cache: Tensor, x: Tensor, start: Tensor, rows?: Tensor): void {
-  for (const each of [cache, x, start, rows ?? start]) each.assertAlive();
+  checkInputs('cacheWrite', [cache, x, start, ...(rows ? [rows] : [])], [NUMBERS, NUMBERS, 'u32', 'u32']);
   const [cacheRows, capacity, width] = cache.shape as [number, number, number];
   if (cache.shape.length !== 3 || width % 4 !== 0)
     throw new ShapeError(
@@ -30,9 +30,9 @@ export function cacheWrite(cache: Tensor, x: Tensor, start: Tensor, rows?: Tenso
     throw new ShapeError(
       `cacheWrite: x [${x.shape}] and cache [${cache.shape}] differ in ${axis >= 0 ? `axis ${axis}` : 'rank'}`,
     );
-  if (start.dtype !== 'u32' || start.shape.join() !== `${batch}`)
+  if (start.shape.join() !== `${batch}`)
     throw new ShapeError(
-      `cacheWrite: start, ${start.dtype} [${start.shape}], is not u32 [batch] of ${rows ? `x [${x.shape}]` : `cache [${cache.shape}]`}`,
+      `cacheWrite: start [${start.shape}] is not [batch] of ${rows ? `x [${x.shape}]` : `cache [${cache.shape}]`}`,
     );
   if (rows) checkRows('cacheWrite', rows.shape, batch);
   cache.device.dispatch('attention/cache_write', {

@@ -5,10 +5,8 @@ import { gridOf, operation, type ReferenceArray } from '../operation.ts';
 import type { KernelValues } from '../pipeline.ts';
 import { isRecording, nextOrder } from '../tape.ts';
 import { empty, type Shape, sizeOf, Tensor } from '../tensor.ts';
-import { axesWords, mergedAxes, type Walk, wideWalk } from './axes.ts';
+import { axesWords, axisOf, MOST_AXES, mergedAxes, type Walk, wideWalk } from './axes.ts';
 import { sum } from './reduce.ts';
-
-const MOST_AXES = 6;
 
 /** Where an element of a block lies: offset plus index times stride, per axis. */
 export interface Placement {
@@ -27,15 +25,24 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
-/** Copies a block of elements from where it lies in one tensor to its place in another. */
+/**
+ * Copies a block of elements from where it lies in one tensor to its place in another.
+ * @param name the operation that needs it
+ * @throws ShapeError when the block has too many axes to walk, those that can be walked as one being one
+ */
 export function copyBlock(
   source: Tensor,
   from: Placement,
   target: Tensor,
   to: Placement,
   block: Shape,
+  name = 'copy',
 ): void {
   const walk = mergedAxes(block, [from.strides, to.strides]);
+  if (walk.extents.length > MOST_AXES)
+    throw new ShapeError(
+      `${name}: [${block}] is walked along ${walk.extents.length} axes; at most ${MOST_AXES} are possible`,
+    );
   const bindings = [source.storage, target.storage];
   // What is copied in parts goes element by element: parts begin anywhere.
   const wide = target.device.bindsWhole(bindings) ? wideCopy(walk, from.offset, to.offset) : null;
@@ -106,10 +113,10 @@ function repeatedStrides(shape: Shape, target: Shape): number[] {
 
 /** The same elements in another shape; shares memory. One extent may be -1. @throws ShapeError when the sizes differ */
 export function reshape(x: Tensor, shape: Shape): Tensor {
-  x.assertAlive();
+  x.assertAlive('reshape');
   const known = sizeOf(shape.filter((extent) => extent !== -1));
   const full = shape.map((extent) => (extent === -1 ? x.size / known : extent));
-  if (sizeOf(full) !== x.size || !full.every(Number.isInteger))
+  if (sizeOf(full) !== x.size || !full.every((extent) => Number.isInteger(extent) && extent > 0))
     throw new ShapeError(`reshape: [${x.shape}] does not fit [${shape}]`);
   if (x.dtype !== 'f16' && bytesOf(x.dtype, full) !== 4 * x.size && full.at(-1) !== x.shape.at(-1))
     throw new ShapeError(`reshape: [${x.shape}] of ${x.dtype} keeps its last axis, not [${shape}]`);
@@ -140,7 +147,7 @@ const applyPermute = operation<{ axes: readonly number[] }>({
   forward: ({ inputs: [x], attributes: { axes }, output }) => {
     const own = stridesOf(x!.shape);
     const from = { offset: 0, strides: axes.map((axis) => own[axis]!) };
-    copyBlock(x!, from, output, { offset: 0, strides: stridesOf(output.shape) }, output.shape);
+    copyBlock(x!, from, output, { offset: 0, strides: stridesOf(output.shape) }, output.shape, 'permute');
   },
   gradient: ({ attributes: { axes }, gradient }) => [
     permute(
@@ -162,9 +169,9 @@ const applyPermute = operation<{ axes: readonly number[] }>({
   ],
 });
 
-/** The axes in another order, as a new tensor. */
+/** The axes in another order, as a new tensor. Negative ones count from the end. */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
-  return applyPermute([x], { axes });
+  return applyPermute([x], { axes: axes.map((axis) => axisOf('permute', x.shape, axis)) });
 }
 
 interface Slice {
@@ -178,14 +185,15 @@ const applySlice = operation<Slice>({
   summary: 'a range of one axis',
   dtypes: [NUMBERS],
   shape: ([x], { axis, start, length }) => {
-    if (start < 0 || length < 1 || start + length > (x![axis] ?? 0))
+    const isRange = Number.isInteger(start) && Number.isInteger(length) && start >= 0 && length > 0;
+    if (!isRange || start + length > (x![axis] ?? 0))
       throw new ShapeError(`slice: ${start}..${start + length} is outside axis ${axis} of [${x}]`);
     return x!.with(axis, length);
   },
   forward: ({ inputs: [x], attributes: { axis, start }, output }) => {
     const strides = stridesOf(x!.shape);
     const to = { offset: 0, strides: stridesOf(output.shape) };
-    copyBlock(x!, { offset: start * strides[axis]!, strides }, output, to, output.shape);
+    copyBlock(x!, { offset: start * strides[axis]!, strides }, output, to, output.shape, 'slice');
   },
   gradient: ({ inputs: [x], attributes: { axis, start }, gradient }) => [
     pad(gradient, axis, start, x!.shape[axis]!),
@@ -204,9 +212,9 @@ const applySlice = operation<Slice>({
   ],
 });
 
-/** `length` entries of one axis from `start` on. */
+/** `length` entries from `start` on of one axis, counted from the end where it is negative. */
 export function slice(x: Tensor, axis: number, start: number, length: number): Tensor {
-  return applySlice([x], { axis, start, length });
+  return applySlice([x], { axis: axisOf('slice', x.shape, axis), start, length });
 }
 
 const applyPad = operation<{ axis: number; before: number; extent: number }>({
@@ -214,7 +222,8 @@ const applyPad = operation<{ axis: number; before: number; extent: number }>({
   summary: 'zeros before and after along one axis',
   dtypes: [NUMBERS],
   shape: ([x], { axis, before, extent }) => {
-    if (before < 0 || x![axis] === undefined || before + x![axis] > extent)
+    const isPlace = Number.isInteger(before) && Number.isInteger(extent) && before >= 0;
+    if (!isPlace || x![axis] === undefined || before + x![axis] > extent)
       throw new ShapeError(`pad: [${x}] at ${before} does not fit ${extent} in axis ${axis}`);
     return x!.with(axis, extent);
   },
@@ -222,7 +231,7 @@ const applyPad = operation<{ axis: number; before: number; extent: number }>({
     output.device.run({ kind: 'clear', target: output.storage });
     const strides = stridesOf(output.shape);
     const from = { offset: 0, strides: stridesOf(x!.shape) };
-    copyBlock(x!, from, output, { offset: before * strides[axis]!, strides }, x!.shape);
+    copyBlock(x!, from, output, { offset: before * strides[axis]!, strides }, x!.shape, 'pad');
   },
   gradient: ({ inputs: [x], attributes: { axis, before }, gradient }) => [
     slice(gradient, axis, before, x!.shape[axis]!),
@@ -237,9 +246,9 @@ const applyPad = operation<{ axis: number; before: number; extent: number }>({
   cases: [{ inputs: [[2, 3, 4]], attributes: { axis: 1, before: 2, extent: 6 } }],
 });
 
-/** `x` within zeros: one axis grows to `extent`, with `x` at `before`. */
+/** `x` within zeros: one axis, counted from the end where it is negative, grows to `extent`, with `x` at `before`. */
 export function pad(x: Tensor, axis: number, before: number, extent: number): Tensor {
-  return applyPad([x], { axis, before, extent });
+  return applyPad([x], { axis: axisOf('pad', x.shape, axis), before, extent });
 }
 
 const applyConcat = operation<{ axis: number }>({
@@ -270,7 +279,7 @@ const applyConcat = operation<{ axis: number }>({
     let at = 0;
     for (const input of inputs) {
       const from = { offset: 0, strides: stridesOf(input.shape) };
-      copyBlock(input, from, output, { offset: at * strides[axis]!, strides }, input.shape);
+      copyBlock(input, from, output, { offset: at * strides[axis]!, strides }, input.shape, 'concat');
       at += input.shape[axis]!;
     }
   },
@@ -314,9 +323,10 @@ const applyConcat = operation<{ axis: number }>({
   ],
 });
 
-/** The tensors one after the other along `axis`. */
+/** The tensors one after the other along `axis`, counted from the end where it is negative. */
 export function concat(tensors: readonly Tensor[], axis: number): Tensor {
-  return applyConcat(tensors, { axis });
+  const first = tensors[0];
+  return applyConcat(tensors, { axis: first ? axisOf('concat', first.shape, axis) : axis });
 }
 
 const applyExpand = operation<{ shape: Shape }>({
@@ -333,7 +343,7 @@ const applyExpand = operation<{ shape: Shape }>({
   },
   forward: ({ inputs: [x], output }) => {
     const from = { offset: 0, strides: repeatedStrides(x!.shape, output.shape) };
-    copyBlock(x!, from, output, { offset: 0, strides: stridesOf(output.shape) }, output.shape);
+    copyBlock(x!, from, output, { offset: 0, strides: stridesOf(output.shape) }, output.shape, 'expand');
   },
   gradient: ({ inputs: [x], gradient }) => {
     let result = gradient;

@@ -1,6 +1,6 @@
 import { NUMBERS, WEIGHT_TYPES } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
-import { type Activation, activationNumber } from '../matmul-variants.ts';
+import { type Activation, activationNumber } from '../matmul-problem.ts';
 import { foursOf, gridOf, operation } from '../operation.ts';
 import { launchProduct } from '../product.ts';
 import { empty, sizeOf, type Tensor } from '../tensor.ts';

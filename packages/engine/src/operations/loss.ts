@@ -78,7 +78,8 @@ const applyCrossEntropy = operation<void>({
 
 /**
  * The mean of -log softmax(logits)[label] over rows, weighted by `weights` (0 leaves a padded row out).
- * @param logits [rows, classes] @param labels u32 [rows] @param weights [rows] @returns shape [1]
+ * @param logits [rows, classes] @param labels u32 [rows], each below `classes`: labels are on the device, where nothing checks them,
+ *   and one past the end counts as the last class @param weights [rows] @returns shape [1]
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, weights: Tensor): Tensor {
   return applyCrossEntropy([logits, labels, weights], undefined);

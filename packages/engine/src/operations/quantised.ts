@@ -3,7 +3,7 @@ import type { Device } from '../device.ts';
 import { ShapeError } from '../errors.ts';
 import { narrow } from '../half-storage.ts';
 import { type Apply, gridOf, operation } from '../operation.ts';
-import { type Shape, sizeOf, Tensor } from '../tensor.ts';
+import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
 import { reshape } from './layout.ts';
 
 /**
@@ -22,10 +22,10 @@ export function quantise(
     throw new ShapeError(`quantise: ${values.length} values for shape [${shape}]`);
   checkPackable('quantise', dtype, shape);
   const words = pack(values, shape, dtype);
-  const storage = device.allocate(words.byteLength);
-  device.upload(storage, words);
-  storage.constant = true;
-  return new Tensor(storage, shape, dtype);
+  const made = empty(device, shape, dtype, `a ${dtype} weight`);
+  device.upload(made.storage, words);
+  made.storage.constant = true;
+  return made;
 }
 
 /** Writes to `y` (f32) as many values of a frozen weight as it holds, from number `first` on. */
@@ -85,7 +85,7 @@ export function dequantise(x: Tensor): Tensor {
  * frozen type to f32 is exact. Gradients are f32 on both sides, and pass as they are.
  */
 export function cast(x: Tensor, dtype: 'f16' | 'f32'): Tensor {
-  x.assertAlive();
+  x.assertAlive('cast');
   if (x.dtype === dtype) return reshape(x, x.shape);
   if (dtype === 'f32') return dequantise(x);
   if (x.dtype !== 'f32') throw new ShapeError(`cast: [${x.shape}] holds ${x.dtype}, not f32`);

@@ -1,9 +1,9 @@
 import { NUMBERS } from '../data-type.ts';
-import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import type { Storage } from '../storage.ts';
 import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
 import { affine } from './arithmetic.ts';
+import { axisOf } from './axes.ts';
 import { expand, reshape } from './layout.ts';
 
 const KIND = { sum: 0, max: 1, sumOfSquares: 2 } as const;
@@ -43,13 +43,6 @@ function reduceInto(kind: keyof typeof KIND, x: Tensor, axis: number, output: St
   }
 }
 
-function axisOf(name: string, shape: Shape, axis: number): number {
-  const positive = axis < 0 ? axis + shape.length : axis;
-  if (!Number.isInteger(axis) || positive < 0 || positive >= shape.length)
-    throw new ShapeError(`${name}: axis ${axis} is not one of shape [${shape}]`);
-  return positive;
-}
-
 const applySum = operation<{ axis: number }>({
   name: 'sum',
   dtypes: [NUMBERS],
@@ -74,7 +67,7 @@ const applySum = operation<{ axis: number }>({
   ],
 });
 
-/** The sum over one axis; the axis is dropped unless `keepAxis`. */
+/** The sum over one axis, counted from the end where it is negative; it is dropped unless `keepAxis`. */
 export function sum(x: Tensor, axis: number, keepAxis = false): Tensor {
   const at = axisOf('sum', x.shape, axis);
   const result = applySum([x], { axis: at });
@@ -86,13 +79,13 @@ export function total(x: Tensor): Tensor {
   return sum(reshape(x, [x.size]), 0, true);
 }
 
-/** The mean over one axis; the axis is dropped unless `keepAxis`. */
+/** The mean over one axis, counted from the end where it is negative; it is dropped unless `keepAxis`. */
 export function mean(x: Tensor, axis: number, keepAxis = false): Tensor {
   const at = axisOf('mean', x.shape, axis);
   return affine(sum(x, at, keepAxis), 1 / x.shape[at]!);
 }
 
-/** The largest element along one axis, which is dropped. Stops gradients. */
+/** The largest element along one axis, counted from the end where it is negative; it is dropped. Stops gradients. */
 export function max(x: Tensor, axis: number): Tensor {
   const at = axisOf('max', x.shape, axis);
   const result = applyMax([x], { axis: at });

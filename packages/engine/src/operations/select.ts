@@ -2,7 +2,8 @@ import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
-import { broadcastShape, define, MOST_AXES, reduceTo, stridesWithin } from './arithmetic.ts';
+import { broadcastShape, define, reduceTo, stridesWithin } from './arithmetic.ts';
+import { MOST_AXES } from './axes.ts';
 import { expandReference, fill, stridesOf } from './layout.ts';
 
 const listed = (shapes: readonly Shape[]) =>

@@ -87,6 +87,24 @@ test('a row has the bits it has alone, next to rows of weight 0 whose labels are
   for (const each of [...together!, ...alone!, weights, words, own, one, word]) each.dispose();
 });
 
+test('a label past the end counts as the last class, as the documentation says', async () => {
+  const values = uniformValues(6, 1, [3, 7], 0);
+  const results = (label: number) =>
+    scope(() => {
+      const x = tensor(device, values, [1, 6], { trainable: true });
+      const head = tensor(device, values, [6, 1]);
+      const row = tensor(device, [2], [1, 1], { trainable: true });
+      const [word, one] = [tensor(device, Uint32Array.of(label)), tensor(device, [1])];
+      return [
+        ...step(crossEntropy(x, word, one), [x]),
+        ...step(vocabularyCrossEntropy(row, head, word, one, 4), [row]),
+      ];
+    });
+  const last = await bitsOfAll(results(5));
+  for (const label of [6, 0xffffffff]) expect(await bitsOfAll(results(label))).toEqual(last);
+  expect(await bitsOfAll(results(4))).not.toEqual(last);
+});
+
 test('a captured step holds the logits of one chunk, and has the bits of the eager one', async () => {
   const weights = tensor(device, new Float32Array(ROWS).fill(1));
   const words = tensor(device, labels);

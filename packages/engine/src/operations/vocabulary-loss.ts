@@ -186,7 +186,8 @@ const applyVocabularyCrossEntropy = operation<Chunked>({
 /**
  * The cross-entropy of a language model's head over a large vocabulary: `crossEntropy` of the logits hidden weight^T, of which
  * only those of `chunk` classes exist at once, in the backward pass too. A row of weight 0 is left out, whatever its label is.
- * @param hidden [rows, d] @param weight [classes, d], frozen or trainable @param labels u32 [rows] @param weights [rows]
+ * @param hidden [rows, d] @param weight [classes, d], frozen or trainable @param labels u32 [rows], each below `classes`: nothing checks
+ *   them on the device, and one past the end counts as the last class @param weights [rows]
  * @param chunk a multiple of four; another one changes the last bits of the gradient. Default 8,192, so that rows * 32 KiB
  *   must be within the adapter's binding limit
  * @returns shape [1]

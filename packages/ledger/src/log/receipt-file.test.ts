@@ -74,7 +74,18 @@ describe('a receipt', () => {
       JSON.stringify(JSON.parse(text), null, 1),
     ])
       expect(await failure(utf8(changed))).toMatch(/^file: is not/);
-    expect(await failure(utf8(formatReceipt({ ...parts, more: 1 } as typeof parts)))).toMatch(/^file: more/);
+    expect(await failure(utf8(formatReceipt({ ...parts, more: 1 } as typeof parts)))).toBe(
+      'file: more: there is no such field',
+    );
+  });
+
+  test('of which a field is missing or of another kind is refused by its name', async () => {
+    expect(await failure(utf8('{}'))).toBe('file: format: is missing');
+    expect(await failure(utf8('[]'))).toBe('file: format: is missing');
+    expect(await failure(utf8('7'))).toBe('file: all of it: must be Object, not 7');
+    const { inclusion } = parts;
+    const changed = { ...parts, inclusion: { ...inclusion, size: '9' } } as unknown as typeof parts;
+    expect(await failure(utf8(formatReceipt(changed)))).toBe('file: inclusion.size: must be number, not "9"');
   });
 });
 

@@ -221,5 +221,12 @@ function parsed<T>(schema: v.GenericSchema<unknown, T>, value: unknown): T {
   const result = v.safeParse(schema, value);
   if (result.success) return result.output;
   const issue = result.issues[0];
-  throw new Error(`${v.getDotPath(issue) ?? 'all of it'}: ${issue.message}`);
+  throw new Error(`${v.getDotPath(issue) ?? 'all of it'}: ${problem(issue)}`);
+}
+
+/** valibot's own messages say "Invalid type: Expected number but received ..."; ours say what is wanted. */
+function problem({ type, expected, received, message }: v.BaseIssue<unknown>): string {
+  if (type === 'strict_object' && expected === 'never') return 'there is no such field';
+  if (received === 'undefined') return 'is missing';
+  return message.startsWith('Invalid') ? `must be ${expected}, not ${received}` : message;
 }

@@ -1,0 +1,33 @@
+import type { Device } from './device.ts';
+import { EngineError, ShapeError } from './errors.ts';
+import { assertSameShape } from './operation.ts';
+import type { Tensor } from './tensor.ts';
+
+// The kernels of optimisers walk bare memory: with what does not fit they would train wrongly and say nothing.
+
+/** Fails unless all of them are alive, on the device, and f32. @param what what to call one of them */
+export function checkFloats(name: string, what: string, device: Device, tensors: readonly Tensor[]): void {
+  tensors.forEach((each, index) => {
+    const { shape, dtype } = each;
+    if (each.isDisposed) throw new EngineError(`${name}: ${what} ${index} of shape [${shape}] is disposed`);
+    if (each.device !== device)
+      throw new EngineError(`${name}: ${what} ${index} of shape [${shape}] is on another device`);
+    if (dtype !== 'f32')
+      throw new ShapeError(`${name}: ${what} ${index} of shape [${shape}] holds ${dtype}, not f32`);
+  });
+}
+
+/** Fails unless there is one gradient for each parameter, of its shape, and all are alive, on the device, and f32. */
+export function checkGradients(
+  name: string,
+  device: Device,
+  gradients: readonly Tensor[],
+  parameters: readonly Tensor[],
+): void {
+  if (gradients.length !== parameters.length)
+    throw new EngineError(`${name}: ${gradients.length} gradients for ${parameters.length} parameters`);
+  checkFloats(name, 'gradient', device, gradients);
+  gradients.forEach(({ shape }, index) => {
+    assertSameShape(`${name}: gradient ${index} and its parameter`, shape, parameters[index]!.shape);
+  });
+}
