@@ -19,7 +19,7 @@
 // 6, 7: with LOW_RANK, hidden [m, rank] and up [adapters, n, rank]
 const TILE_M: u32 = 64u;
 const TILE_N: u32 = 64u;
-const TILE_K: u32 = 16u;
+const TILE_K: u32 = 8u;
 /** Multiples of 4. */
 const THREAD_M: u32 = 4u;
 const THREAD_N: u32 = 4u;
@@ -161,24 +161,20 @@ fn main(
     for (var e = index; e < TILE_K * A_FOURS; e += INVOCATIONS) {
       let i = select(e / TILE_K, e % A_FOURS, TRANSPOSE_A);
       let q = select(e % TILE_K, e / A_FOURS, TRANSPOSE_A);
-      let row = tile_row + 4u * i;
-      a_tile[q * A_ROW + i] = vec4f(
-        a_at(a_start, row, k + q, k_end),
-        a_at(a_start, row + 1u, k + q, k_end),
-        a_at(a_start, row + 2u, k + q, k_end),
-        a_at(a_start, row + 3u, k + q, k_end),
-      );
+      var four: vec4f;
+      for (var part = 0u; part < 4u; part++) {
+        four[part] = a_at(a_start, tile_row + 4u * i + part, k + q, k_end);
+      }
+      a_tile[q * A_ROW + i] = four;
     }
     for (var e = index; e < TILE_K * B_FOURS; e += INVOCATIONS) {
       let j = select(e % B_FOURS, e / TILE_K, TRANSPOSE_B);
       let q = select(e / B_FOURS, e % TILE_K, TRANSPOSE_B);
-      let column = tile_column + 4u * j;
-      b_tile[q * B_ROW + j] = vec4f(
-        b_at(b_start, k + q, column, k_end),
-        b_at(b_start, k + q, column + 1u, k_end),
-        b_at(b_start, k + q, column + 2u, k_end),
-        b_at(b_start, k + q, column + 3u, k_end),
-      );
+      var four: vec4f;
+      for (var part = 0u; part < 4u; part++) {
+        four[part] = b_at(b_start, k + q, tile_column + 4u * j + part, k_end);
+      }
+      b_tile[q * B_ROW + j] = four;
     }
     workgroupBarrier();
 
@@ -213,24 +209,20 @@ fn main(
         for (var e = index; e < TILE_K * A_FOURS; e += INVOCATIONS) {
           let i = e / TILE_K;
           let q = e % TILE_K;
-          let row = tile_row + 4u * i;
-          a_tile[q * A_ROW + i] = vec4f(
-            hidden_at(row, k + q),
-            hidden_at(row + 1u, k + q),
-            hidden_at(row + 2u, k + q),
-            hidden_at(row + 3u, k + q),
-          );
+          var four: vec4f;
+          for (var part = 0u; part < 4u; part++) {
+            four[part] = hidden_at(tile_row + 4u * i + part, k + q);
+          }
+          a_tile[q * A_ROW + i] = four;
         }
         for (var e = index; e < TILE_K * B_FOURS; e += INVOCATIONS) {
           let j = e / TILE_K;
           let q = e % TILE_K;
-          let column = tile_column + 4u * j;
-          b_tile[q * B_ROW + j] = vec4f(
-            up_at(adapter, column, k + q),
-            up_at(adapter, column + 1u, k + q),
-            up_at(adapter, column + 2u, k + q),
-            up_at(adapter, column + 3u, k + q),
-          );
+          var four: vec4f;
+          for (var part = 0u; part < 4u; part++) {
+            four[part] = up_at(adapter, tile_column + 4u * j + part, k + q);
+          }
+          b_tile[q * B_ROW + j] = four;
         }
         workgroupBarrier();
 

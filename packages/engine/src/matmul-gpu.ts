@@ -34,8 +34,6 @@ function tiledPlan(problem: MatmulProblem): MatmulPlan {
     constants: {
       TILE_M: tileM,
       TILE_N: tileN,
-      // Both tiles in the 16 KiB of workgroup memory that WebGPU grants.
-      TILE_K: isLarge ? 8 : 16,
       THREAD_M: perThread,
       THREAD_N: perThread,
       TRANSPOSE_A: transposeA,
