@@ -28,10 +28,10 @@ test('kernels of every class pass', async () => {
 test.each([
   [
     'wrong',
-    'matmul/tiled',
-    'params.alpha * sum[i][j][part]',
-    'params.alpha * sum[i][j][part] * 1.001',
-    /matmul of .*relative error 0\.00/,
+    'attention/forward_tiled',
+    'sum[i] / divisor',
+    '1.001 * sum[i] / divisor',
+    /attention of .*relative error 0\.00/,
   ],
   [
     'not a number',
@@ -147,7 +147,7 @@ test('every kernel of a training step is among those that are checked', async ()
 
 test('without a listener the console is told', async () => {
   // As above: nothing is compiled a second time.
-  spoil('matmul/tiled', 'params.alpha * sum[i][j][part]', 'params.alpha * sum[i][j][part] * 1.001');
+  spoil('attention/forward_tiled', 'sum[i] / divisor', '1.001 * sum[i] / divisor');
   const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
   using device = await Device.open({ adapterClass: 'gpu' });
   expect(device.adapterClass).toBe('portable');
