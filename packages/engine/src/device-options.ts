@@ -5,7 +5,7 @@ export interface DeviceOptions extends AdapterChoice {
   adapterClass?: AdapterClass;
   /**
    * Compare the chosen kernels, gradients included, with float64 before anything is computed, and use `portable` ones where they are
-   * wrong. Default: on `gpu` adapters; on `software` ones, which the engine is tested on, two results are compared.
+   * wrong. Default: on `gpu` adapters; on `software` ones, which the engine is tested on, two results are compared, once in a process.
    */
   selfCheck?: boolean;
   /** Told, in one line, what is wrong but not in the way. Default `console.warn`. */

@@ -19,7 +19,7 @@ import { Patience, type Recurring } from './patience.ts';
 import { type KernelValues, PipelineCache } from './pipeline.ts';
 import type { MemoryReport } from './pool.ts';
 import type { Recorder } from './recorder.ts';
-import { checkKernels } from './self-check.ts';
+import { checkBriefly, checkKernels } from './self-check.ts';
 import { Staging } from './staging.ts';
 import { Storage, type TextureForm } from './storage.ts';
 import { turnsOf } from './turns.ts';
@@ -144,7 +144,7 @@ export class Device {
   /** This device if its kernels are right, else one with the next safer kernels. */
   async #checked({ onWarning = console.warn, ...options }: DeviceOptions): Promise<Device> {
     const isBrief = this.adapterClass === 'software' && !options.selfCheck;
-    const wrong = await checkKernels(this, isBrief);
+    const wrong = await (isBrief ? checkBriefly(this) : checkKernels(this));
     this.#memory.trim(true);
     if (wrong.length === 0) return this;
     this.close();

@@ -161,7 +161,7 @@ test('nothing safer is left: an error that says what is wrong', async () => {
   expect(failure.message).toMatch(/the portable kernels are wrong \(gelu of/);
 });
 
-test('a software adapter whose products are wrong is told of at every start', async ({ skip }) => {
+test('a software adapter whose products are wrong is told of when it is opened', async ({ skip }) => {
   const plain = await Device.open();
   plain.close();
   if (plain.adapterClass !== 'software') skip('no software adapter');

@@ -1,6 +1,7 @@
 import { pack, unpack } from './data-type.ts';
 import type { Device } from './device.ts';
 import { gradients } from './gradients.ts';
+import { kernelIdentity } from './kernel-identity.ts';
 import { type CaseInput, type OperationDeclaration, operations, type ReferenceArray } from './operation.ts';
 import './operations/activations.ts';
 import { multiply } from './operations/arithmetic.ts';
@@ -24,7 +25,7 @@ import { empty, sizeOf, type Tensor, tensor } from './tensor.ts';
 interface Check {
   name: string;
   forwardOnly?: boolean;
-  /** One of the few that a software adapter runs whenever it is opened, forward: products and subgroups. */
+  /** One of the few that are run, forward, when a software adapter is first opened: products and subgroups. */
   brief?: boolean;
   /** A number: the same tensor as that input. */
   inputs: readonly (CaseInput | number)[];
@@ -157,6 +158,18 @@ interface Made {
   /** Times the output, they are summed: that is what the gradients are of. */
   weights: Tensor;
   weightValues: Float32Array;
+}
+
+/** By adapter, the kernels that were found right in this process. */
+const sound: Map<string, string> = new Map();
+
+/** The few checks of a software adapter, once for each adapter and all kernels' texts. @returns as `checkKernels` */
+export async function checkBriefly(device: Device): Promise<string[]> {
+  const kernels = kernelIdentity();
+  if (sound.get(device.adapterName) === kernels) return [];
+  const wrong = await checkKernels(device, true);
+  if (wrong.length === 0) sound.set(device.adapterName, kernels);
+  return wrong;
 }
 
 type Draw = (count: number) => Float32Array<ArrayBuffer>;
