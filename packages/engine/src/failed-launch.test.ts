@@ -18,7 +18,7 @@ import {
 afterEach(() => vi.restoreAllMocks());
 
 /** Lets the launches of one kernel fail. */
-function refuse(device: Device, refused: string) {
+function failLaunchesOf(device: Device, refused: string) {
   const dispatch = device.dispatch.bind(device);
   return vi.spyOn(device, 'dispatch').mockImplementation((kernel, call) => {
     if (kernel === refused) throw new EngineError(`no ${kernel}`);
@@ -35,7 +35,7 @@ describe('memory after a launch that failed', () => {
     const { liveBytes } = device.memory();
     for (let i = 0; i < 3; i++) expect(failing).toThrow('binding limit of 1024');
     expect(device.memory().liveBytes).toBe(liveBytes);
-    refuse(device, 'quantised/unpack');
+    failLaunchesOf(device, 'quantised/unpack');
     expect(failing).toThrow('no quantised/unpack');
     expect(device.memory().liveBytes).toBe(liveBytes);
   });
@@ -55,7 +55,7 @@ describe('memory after a launch that failed', () => {
     watching.mockRestore();
     const { liveBytes, textureBytes } = device.memory();
     for (const kernel of kernels) {
-      const refusal = refuse(device, kernel);
+      const refusal = failLaunchesOf(device, kernel);
       for (let i = 0; i < 3; i++) expect(() => scope(() => linear(x, weight, bias))).toThrow(`no ${kernel}`);
       refusal.mockRestore();
     }
@@ -68,7 +68,7 @@ test('a texture form whose filling failed is filled by the next product', async 
   const operand = (stream: number) => uniformValues(15, 1, [2, 1], stream);
   using a = tensor(device, operand(0), [3, 5]);
   using b = tensor(device, operand(1), [5, 3], { constant: true });
-  const refusal = refuse(device, 'matmul/pad');
+  const refusal = failLaunchesOf(device, 'matmul/pad');
   expect(() => scope(() => matmul(a, b))).toThrow('no matmul/pad');
   refusal.mockRestore();
   using found = scope(() => matmul(a, b));

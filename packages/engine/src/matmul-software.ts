@@ -80,8 +80,9 @@ function panelPlan(problem: MatmulProblem, placements = denselyPlaced(problem)):
 const MOST_FLAT_ROWS = 32;
 /** With fewer columns one core has nothing to do. */
 const LEAST_FLAT_COLUMNS = 64;
-/** What lavapipe's first thread computes while the second still wakes up, and by how much a product must exceed that to make it nothing. */
+/** What lavapipe's first thread computes while the second still wakes up. */
 const WAKING_FLOPS = 2 ** 19;
+/** A product of so many times that much takes long enough to make it nothing. */
 const LONG_PRODUCT = 16;
 
 /**
