@@ -18,7 +18,7 @@ const JSON_LINES = ['.jsonl', '.ndjson'];
 const PLAIN = '.txt';
 const DELIMITERS: Record<string, string> = { '.csv': ',', '.tsv': '\t' };
 
-/** The files are there, and of kinds that can be read. @throws UsageError, UsageError naming the first that is not */
+/** The files are there, and of kinds that can be read. @throws UsageError naming the first that is not */
 export function checkSources(sources: readonly string[]): void {
   for (const source of sources) {
     if (source === '-') continue;
