@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   type AdapterClass,
+  add,
   capture,
   Device,
   type FrozenType,
@@ -20,6 +21,7 @@ import {
   zeros,
 } from '../index.ts';
 import { launchProduct } from '../product.ts';
+import { sizeOf } from '../tensor.ts';
 import { bitsOf, bitsOfAll } from '../testing/block.ts';
 
 const COMPILING = 120_000;
@@ -112,6 +114,42 @@ describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %
     COMPILING,
   );
 
+  test('entries that name their adapters have the bits of loraLinear, and an adapter the sum of their gradients, in order', async () => {
+    const [pool, rows, n, k, rank] = [3, 7, 12, 16, 4];
+    const of = [2, 0, 2, 2];
+    const [weight, bias] = [made(false, n, k), made(false, n)];
+    const x = made(true, of.length, rows, k);
+    const adapters = { down: made(true, pool, rank, k), up: made(true, pool, n, rank), scale: 0.7 };
+    const weights = made(false, of.length, rows, n);
+    const part = (t: Tensor, at: number) => reshape(slice(t, 0, at, 1), t.shape.slice(1)).detach();
+    const names = tensor(device, Uint32Array.from(of));
+    const [y, dx, dDown, dUp] = scope(() => {
+      const y = groupedLoraLinear(x, weight, bias, { ...adapters, of: names });
+      return [y, ...gradients(total(multiply(y, weights)), [x, adapters.down, adapters.up])];
+    }) as [Tensor, Tensor, Tensor, Tensor];
+    const sums = new Map<number, Tensor[]>();
+    for (const [entry, adapter] of of.entries()) {
+      const [alone, sum] = scope(() => {
+        const parts = [part(x, entry), part(adapters.down, adapter), part(adapters.up, adapter)];
+        for (const each of parts) each.trainable = true;
+        const [x1, down, up] = parts as [Tensor, Tensor, Tensor];
+        const one = loraLinear(x1, weight, bias, { down, up, scale: 0.7 });
+        const [dx1, ...own] = gradients(total(multiply(one, part(weights, entry))), parts);
+        const before = sums.get(adapter);
+        return [[one, dx1!], own.map((gradient, i) => (before ? add(before[i]!, gradient) : gradient))];
+      });
+      sums.set(adapter, sum!);
+      expect(await bitsOfAll(scope(() => [part(y, entry), part(dx, entry)]))).toEqual(
+        await bitsOfAll(alone!),
+      );
+    }
+    for (let adapter = 0; adapter < pool; adapter++) {
+      const expected = sums.get(adapter) ?? [zeros(device, [rank, k]), zeros(device, [n, rank])];
+      const got = scope(() => [part(dDown, adapter), part(dUp, adapter)]);
+      expect(await bitsOfAll(got)).toEqual(await bitsOfAll(expected));
+    }
+  });
+
   // Groups that end within tiles; a rank that fills no texels and takes more than one of every lane; a packed weight (that its type
   // changes no bits is a test beside the packings).
   test.each<Extents & { dtype?: FrozenType }>([
@@ -185,8 +223,8 @@ describe('groups', () => {
 
   test('adapters that do not fit are refused by name', () => {
     const z = (...shape: number[]) => zeros(device, shape);
-    const attempt = (x: Tensor, down: Tensor, up: Tensor) => () =>
-      scope(() => groupedLoraLinear(x, z(6, 8), z(6), { down, up, scale: 1 }));
+    const attempt = (x: Tensor, down: Tensor, up: Tensor, of?: Tensor) => () =>
+      scope(() => groupedLoraLinear(x, z(6, 8), z(6), { down, up, scale: 1, ...(of && { of }) }));
     expect(attempt(z(2, 3, 8), z(3, 4, 8), z(3, 6, 4))).toThrow(
       new ShapeError(
         'groupedLoraLinear: x [2,3,8], A [3,4,8] and B [3,6,4] differ in axis 0, which counts the groups',
@@ -199,6 +237,16 @@ describe('groups', () => {
     );
     expect(attempt(z(2, 3, 7), z(2, 4, 7), z(2, 6, 4))).toThrow(
       new ShapeError('groupedLoraLinear: the last axis of x [2,3,7] is not axis 1 of weight [6,8]'),
+    );
+    const named = (x: Tensor, down: Tensor, up: Tensor, ...of: number[]) =>
+      attempt(x, down, up, tensor(device, new Uint32Array(sizeOf(of)), of));
+    expect(named(z(2, 3, 8), z(5, 4, 8), z(5, 6, 4), 3)).toThrow(
+      new ShapeError('groupedLoraLinear: of [3] does not name one adapter for each entry of x [2,3,8]'),
+    );
+    expect(named(z(2, 3, 8), z(5, 4, 8), z(4, 6, 4), 2)).toThrow(
+      new ShapeError(
+        'groupedLoraLinear: A [5,4,8] and B [4,6,4] differ in axis 0, which counts the adapters',
+      ),
     );
   });
 });

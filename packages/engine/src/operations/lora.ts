@@ -4,6 +4,7 @@ import { type Apply, assertSameShape, type OperationCase, operation } from '../o
 import { launchProduct } from '../product.ts';
 import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
 import { add } from './arithmetic.ts';
+import { embedding } from './embedding.ts';
 import { matmul, productReference } from './matmul.ts';
 import { dequantise } from './quantised.ts';
 
@@ -164,16 +165,36 @@ export function loraLinear(x: Tensor, weight: Tensor, bias: Tensor, adapter: Ada
   return applyLoraLinear([x, weight, bias, adapted, down, up], { scale });
 }
 
+/** A pool of adapters. `of`: u32 [groups], which of them each entry of x goes through; without it entry g goes through adapter g. */
+interface Adapters extends Adapter {
+  of?: Tensor;
+}
+
 /**
- * `loraLinear` for several adapters over one base in one batch: entry g of x goes through adapter g. Serves an ensemble,
- * whose shards share the base, and the training of several sequences at once. Values and gradients of a group have the bits
- * that `loraLinear` gives for it alone.
+ * `loraLinear` for several adapters over one base in one batch: each entry of x goes through an adapter of its own, or the one it
+ * names. Serves an ensemble, whose shards share the base, the training of several sequences at once, and requests for
+ * different adapters. An entry and its gradient have the bits that `loraLinear` gives for it alone; the gradient of an adapter that
+ * several entries name is the sum of theirs, in their order.
  * @param x [groups, ..., k] @param weight [n, k] @param bias [n]
- * @param adapters A `down` [groups, rank, k], B `up` [groups, n, rank]
+ * @param adapters A `down` [adapters, rank, k], B `up` [adapters, n, rank]; as many as groups, unless `of` says which
  */
-export function groupedLoraLinear(x: Tensor, weight: Tensor, bias: Tensor, adapters: Adapter): Tensor {
-  const { down, up, scale, adapted = x } = adapters;
+export function groupedLoraLinear(x: Tensor, weight: Tensor, bias: Tensor, adapters: Adapters): Tensor {
+  const { adapted = x, scale } = adapters;
+  const { down, up } = adapters.of ? named(x, adapters, adapters.of) : adapters;
   return applyGrouped([x, weight, bias, adapted, down, up], { scale });
+}
+
+/** The adapter of each entry of x, copied from the pool: a small fraction of what the entry itself reads. */
+function named(x: Tensor, { down, up }: Adapters, of: Tensor): { down: Tensor; up: Tensor } {
+  if (of.shape.join() !== `${x.shape[0]}`)
+    throw new ShapeError(
+      `groupedLoraLinear: of [${of.shape}] does not name one adapter for each entry of x [${x.shape}]`,
+    );
+  if (down.shape[0] !== up.shape[0])
+    throw new ShapeError(
+      `groupedLoraLinear: A [${down.shape}] and B [${up.shape}] differ in axis 0, which counts the adapters`,
+    );
+  return { down: embedding(down, of), up: embedding(up, of) };
 }
 
 /** The base weight with a low-rank change merged in, in f32: weight + scale * up down. Stops gradients. */
