@@ -1,7 +1,6 @@
 import { blockUntilReady, jit, nn, numpy as np, tree, valueAndGrad } from '@jax-js/jax';
 import { transposed } from '../inputs.ts';
 import { batchOf, llama, type NetName, nets, rotations, vit, weightsOf } from '../nets.ts';
-import { layerNorm } from './jax.ts';
 
 type Weights = Record<string, np.Array>;
 /** Takes a weight by its name; jax-js hands it over, so each is taken once. */
@@ -127,4 +126,14 @@ function llamaForward(take: Take, input: np.Array, cos: np.Array, sin: np.Array)
   cos.dispose();
   sin.dispose();
   return dense(norm(x, 'norm'), 'head').reshape([batch * tokens, -1]);
+}
+
+/** LayerNorm over the last axis. */
+export function layerNorm(x: np.Array, weight: np.Array, bias: np.Array, epsilon: number): np.Array {
+  const centred = x.ref.sub(np.mean(x, -1, { keepdims: true }));
+  const variance = np.mean(np.square(centred.ref), -1, { keepdims: true });
+  return centred
+    .div(np.sqrt(variance.add(epsilon)))
+    .mul(weight)
+    .add(bias);
 }

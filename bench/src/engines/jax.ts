@@ -3,7 +3,7 @@ import type { Work } from '../cases.ts';
 import { EPSILON, operandsOf } from '../check.ts';
 import type { BenchEngine, Prepared } from '../engine.ts';
 import { transposed } from '../inputs.ts';
-import { trainingStep } from './jax-nets.ts';
+import { layerNorm, trainingStep } from './jax-nets.ts';
 
 /** A compiled function with its arguments, and how its results come back. */
 interface Job {
@@ -83,14 +83,4 @@ function functionOf(work: Exclude<Work, { kind: 'step' }>): (...operands: np.Arr
     case 'layerNorm':
       return (x, weight, bias) => [layerNorm(x!, weight!, bias!, EPSILON)];
   }
-}
-
-/** LayerNorm over the last axis. */
-export function layerNorm(x: np.Array, weight: np.Array, bias: np.Array, epsilon: number): np.Array {
-  const centred = x.ref.sub(np.mean(x, -1, { keepdims: true }));
-  const variance = np.mean(np.square(centred.ref), -1, { keepdims: true });
-  return centred
-    .div(np.sqrt(variance.add(epsilon)))
-    .mul(weight)
-    .add(bias);
 }

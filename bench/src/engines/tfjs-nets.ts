@@ -1,6 +1,6 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
 import { batchOf, type NetName, nets, vit, weightsOf } from '../nets.ts';
-import { attention, gelu, layerNorm, type Tf } from './tfjs.ts';
+import { attention, gelu, layerNorm, type Tf } from './tfjs-operations.ts';
 
 /** A training step: loss, and the gradients of the adapters. @throws Error for a net that is not written for tfjs */
 export function trainingStep(tf: Tf, net: NetName): () => Tensor[] {
