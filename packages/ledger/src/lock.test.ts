@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -28,10 +28,12 @@ describe('a lock', () => {
     expect(await readLock(folder)).toBeNull();
     const lock = await acquireLock(folder);
     await expect(acquireLock(folder)).rejects.toThrow(LedgerHeldError);
-    await lock.publish({ url: 'http://127.0.0.1:8787', server: 4711 });
+    // A server that lives: one that has ended is waited for.
+    const server = process.ppid;
+    await lock.publish({ url: 'http://127.0.0.1:8787', server });
     await expect(acquireLock(folder)).rejects.toMatchObject({
-      ...{ code: 'held', folder, pid: 4711, host: hostname(), url: 'http://127.0.0.1:8787' },
-      message: `the run in ${folder} is held by process 4711 on ${hostname()}, which listens at http://127.0.0.1:8787`,
+      ...{ code: 'held', folder, pid: server, host: hostname(), url: 'http://127.0.0.1:8787' },
+      message: `the run in ${folder} is held by process ${server} on ${hostname()}, which listens at http://127.0.0.1:8787`,
     });
     expect(await readLock(folder)).toMatchObject({
       pid: process.pid,
@@ -78,6 +80,24 @@ describe('a lock', () => {
     await leaveDeadLock();
     await (await acquireLock(folder)).release();
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('is taken without what killed processes left beside it, and with what others just write', async () => {
+    await leaveDeadLock();
+    const dead = await readFile(join(folder, 'lock'), 'utf8');
+    const beside = (index: number) => `lock${'.break'.repeat(index)}.${crypto.randomUUID()}`;
+    const left = [beside(0), beside(1), beside(2)];
+    const [begun, forgotten, other] = [beside(0), beside(0), 'lock.mine'];
+    for (const name of [...left, other]) await writeFile(join(folder, name), dead);
+    for (const name of [begun, forgotten]) await writeFile(join(folder, name), '{"pid":');
+    const yesterday = Date.now() / 1000 - 86_400;
+    await utimes(join(folder, forgotten), yesterday, yesterday);
+    const lock = await acquireLock(folder);
+    const living = beside(0);
+    await writeFile(join(folder, living), JSON.stringify(lock.record));
+    await lock.release();
+    await (await acquireLock(folder)).release();
+    expect((await readdir(folder)).sort()).toEqual([begun, living, other].sort());
   });
 
   test('of a process whose pid was given to another is taken over', async () => {

@@ -4,8 +4,8 @@
 // A dead holder's lock is the hard part: two processes may both find it dead, and the slower one must not remove the lock the
 // faster one has just taken. Whoever wants to replace a dead lock first takes the lock `lock.break` (the same way, so it may be
 // broken in turn), looks again, and renames its own file over the dead one: `lock` never disappears in between.
-import { link, mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { link, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LedgerError, LedgerHeldError } from './errors.ts';
 import { isGone, type ProcessIdentity, thisProcess } from './process-identity.ts';
@@ -49,6 +49,12 @@ export function acquireLock(folder: string): Promise<Lock> {
 /** As `acquireLock`, for a lock file of any name; `folder` is what errors call it. */
 export async function acquireFile(file: string, folder: string): Promise<Lock> {
   await mkdir(dirname(file), { recursive: true });
+  const lock = await take(file, folder);
+  await sweep(file);
+  return lock;
+}
+
+async function take(file: string, folder: string): Promise<Lock> {
   const record: LockRecord = {
     ...thisProcess(),
     token: crypto.randomUUID(),
@@ -88,7 +94,7 @@ function isOrphan({ server, ...holder }: LockRecord): boolean {
 async function replaceDead(file: string, folder: string, mine: string, dead: string): Promise<boolean> {
   let breaking: Lock;
   try {
-    breaking = await acquireFile(`${file}.break`, folder);
+    breaking = await take(`${file}.break`, folder);
   } catch (error) {
     if (error instanceof LedgerHeldError) return false;
     throw error;
@@ -132,6 +138,27 @@ async function writeBeside(file: string, record: LockRecord): Promise<string> {
     await handle.close();
   }
   return beside;
+}
+
+/** What `writeBeside` is called, beside a lock or one for breaking it. */
+const BESIDE = /^(\.break)*\.[0-9a-f-]{36}$/;
+/** One that is only begun says nothing of its process, which needs far less to write it. */
+const BEGUN_MS = 60_000;
+
+/** Removes what processes left that were killed while they took the lock. */
+async function sweep(file: string): Promise<void> {
+  const [folder, name] = [dirname(file), basename(file)];
+  for (const each of await readdir(folder)) {
+    if (!each.startsWith(name) || !BESIDE.test(each.slice(name.length))) continue;
+    const path = join(folder, each);
+    const isLeft = () =>
+      read(path).then(
+        (record) => record !== null && isGone(record),
+        async () => Date.now() - (await stat(path)).mtimeMs > BEGUN_MS,
+      );
+    // Its own process may be removing it.
+    if (await isLeft().catch(() => false)) await unlink(path).catch(() => {});
+  }
 }
 
 async function linked(from: string, to: string): Promise<boolean> {
