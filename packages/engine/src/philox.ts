@@ -1,15 +1,18 @@
 /** A 64-bit key as two words: everything random in one stage shares one. */
 export type RandomKey = readonly [low: number, high: number];
 
-const MULTIPLIERS = [0xd2511f53, 0xcd9e8d57] as const;
-const WEYL = [0x9e3779b9, 0xbb67ae85] as const;
+const [M0, M1] = [0xd2511f53, 0xcd9e8d57];
+const [W0, W1] = [0x9e3779b9, 0xbb67ae85];
 
-/** The upper word of a product, from halves of words: every sum is exact in a float64. */
+/** The upper word of a product, from halves of words: in integers alone, which compile to the fastest code. */
 function high(a: number, b: number): number {
-  const [aLow, aHigh, bLow, bHigh] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
-  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
-  const other = aLow * bHigh + (middle & 0xffff);
-  return aHigh * bHigh + Math.floor(middle / 65_536) + Math.floor(other / 65_536);
+  const aLow = a & 0xffff;
+  const aHigh = a >>> 16;
+  const bLow = b & 0xffff;
+  const bHigh = b >>> 16;
+  const middle = Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16);
+  const other = Math.imul(aLow, bHigh) + (middle & 0xffff);
+  return Math.imul(aHigh, bHigh) + (middle >>> 16) + (other >>> 16);
 }
 
 /**
@@ -22,13 +25,18 @@ export function philox(
   let [c0, c1, c2, c3] = counter;
   let [k0, k1] = key;
   for (let round = 0; round < 10; round++) {
-    const [high0, low0] = [high(MULTIPLIERS[0], c0), Math.imul(MULTIPLIERS[0], c0) >>> 0];
-    const [high1, low1] = [high(MULTIPLIERS[1], c2), Math.imul(MULTIPLIERS[1], c2) >>> 0];
-    [c0, c1, c2, c3] = [(high1 ^ c1 ^ k0) >>> 0, low1, (high0 ^ c3 ^ k1) >>> 0, low0];
-    k0 = (k0 + WEYL[0]) >>> 0;
-    k1 = (k1 + WEYL[1]) >>> 0;
+    const high0 = high(M0, c0);
+    const low0 = Math.imul(M0, c0);
+    const high1 = high(M1, c2);
+    const low1 = Math.imul(M1, c2);
+    c0 = high1 ^ c1 ^ k0;
+    c1 = low1;
+    c2 = high0 ^ c3 ^ k1;
+    c3 = low0;
+    k0 = (k0 + W0) | 0;
+    k1 = (k1 + W1) | 0;
   }
-  return [c0, c1, c2, c3];
+  return [c0 >>> 0, c1 >>> 0, c2 >>> 0, c3 >>> 0];
 }
 
 /** `count` numbers in [-bound, bound), from 24 bits each, so that every runtime rounds them alike. */

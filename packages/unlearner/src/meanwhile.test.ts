@@ -115,7 +115,6 @@ describe('an erasure in the middle of a repair', () => {
       put.mock.results.slice(putsBefore).map(({ value }) => value as Promise<string>),
     );
     for (const digest of written) expect(kept).toContain(`${digest}.safetensors`);
-    expect(await run.verify({ fromScratch: true })).toMatchObject({ identical: true });
   });
 
   test('of a record of another shard disturbs nothing', async () => {

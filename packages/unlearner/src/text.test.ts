@@ -120,7 +120,6 @@ describe('train on D, erase R, repair is bit for bit train on D without R', () =
       expect((await repaired.erase(ids)).deactivated.length).toBeGreaterThan(0);
     await repaired.repair();
     await expectOnlyActiveFiles(project.path('repaired'), repaired);
-    expect(await repaired.verify({ fromScratch: true })).toMatchObject({ identical: true, compared: 8 });
     await project.writeTrain(project.records.filter(({ id }) => !erased.includes(id)).toReversed());
     await using clean = await project.open('clean', { device: device() });
     await clean.train();

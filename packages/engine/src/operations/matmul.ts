@@ -28,17 +28,19 @@ function productShape(name: string, a: Shape, b: Shape, options: MatmulOptions):
 /** alpha * op(a) op(b) in float64. */
 export function productReference(a: ReferenceArray, b: ReferenceArray, options: MatmulOptions): Float64Array {
   const { batch, m, n, k, transposeA, transposeB } = productShape('matmul', a.shape, b.shape, options);
+  const alpha = options.alpha ?? 1;
+  const [x, y] = [a.data, b.data];
+  // How far apart the next elements of a sum lie.
+  const [stepX, stepY] = [transposeA ? m : 1, transposeB ? 1 : n];
   const c = new Float64Array(batch * m * n);
   for (let s = 0; s < batch; s++)
     for (let i = 0; i < m; i++)
       for (let j = 0; j < n; j++) {
         let dot = 0;
-        for (let l = 0; l < k; l++) {
-          const left = a.data[s * m * k + (transposeA ? l * m + i : i * k + l)]!;
-          const right = b.data[s * k * n + (transposeB ? j * k + l : l * n + j)]!;
-          dot += left * right;
-        }
-        c[(s * m + i) * n + j] = (options.alpha ?? 1) * dot;
+        let atX = s * m * k + (transposeA ? i : i * k);
+        let atY = s * k * n + (transposeB ? j * k : j);
+        for (let l = 0; l < k; l++, atX += stepX, atY += stepY) dot += x[atX]! * y[atY]!;
+        c[(s * m + i) * n + j] = alpha * dot;
       }
   return c;
 }
