@@ -3,12 +3,14 @@ import { capture } from './capture.ts';
 import {
   add,
   affine,
+  attention,
   crossEntropy,
   Device,
   gradients,
   keep,
   matmul,
   multiply,
+  prepare,
   reshape,
   scope,
   type Tensor,
@@ -304,6 +306,31 @@ describe('a step whose tensors are gone', () => {
     step.dispose();
     x.dispose();
   });
+});
+
+test('the form of a constant that attention reads in a step is not a part of the step', async () => {
+  const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i));
+  const place = tensor(device, numbers(512), [1, 16, 32], { constant: true });
+  const q = tensor(device, numbers(512), [1, 16, 32], { trainable: true });
+  const run = () => gradients(total(attention(q, place, place, 1)), [q]);
+  await prepare(device, run);
+  const step = capture(device, run);
+  const identity = tensor(
+    device,
+    Float32Array.from({ length: 16 * 16 }, (_, i) => Number(i % 17 === 0)),
+    [16, 16],
+  );
+  const eagerly = async () => {
+    const y = scope(() => matmul(identity, reshape(place, [16, 32])));
+    return bitsOf(await y.read().finally(() => y.dispose()));
+  };
+  const expected = bitsOf(numbers(512));
+  expect(await eagerly()).toBe(expected);
+  step.replay();
+  expect(await eagerly()).toBe(expected);
+  step.dispose();
+  expect(await eagerly()).toBe(expected);
+  for (const each of [place, q, identity]) each.dispose();
 });
 
 describe('weights that change outside the step', () => {

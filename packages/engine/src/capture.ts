@@ -104,10 +104,14 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
       begin();
       await submitInParts(device, commands, bindGroups, recurring, assertUsable, signal);
     },
-    profile: (rounds = 20) => {
+    profile: async (rounds = 20) => {
       assertUsable();
       settle('ready');
-      return profileCommands(device, commands, bindGroups, rounds);
+      try {
+        return await profileCommands(device, commands, bindGroups, rounds);
+      } finally {
+        for (const storage of written) storage.version++;
+      }
     },
     dispose,
   };

@@ -154,18 +154,15 @@ export const gather: Cutter = (launch, limit) => {
     bytes: { 0: rowBytes },
     params: (params, first) => params.set([first], 3),
   });
-  return (
-    byTable?.flatMap(({ bindings: [table], params }) => {
-      const whole = { ...launch, bindings: [table!, ...launch.bindings.slice(1)], params };
-      return (
-        byRows(whole, limit, {
-          count,
-          bytes: { 1: 4, 2: rowBytes },
-          params: (own, _first, rows) => own.set([rows]),
-        }) ?? []
-      );
-    }) ?? null
-  );
+  const found = byTable?.map(({ bindings: [table], params }) => {
+    const whole = { ...launch, bindings: [table!, ...launch.bindings.slice(1)], params };
+    return byRows(whole, limit, {
+      count,
+      bytes: { 1: 4, 2: rowBytes },
+      params: (own, _first, rows) => own.set([rows]),
+    });
+  });
+  return found?.every((each) => each !== null) ? found.flat() : null;
 };
 
 /** The gradient for a table: by rows of the table, each launch walks all positions. */
@@ -338,7 +335,7 @@ function blocksWithin(block: Block, strides: readonly (readonly number[])[], lim
   const axis = axes.reduce((best, each) => (span(over, each) > span(over, best) ? each : best), 0);
   const extent = block.extents[axis]!;
   if (extent < 2) return null;
-  const half = extent >> 1;
+  const half = Math.floor(extent / 2);
   const halves: Block[] = [
     { ...block, extents: block.extents.with(axis, half) },
     {

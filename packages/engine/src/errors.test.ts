@@ -3,7 +3,19 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { sources } from '@s3t/kernels';
 import { expect, test } from 'vitest';
-import { AdapterError, add, affine, concat, Device, EngineError, ShapeError, tensor } from './index.ts';
+import {
+  AdapterError,
+  add,
+  affine,
+  cast,
+  concat,
+  Device,
+  EngineError,
+  ShapeError,
+  tensor,
+  tensorInPieces,
+  zeros,
+} from './index.ts';
 
 // Every test spoils a device, so each opens its own.
 
@@ -119,6 +131,16 @@ test('tensors of two devices are refused by name, and both devices go on', async
   );
   expect([...(await affine(x, 2).read())]).toEqual([2, 4, 6]);
   expect([...(await affine(y, 2).read())]).toEqual([8]);
+});
+
+test('what a tensor cannot hold is not written into it', async () => {
+  using device = await Device.open();
+  const half = cast(zeros(device, [1024]), 'f16');
+  for (const words of [1024, 512]) expect(() => half.write(new Uint32Array(words))).toThrow(/^write: /);
+  await expect(tensorInPieces(device, [4], async (write) => write(new Float32Array(3), 2))).rejects.toEqual(
+    new ShapeError('tensorInPieces: 3 values from 2 on are not within shape [4]'),
+  );
+  expect((await half.read()).every((value) => value === 0)).toBe(true);
 });
 
 test('an operation over no tensors at all is refused by name', () => {

@@ -80,7 +80,7 @@ const MOST_PARTS = 16;
  * The gradient of a weight is a small matrix and a deep sum over all rows of a batch: too few elements to fill a GPU, unless k is
  * cut. Only such products (A transposed, nothing done to their elements afterwards) are, and how follows from k alone.
  */
-function partsOf(problem: MatmulProblem): { parts: number; depth: number } {
+export function partsOf(problem: MatmulProblem): { parts: number; depth: number } {
   const { k, transposeA, transposeB } = problem;
   if (!transposeA || transposeB || !isPlain(problem) || k < 2 * LEAST_PART) return { parts: 1, depth: k };
   const depth = Math.max(LEAST_PART, 16 * Math.ceil(k / MOST_PARTS / 16));

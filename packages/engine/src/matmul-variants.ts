@@ -1,6 +1,6 @@
 import type { AdapterClass } from './adapter.ts';
 import { EngineError } from './errors.ts';
-import { gpuPlan } from './matmul-gpu.ts';
+import { gpuPlan, partsOf } from './matmul-gpu.ts';
 import { BINDS, byAdapter, epilogue, type MatmulPlan, type MatmulProblem, params } from './matmul-problem.ts';
 import { softwarePlan } from './matmul-software.ts';
 
@@ -26,6 +26,11 @@ export function chooseMatmul(adapterClass: AdapterClass, problem: MatmulProblem)
     case 'portable':
       return registersPlan(byAdapter(problem, REGISTER_ROWS));
   }
+}
+
+/** How many matrices like C a product is added up from: 1 where it is written at once. */
+export function partialsOf(adapterClass: AdapterClass, problem: MatmulProblem): number {
+  return adapterClass === 'gpu' && !problem.subgroupMatrix ? partsOf(problem).parts : 1;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   AdamW,
+  capture,
   Device,
   EngineError,
   GradientAccumulator,
@@ -91,6 +92,9 @@ describe.each(TAKERS)('%s', (name, make) => {
     expect(() => make([zeros(other, [3])])).toThrow(
       new EngineError(`${name}: parameter 0 of shape [3] is on another device`),
     );
+    expect(() => make([tensor(device, [1, 2], [2], { constant: true })])).toThrow(
+      new EngineError(`${name}: parameter 0 of shape [2] is constant`),
+    );
     const taker = make([parameter]);
     if (name === 'GradientAccumulator') taker.dispose();
     else parameter.dispose();
@@ -100,4 +104,18 @@ describe.each(TAKERS)('%s', (name, make) => {
     );
     taker.dispose();
   });
+});
+
+test('AdamW without a learning rate yet trains nothing, and says so where it can', async () => {
+  const parameter = tensor(device, [1, 2], [2], { trainable: true });
+  const gradient = tensor(device, [3, 4]);
+  const optimiser = new AdamW(device, [parameter]);
+  expect(() => optimiser.apply([gradient])).toThrow(
+    new EngineError('AdamW: begin() sets the learning rate of a step before apply()'),
+  );
+  // A captured step may be replayed before it.
+  const step = capture(device, () => optimiser.apply([gradient]));
+  step.replay();
+  expect([...(await parameter.read())]).toEqual([1, 2]);
+  for (const each of [step, optimiser, parameter, gradient]) each.dispose();
 });

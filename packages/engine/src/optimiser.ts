@@ -1,5 +1,6 @@
 import { clipFactor } from './clip.ts';
 import type { Device } from './device.ts';
+import { EngineError } from './errors.ts';
 import { gridOf } from './operation.ts';
 import { fill } from './operations/layout.ts';
 import { checkFloats, checkGradients } from './optimiser-checks.ts';
@@ -42,7 +43,8 @@ export class AdamW {
       mean: zeros(device, shape),
       square: zeros(device, shape),
     }));
-    this.#hyper = tensor(device, new Float32Array(8));
+    // Of a rate of 0, until there is a first step: a captured one may be replayed before.
+    this.#hyper = tensor(device, Float32Array.of(0, 0, betas[0], betas[1], epsilon, 1, 1, 0));
     this.#one = fill(device, [1], 1);
   }
 
@@ -59,9 +61,11 @@ export class AdamW {
 
   /**
    * Updates the parameters by their gradients, in the order of `parameters`.
-   * @throws EngineError, ShapeError when they do not fit the parameters
+   * @throws EngineError, ShapeError when they do not fit the parameters, or there was no `begin`
    */
   apply(gradients: readonly Tensor[]): void {
+    if (this.#powers[0] === 1 && !this.#device.isCapturing)
+      throw new EngineError('AdamW: begin() sets the learning rate of a step before apply()');
     checkFloats('AdamW', 'parameter', this.#device, this.parameters);
     checkGradients('AdamW', this.#device, gradients, this.parameters);
     scope(() =>

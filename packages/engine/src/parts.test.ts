@@ -63,7 +63,6 @@ import {
   where,
   zeros,
 } from './index.ts';
-import { MOST_AT_ONCE } from './matmul-variants.ts';
 import { bitsOf, bitsOfAll } from './testing/block.ts';
 import { computeCase } from './testing/check-case.ts';
 
@@ -454,31 +453,18 @@ test('every case of the table agrees with the whole, or says what is over the li
   expect(refused.size).toBeLessThan(operations.size / 2);
 });
 
-test.each([
-  ['rows', [MOST_AT_ONCE.m + 5, 4], [3, 4]],
-  ['columns', [3, 4], [MOST_AT_ONCE.n + 5, 4]],
-  ['products', [MOST_AT_ONCE.batch + 5, 2, 4], [MOST_AT_ONCE.batch + 5, 3, 4]],
-])('a product of more %s than one launch takes', async (what, shapeA, shapeB) => {
-  const [x, w] = [shapeA, shapeB].map((shape, i) =>
-    tensor(whole, uniformValues(sizeOf(shape), 1, [5, i], 0), shape),
-  ) as [Tensor, Tensor];
-  const y = scope(() => matmul(x, w, { transposeB: true }));
-  const last = scope(() => {
-    const end = (t: Tensor) => (t.shape[0]! > 5 ? slice(t, 0, t.shape[0]! - 5, 5) : t);
-    return matmul(end(x), end(w), { transposeB: true });
-  });
-  const found = scope(() =>
-    slice(y, shapeA[0] === 3 ? 1 : 0, MOST_AT_ONCE[what === 'products' ? 'batch' : 'm'], 5),
-  );
-  expect(bitsOf(await found.read())).toEqual(bitsOf(await last.read()));
-  for (const each of [x, w, y, last, found]) each.dispose();
-});
-
 test('a kernel that cannot be cut is refused by name, and the device goes on', async () => {
   const q = zeros(cut, [1, ROWS, 64]);
   expect(() =>
     cut.dispatch('sort/count', { bindings: [q.storage], writes: [0], workgroups: [1, 1, 1] }),
   ).toThrow(`sort/count: a tensor of ${ROWS * 256} bytes is over this adapter's binding limit of ${LIMIT}`);
   expect((await q.read()).every((value) => value === 0)).toBe(true);
-  q.dispose();
+  // Of rows this wide fewer are within the limit than lie between two places where a window of their indices may begin.
+  const table = values(cut, [4, 512], 1);
+  const refusal = new RegExp(
+    `a tensor of ${50 * 2048} bytes is over this adapter's binding limit of ${LIMIT}`,
+  );
+  for (const look of [embedding, gatherRows])
+    expect(() => scope(() => look(table.detach(), words(cut, 50, 4)))).toThrow(refusal);
+  for (const each of [q, table]) each.dispose();
 });

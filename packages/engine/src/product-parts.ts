@@ -1,10 +1,11 @@
 import { EngineError } from './errors.ts';
-import { MOST_AT_ONCE } from './matmul-variants.ts';
+import { MOST_AT_ONCE, partialsOf } from './matmul-variants.ts';
 import { copyBlock, stridesOf } from './operations/layout.ts';
 import { launchUnpack } from './operations/quantised.ts';
-import { launchProduct, type ProductEpilogue, type ProductShape } from './product.ts';
+import { launchProduct, type ProductEpilogue, type ProductShape, problemOf } from './product.ts';
 import { scope } from './scope.ts';
 import { empty, type Tensor } from './tensor.ts';
+import { hasTextureForm } from './texture-form.ts';
 
 /** A block of a batch of matrices: from where on, and how many, in each axis. */
 interface Block {
@@ -25,17 +26,21 @@ export function launchProductInParts(
   b: Tensor,
   c: Tensor,
   alpha: number,
-  { accumulate = false, bias, residual, activation }: ProductEpilogue,
+  epilogue: ProductEpilogue,
 ): void {
+  const { accumulate = false, bias, residual, activation } = epilogue;
   const { batch, m, n, k, transposeA, transposeB } = shape;
   const most = c.device.bindingLimit / 4;
-  const isPacked = b.dtype !== 'f32' && b.storage.bytes <= 4 * most && n <= MOST_AT_ONCE.n;
+  const isPacked = isTakenPacked(shape, b);
+  const partials = partialsOf(c.device.adapterClass, problemOf(shape, c.device, epilogue));
   // Columns first: a weight that fits is not cut at all. Kernels write four columns at a time.
-  const isWide = n > MOST_AT_ONCE.n || n * k > most || n > most;
-  const columns = isPacked || !isWide ? n : Math.floor(Math.min(most / k, n, MOST_AT_ONCE.n) / 4) * 4;
-  const rows = Math.min(m, Math.floor(most / Math.max(k, columns)), MOST_AT_ONCE.m);
+  const isWide = n > MOST_AT_ONCE.n || n * Math.max(k, partials) > most;
+  const widest = Math.min(most / Math.max(k, partials), n, MOST_AT_ONCE.n);
+  const columns = isPacked || !isWide ? n : Math.floor(widest / 4) * 4;
+  const rows = Math.min(m, Math.floor(most / Math.max(k, columns * partials)), MOST_AT_ONCE.m);
   const whole = rows === m && columns === n;
-  const atOnce = Math.min(batch, MOST_AT_ONCE.batch, Math.floor(most / Math.max(m * k, k * n, m * n)));
+  const largest = Math.max(m * k, k * n, m * n * partials);
+  const atOnce = Math.min(batch, MOST_AT_ONCE.batch, Math.floor(most / largest));
   const together = whole ? atOnce : 1;
   if (columns === 0 || rows === 0)
     throw new EngineError(
@@ -78,6 +83,15 @@ export function launchProductInParts(
   }
 }
 
+/** Whether every part gets B whole, as it is packed: one matrix, which fits, and on software adapters its texture form does. */
+function isTakenPacked({ batch, n }: ProductShape, b: Tensor): boolean {
+  const { device } = b;
+  const [rows, columns] = b.shape.slice(-2) as [number, number];
+  const hasForm = device.adapterClass !== 'software' || hasTextureForm(rows, columns);
+  const fits = b.storage.bytes <= device.bindingLimit && n <= MOST_AT_ONCE.n && hasForm;
+  return b.dtype !== 'f32' && batch === 1 && fits;
+}
+
 /** A block of op(x), copied as x stores it: transposed, rows and columns change places. */
 function take(x: Tensor, shape: readonly number[], transposed: boolean, { first, extents }: Block): Tensor {
   const stored = <T>([batch, row, column]: readonly T[]): T[] =>
@@ -93,7 +107,7 @@ function take(x: Tensor, shape: readonly number[], transposed: boolean, { first,
   return part;
 }
 
-/** Unpacks whole rows of a frozen weight, as many as the limit allows at once, and copies what a block of it needs of them. */
+/** Unpacks whole rows of a frozen weight, as many as the limit allows at once, and partials what a block of it needs of them. */
 function unpackInto(part: Tensor, x: Tensor, shape: readonly number[], first: readonly number[]): void {
   const { device } = x;
   const [batch, rows, width] = part.shape as [number, number, number];

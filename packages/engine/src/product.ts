@@ -1,13 +1,14 @@
 import { type Packing, packingOf } from './data-type.ts';
+import type { Device } from './device.ts';
 import { narrow, widenedCopy } from './half-storage.ts';
-import type { Activation, Bound, OperandForm, Placements } from './matmul-problem.ts';
+import type { Activation, Bound, MatmulProblem, OperandForm, Placements } from './matmul-problem.ts';
 import { choosePlacedMatmul } from './matmul-software.ts';
-import { chooseMatmul, MOST_AT_ONCE } from './matmul-variants.ts';
+import { chooseMatmul, MOST_AT_ONCE, partialsOf } from './matmul-variants.ts';
 import { permute } from './operations/layout.ts';
 import { launchProductInParts } from './product-parts.ts';
 import type { Storage, TextureForm } from './storage.ts';
 import { empty, type Tensor } from './tensor.ts';
-import { type FormLayout, textureForm } from './texture-form.ts';
+import { type FormLayout, hasTextureForm, textureForm } from './texture-form.ts';
 
 /** The extents of C [batch, m, n] = op(A) [batch, m, k] op(B) [batch, k, n]. */
 export interface ProductShape {
@@ -55,15 +56,21 @@ export function launchProduct(
   epilogue: ProductEpilogue = {},
 ): void {
   const { device } = c;
-  const { accumulate = false, bias, residual, activation, lowRank } = epilogue;
+  const { bias, residual, activation, lowRank } = epilogue;
   // What is stored as f16 must fit as f32 too: some kernels want copies.
   const isOver = ({ storage }: Tensor) => Math.max(storage.bytes, 4 * storage.halves) > device.bindingLimit;
   const bound = [a, c, ...(lowRank ? [lowRank.hidden, lowRank.up] : [])];
   const { m, n, batch } = MOST_AT_ONCE;
   const isMany = shape.m > m || shape.n > n || shape.batch > batch;
-  if (isMany || bound.some(isOver) || b.storage.bytes > device.bindingLimit) {
+  const inParts = () => {
     if (lowRank) launchLowRankAfter(shape, a, b, c, alpha, { bias, lowRank });
     else launchProductInParts(shape, a, b, c, alpha, epilogue);
+  };
+  const problem = problemOf(shape, device, epilogue);
+  const partials = partialsOf(device.adapterClass, problem);
+  const isDeep = partials > 1 && 4 * partials * c.size > device.bindingLimit;
+  if (isMany || isDeep || bound.some(isOver) || b.storage.bytes > device.bindingLimit) {
+    inParts();
     return;
   }
   if (shape.transposeA && shape.transposeB) {
@@ -74,24 +81,15 @@ export function launchProduct(
   const [rowsA, columnsA] = shape.transposeA ? [shape.k, shape.m] : [shape.m, shape.k];
   const [rowsB, columnsB] = shape.transposeB ? [shape.n, shape.k] : [shape.k, shape.n];
   const packingB = packingOf(b.dtype, b.shape);
-  const plan = chooseMatmul(device.adapterClass, {
-    ...shape,
-    alpha,
-    accumulate,
-    bias: bias !== undefined,
-    residual: residual !== undefined,
-    activation: activation?.kind,
-    lowRank: lowRank && { rank: lowRank.up.shape.at(-1)!, adapters: lowRank.adapters, scale: lowRank.scale },
-    packingB,
-    subgroupMatrix: device.subgroupMatrix,
-  });
+  const plan = chooseMatmul(device.adapterClass, { ...problem, alpha, packingB });
   const { operands } = plan;
-  if (lowRank && operands.lowRank === null) {
-    launchLowRankAfter(shape, a, b, c, alpha, { bias, lowRank });
+  const isUnpacked = operands.b === 'texture' && packingB.bits < 32;
+  const fits = !isUnpacked || hasTextureForm(shape.batch * rowsB, columnsB);
+  if (!fits || (lowRank && operands.lowRank === null)) {
+    inParts();
     return;
   }
-  const unpacked =
-    operands.b === 'texture' && packingB.bits < 32 ? unpackedForm(b, shape.batch * rowsB, columnsB) : null;
+  const unpacked = isUnpacked ? unpackedForm(b, shape.batch * rowsB, columnsB) : null;
   try {
     const parts = plan.combine && empty(device, [shape.batch, plan.combine.parts, shape.m, shape.n]);
     const first = operand(operands.a, a.storage, shape.batch * rowsA, columnsA);
@@ -127,6 +125,20 @@ export function launchProduct(
     // Whoever takes it next is queued behind this product. A captured step plans its textures itself.
     if (unpacked?.texture) device.recycleTexture(unpacked.texture);
   }
+}
+
+/** A product as the table of kernels knows it, but for what B is packed as. */
+export function problemOf(shape: ProductShape, device: Device, epilogue: ProductEpilogue): MatmulProblem {
+  const { accumulate = false, bias, residual, activation, lowRank } = epilogue;
+  return {
+    ...shape,
+    accumulate,
+    bias: bias !== undefined,
+    residual: residual !== undefined,
+    activation: activation?.kind,
+    lowRank: lowRank && { rank: lowRank.up.shape.at(-1)!, adapters: lowRank.adapters, scale: lowRank.scale },
+    subgroupMatrix: device.subgroupMatrix,
+  };
 }
 
 function lowRankOperands(form: OperandForm, { hidden, up }: LowRankChange): (Storage | TextureForm)[] {
@@ -166,7 +178,7 @@ export function launchPlacedProduct(
   const { device } = c;
   const plan = choosePlacedMatmul({ ...shape, alpha, accumulate }, placements);
   const form = ({ storage, shape: extents, size }: Tensor) =>
-    textureOf(storage, size / extents.at(-1)!, extents.at(-1)!);
+    operand('texture', storage, size / extents.at(-1)!, extents.at(-1)!);
   device.dispatch(plan.kernel, {
     values: plan.constants,
     unroll: plan.unroll,

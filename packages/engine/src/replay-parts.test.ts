@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { type Captured, capture } from './capture.ts';
-import { Device, matmul, type Tensor, tensor, uniformValues } from './index.ts';
+import { affine, Device, matmul, reshape, SGD, slice, type Tensor, tensor, uniformValues } from './index.ts';
 
 const SIDE = 256;
 
@@ -53,6 +53,41 @@ test('one that is told to give way leaves the rest, and the next runs whole', as
   expect(submits.mock.calls.length).toBe(2);
   await step.replayInParts(new AbortController().signal);
   expect(await step.outputs.read()).toEqual(whole);
+});
+
+test('a copy that was made of a weight between the parts is not used once a later part has changed it', async () => {
+  const identity = tensor(
+    device,
+    Float32Array.from({ length: 16 }, (_, i) => Number(i % 5 === 0)),
+    [4, 4],
+  );
+  const weight = tensor(device, new Float32Array(16).fill(1), [4, 4], { trainable: true });
+  const eagerly = async () => {
+    using y = matmul(identity, weight);
+    return (await y.read())[0];
+  };
+  const optimiser = new SGD(device, [weight]);
+  optimiser.begin(1);
+  const long = capture(device, () => {
+    let y = x;
+    for (let i = 0; i < 40; i++) y = affine(y, 1);
+    optimiser.apply(
+      [affine(slice(reshape(y, [x.size]), 0, 0, 16), 0, -1)].map((each) => reshape(each, [4, 4])),
+    );
+  });
+  const submit = device.submit.bind(device);
+  const meanwhile: Promise<number | undefined>[] = [];
+  vi.spyOn(device, 'submit').mockImplementation((...part) => {
+    submit(...part);
+    if (meanwhile.length === 0) {
+      meanwhile.push(Promise.resolve(0));
+      meanwhile[0] = eagerly();
+    }
+  });
+  await long.replayInParts();
+  expect(await meanwhile[0]).toBe(1);
+  expect(await eagerly()).toBe(2);
+  for (const each of [long, optimiser, weight, identity]) each.dispose();
 });
 
 test('a step that is disposed meanwhile submits no more', async () => {

@@ -1,4 +1,4 @@
-import type { BindGroups, Command } from './commands.ts';
+import { type BindGroups, type Command, writtenBy } from './commands.ts';
 import type { Device } from './device.ts';
 import type { Recurring } from './patience.ts';
 
@@ -42,7 +42,10 @@ export async function submitInParts(
         assertUsable();
       }
       const [from, to] = [part, part + 1].map((at) => Math.round((at * commands.length) / count));
-      device.submit(commands.slice(from, to), bindGroups.slice(from, to), part === 0 ? takes : undefined);
+      const slice = commands.slice(from, to);
+      device.submit(slice, bindGroups.slice(from, to), part === 0 ? takes : undefined);
+      // Texture forms may have been made of them since the part before.
+      for (const storage of slice.flatMap(writtenBy)) storage.version++;
       device.flush();
       // That a device is lost is told by whatever is asked of it next.
       const done = device.gpu.queue.onSubmittedWorkDone().then(forget, forget);

@@ -110,6 +110,9 @@ export class Storage {
     // Now, even while a step is captured: the step must not zero whatever the memory holds next.
     if (this.#buffer && !this.#spoilt && !this.device.isClosed)
       this.device.outsideCapture(() => this.device.run({ kind: 'clear', target: this }));
+    // A captured step may still name them.
+    for (const form of this.textures.values())
+      form.spoilt ??= new EngineError('a tensor that the captured step uses was destroyed');
     this.device.destroyTextures([...this.textures.values()].flatMap(({ texture }) => texture ?? []));
     this.textures.clear();
     this.release();

@@ -50,13 +50,16 @@ export class Tensor {
     return this.trainable || this.node !== null;
   }
 
-  /** Replaces its values. In a captured step, call it between replays. */
+  /**
+   * Replaces its values. In a captured step, call it between replays.
+   * @throws ShapeError for another number of values, or of another type; EngineError for a constant
+   */
   write(data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): void {
     this.assertAlive('write');
     if (data.length !== this.size)
       throw new ShapeError(`write: ${data.length} values for a tensor of shape [${this.shape}]`);
     if (this.storage.constant) throw new EngineError('write: the tensor is constant');
-    if (data instanceof Float32Array !== (this.dtype === 'f32'))
+    if (this.dtype !== (data instanceof Float32Array ? 'f32' : 'u32'))
       throw new ShapeError(`write: the tensor holds ${this.dtype}, the data is a ${data.constructor.name}`);
     this.device.upload(this.storage, data);
   }
@@ -147,6 +150,7 @@ export function tensor(
 /**
  * A constant f32 tensor whose values come in pieces, so that the host never holds them all.
  * @param fill writes every value once: `write(values, at)` puts some from number `at` on, and they may change afterwards
+ * @throws ShapeError for values past the end
  */
 export async function tensorInPieces(
   device: Device,
@@ -155,7 +159,13 @@ export async function tensorInPieces(
 ): Promise<Tensor> {
   const made = empty(device, shape);
   try {
-    await fill((values, at) => device.upload(made.storage, values, at * 4));
+    await fill((values, at) => {
+      if (!(at >= 0 && at + values.length <= made.size))
+        throw new ShapeError(
+          `tensorInPieces: ${values.length} values from ${at} on are not within shape [${shape}]`,
+        );
+      device.upload(made.storage, values, at * 4);
+    });
   } catch (error) {
     made.dispose();
     throw error;

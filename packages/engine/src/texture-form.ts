@@ -32,6 +32,11 @@ export interface FormLayout {
   } | null;
 }
 
+/** Whether such a tensor has one: it would not be taller than a texture may be. */
+export function hasTextureForm(rows: number, columns: number): boolean {
+  return rows * Math.ceil(columns / 4) <= FORM_WIDTH * FORM_HEIGHT;
+}
+
 /**
  * The layout of the texture form of a tensor of `rows` rows (batches included) and `columns` columns.
  * @throws EngineError when it would be taller than a texture may be.
@@ -39,7 +44,7 @@ export interface FormLayout {
 export function textureForm(rows: number, columns: number): FormLayout {
   const texels = rows * Math.ceil(columns / 4);
   const height = Math.ceil(texels / FORM_WIDTH);
-  if (height > FORM_HEIGHT)
+  if (!hasTextureForm(rows, columns))
     throw new EngineError(
       `matmul: [${rows}, ${columns}] has no texture form: its padded rows take more than 256 MiB`,
     );

@@ -1,5 +1,16 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { byteHash, byteHashOf, Device, quantise, tensor, uniformValues } from '../index.ts';
+import {
+  affine,
+  byteHash,
+  byteHashOf,
+  cast,
+  Device,
+  quantise,
+  scope,
+  tensor,
+  uniformValues,
+  zeros,
+} from '../index.ts';
 
 let device: Device;
 beforeAll(async () => {
@@ -60,6 +71,15 @@ test('a flip of one bit anywhere in a large tensor is seen on the device', async
 test('a frozen weight is hashed as it is packed', async () => {
   using weight = quantise(device, uniformValues(3 * 64, 1, [1, 1], 0), [3, 64], 'int8');
   expect(await byteHash(weight)).toBe(byteHashOf(bytesOf(await weight.readUint32())));
+});
+
+test('an odd number of f16 is hashed as if zeros were behind it, whatever its kernel left there', async () => {
+  for (const value of [1, 2]) {
+    using packed = quantise(device, new Float32Array(3).fill(value), [3], 'f16');
+    using computed = scope(() => affine(cast(zeros(device, [3]), 'f16'), 1, value));
+    expect(await byteHash(computed)).toBe(await byteHash(packed));
+    expect(await byteHash(packed)).toBe(byteHashOf(bytesOf(await packed.readUint32())));
+  }
 });
 
 test('zeros of different numbers differ', async () => {

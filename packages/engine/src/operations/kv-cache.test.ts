@@ -210,6 +210,10 @@ test('what does not fit is named', async () => {
   expect(() => cacheWrite(cache, x(2, 3, 8), tensor(device, new Uint32Array(3)))).toThrow(
     new ShapeError('cacheWrite: start [3] is not [batch] of cache [2,9,8]'),
   );
+  const constant = tensor(device, new Float32Array(144), [2, 9, 8], { constant: true });
+  expect(() => cacheWrite(constant, x(2, 3, 8), start)).toThrow(
+    new EngineError('cacheWrite: cache [2,9,8] is constant'),
+  );
   const words = tensor(device, new Uint32Array(48), [2, 3, 8]);
   for (const [input, held, wanted, call] of [
     [1, 'u32', 'f32 or f16', () => cacheWrite(cache, words, start)],
