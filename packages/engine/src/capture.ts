@@ -39,6 +39,7 @@ export interface Captured<T> {
  *   return { loss };
  * });
  * step.replay();
+ * @throws EngineError when the step reads a value, uploads or captures another one, and whatever the step throws
  */
 export function capture<T>(device: Device, step: () => T): Captured<T> {
   device.numerics?.takeStep(); // of a step whose capture failed

@@ -14,7 +14,7 @@ export interface ScheduleOptions {
   power?: number;
 }
 
-/** The learning rate of a step, counted from 0. Past the last step it stays where the schedule ends. */
+/** The learning rate of a step, counted from 0. Past the last step it stays where the schedule ends. @throws EngineError for a power that is not whole */
 export function learningRateAt(step: number, options: ScheduleOptions): number {
   const { schedule, learningRate, steps, warmup = 0 } = options;
   const rising = Math.ceil(warmup * steps);

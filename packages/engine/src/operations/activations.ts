@@ -5,6 +5,7 @@ import { define, slope } from './elementwise.ts';
 
 const sigmoidOf = (x: number) => 1 / (1 + Math.exp(-x));
 
+/** 1 / (1 + e^-x). */
 export const sigmoid: (x: Tensor) => Tensor = define('sigmoid', '1 / (1 + e^-x)', sigmoidOf, (_x, y, g) =>
   slope('sigmoid', y, g),
 );

@@ -115,24 +115,28 @@ export function define(
   return (x, y) => apply([x, y], undefined);
 }
 
+/** x + y, broadcast to a common shape as in NumPy. @throws ShapeError when the shapes do not broadcast */
 export const add: (x: Tensor, y: Tensor) => Tensor = define(
   'add',
   'x + y, broadcast',
   (x, y) => x + y,
   (_x, _y, g) => [g, g],
 );
+/** x - y, broadcast. @throws ShapeError when the shapes do not broadcast */
 export const subtract: (x: Tensor, y: Tensor) => Tensor = define(
   'subtract',
   'x - y, broadcast',
   (x, y) => x - y,
   (_x, _y, g, [, second]) => [g, second ? affine(g, -1) : null],
 );
+/** x * y, broadcast. @throws ShapeError when the shapes do not broadcast */
 export const multiply: (x: Tensor, y: Tensor) => Tensor = define(
   'multiply',
   'x * y, broadcast',
   (x, y) => x * y,
   (x, y, g, [first, second]) => [first ? multiply(g, y) : null, second ? multiply(g, x) : null],
 );
+/** x / y, broadcast. @throws ShapeError when the shapes do not broadcast */
 export const divide: (x: Tensor, y: Tensor) => Tensor = define(
   'divide',
   'x / y, broadcast',

@@ -66,13 +66,16 @@ export function define(
   return (x) => apply([x], undefined);
 }
 
+/** -x. */
 export const negate: (x: Tensor) => Tensor = define(
   'negate',
   '-x',
   (x) => -x,
   (_x, _y, g) => affine(g, -1),
 );
+/** e^x. */
 export const exp: (x: Tensor) => Tensor = define('exp', 'e^x', Math.exp, (_x, y, g) => multiply(g, y));
+/** The natural logarithm; NaN below 0. */
 export const log: (x: Tensor) => Tensor = define(
   'log',
   'natural logarithm',
@@ -80,6 +83,7 @@ export const log: (x: Tensor) => Tensor = define(
   (x, _y, g) => divide(g, x),
   true,
 );
+/** The square root; NaN below 0. */
 export const sqrt: (x: Tensor) => Tensor = define(
   'sqrt',
   'square root',
@@ -87,15 +91,18 @@ export const sqrt: (x: Tensor) => Tensor = define(
   (_x, y, g) => affine(divide(g, y), 0.5),
   true,
 );
+/** The hyperbolic tangent. */
 export const tanh: (x: Tensor) => Tensor = define('tanh', 'hyperbolic tangent', Math.tanh, (_x, y, g) =>
   slope('tanh', y, g),
 );
+/** max(x, 0), with slope 0 at 0. */
 export const relu: (x: Tensor) => Tensor = define(
   'relu',
   'max(x, 0)',
   (x) => Math.max(x, 0),
   (x, _y, g) => slope('relu', x, g),
 );
+/** x * x. */
 export const square: (x: Tensor) => Tensor = define(
   'square',
   'x * x',

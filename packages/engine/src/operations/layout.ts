@@ -169,7 +169,7 @@ const applyPermute = operation<{ axes: readonly number[] }>({
   ],
 });
 
-/** The axes in another order, as a new tensor. Negative ones count from the end. */
+/** The axes in another order, as a new tensor. Negative ones count from the end. @throws ShapeError unless each is named once */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
   return applyPermute([x], { axes: axes.map((axis) => axisOf('permute', x.shape, axis)) });
 }
@@ -212,7 +212,7 @@ const applySlice = operation<Slice>({
   ],
 });
 
-/** `length` entries from `start` on of one axis, counted from the end where it is negative. */
+/** `length` entries from `start` on of one axis, counted from the end where it is negative. @throws ShapeError where it has fewer */
 export function slice(x: Tensor, axis: number, start: number, length: number): Tensor {
   return applySlice([x], { axis: axisOf('slice', x.shape, axis), start, length });
 }
@@ -246,7 +246,7 @@ const applyPad = operation<{ axis: number; before: number; extent: number }>({
   cases: [{ inputs: [[2, 3, 4]], attributes: { axis: 1, before: 2, extent: 6 } }],
 });
 
-/** `x` within zeros: one axis, counted from the end where it is negative, grows to `extent`, with `x` at `before`. */
+/** `x` within zeros: one axis, counted from the end where it is negative, grows to `extent`, with `x` at `before`. @throws ShapeError where that is too small */
 export function pad(x: Tensor, axis: number, before: number, extent: number): Tensor {
   return applyPad([x], { axis: axisOf('pad', x.shape, axis), before, extent });
 }
@@ -323,7 +323,7 @@ const applyConcat = operation<{ axis: number }>({
   ],
 });
 
-/** The tensors one after the other along `axis`, counted from the end where it is negative. */
+/** The tensors one after the other along `axis`, counted from the end where it is negative. @throws ShapeError when they differ in another axis, or there are none */
 export function concat(tensors: readonly Tensor[], axis: number): Tensor {
   const first = tensors[0];
   return applyConcat(tensors, { axis: first ? axisOf('concat', first.shape, axis) : axis });
@@ -361,7 +361,7 @@ const applyExpand = operation<{ shape: Shape }>({
   ],
 });
 
-/** `x` repeated to `shape`. */
+/** `x` repeated to `shape`, along axes of extent 1 and new first ones. @throws ShapeError when it does not fit */
 export function expand(x: Tensor, shape: Shape): Tensor {
   return x.shape.join() === shape.join() ? reshape(x, shape) : applyExpand([x], { shape });
 }

@@ -106,7 +106,7 @@ export interface LinearOptions {
 }
 
 /**
- * activation(x weight^T + bias) + residual. A weight of a frozen type gets no gradient.
+ * activation(x weight^T + bias) + residual. A weight in int8 or int4 gets no gradient.
  * @param x [..., k] @param weight [n, k] @param bias [n] @returns [..., n]
  */
 export function linear(x: Tensor, weight: Tensor, bias: Tensor, options: LinearOptions = {}): Tensor {

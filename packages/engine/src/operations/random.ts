@@ -67,6 +67,7 @@ const applyDropout: Apply<Dropout> = operation<Dropout>({
 
 /**
  * Dropout: zero with probability `rate`, otherwise divided by 1 - rate. `stream` tells the uses within a step apart.
+ * @throws EngineError for a rate that is not from 0 to below 1
  */
 export function dropout(x: Tensor, random: RandomState, rate: number, stream: number): Tensor {
   return applyDropout([x, random.state], { rate, stream });

@@ -67,19 +67,19 @@ const applySum = operation<{ axis: number }>({
   ],
 });
 
-/** The sum over one axis, counted from the end where it is negative; it is dropped unless `keepAxis`. */
+/** The sum over one axis, counted from the end where it is negative; it is dropped unless `keepAxis`. f32, also of f16. */
 export function sum(x: Tensor, axis: number, keepAxis = false): Tensor {
   const at = axisOf('sum', x.shape, axis);
   const result = applySum([x], { axis: at });
   return keepAxis ? result : reshape(result, x.shape.toSpliced(at, 1));
 }
 
-/** The sum of all elements, of shape [1]. */
+/** The sum of all elements, of shape [1]. f32, also of f16. */
 export function total(x: Tensor): Tensor {
   return sum(reshape(x, [x.size]), 0, true);
 }
 
-/** The mean over one axis, counted from the end where it is negative; it is dropped unless `keepAxis`. */
+/** The mean over one axis, counted from the end where it is negative; it is dropped unless `keepAxis`. f32, also of f16. */
 export function mean(x: Tensor, axis: number, keepAxis = false): Tensor {
   const at = axisOf('mean', x.shape, axis);
   return affine(sum(x, at, keepAxis), 1 / x.shape[at]!);

@@ -88,16 +88,19 @@ function compare(
   return (x, y) => apply([x, y], undefined);
 }
 
+/** u32 1 where x < y, else 0, broadcast. Stops gradients. @throws ShapeError when the shapes do not broadcast */
 export const less: (x: Tensor, y: Tensor) => Tensor = compare(
   'less',
   'u32 1 where x < y, else 0, broadcast; stops gradients',
   (x, y) => x < y,
 );
+/** u32 1 where x <= y, else 0, broadcast. Stops gradients. @throws ShapeError when the shapes do not broadcast */
 export const lessOrEqual: (x: Tensor, y: Tensor) => Tensor = compare(
   'lessOrEqual',
   'u32 1 where x <= y, else 0, broadcast; stops gradients',
   (x, y) => x <= y,
 );
+/** u32 1 where x equals y, else 0, broadcast. Stops gradients. @throws ShapeError when the shapes do not broadcast */
 export const equal: (x: Tensor, y: Tensor) => Tensor = compare(
   'equal',
   'u32 1 where x equals y, else 0, broadcast; stops gradients',
@@ -149,12 +152,14 @@ function toTaken(firstTaken: Tensor, g: Tensor): readonly Tensor[] {
   return [where(firstTaken, g, zero), where(firstTaken, zero, g)];
 }
 
+/** The larger of x and y, broadcast; the gradient goes to the one taken, to x where they are equal. @throws ShapeError when the shapes do not broadcast */
 export const maximum: (x: Tensor, y: Tensor) => Tensor = define(
   'maximum',
   'the larger of x and y, broadcast; where they are equal the gradient is that of x',
   Math.max,
   (x, y, g) => toTaken(lessOrEqual(y, x), g),
 );
+/** The smaller of x and y, broadcast; the gradient goes to the one taken, to x where they are equal. @throws ShapeError when the shapes do not broadcast */
 export const minimum: (x: Tensor, y: Tensor) => Tensor = define(
   'minimum',
   'the smaller of x and y, broadcast; where they are equal the gradient is that of x',

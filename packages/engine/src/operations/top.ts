@@ -93,7 +93,7 @@ const applyTop = operation<{ count: number }>({
 /**
  * The k largest elements of the last axis, largest first, equal ones in the order they lie in; NaN comes before numbers.
  * k is at most 64. Gradients flow through the values.
- * @returns values f32 and indices u32, both [..., k]
+ * @returns values of the type of x and indices u32, both [..., k]
  */
 export function topK(x: Tensor, count: number): { values: Tensor; indices: Tensor } {
   const indices = applyTop([x], { count });

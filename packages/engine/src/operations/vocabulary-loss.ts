@@ -188,8 +188,8 @@ const applyVocabularyCrossEntropy = operation<Chunked>({
  * only those of `chunk` classes exist at once, in the backward pass too. A row of weight 0 is left out, whatever its label is.
  * @param hidden [rows, d] @param weight [classes, d], frozen or trainable @param labels u32 [rows], each below `classes`: nothing checks
  *   them on the device, and one past the end counts as the last class @param weights [rows]
- * @param chunk a multiple of four; another one changes the last bits of the gradient. Default 8,192, so that rows * 32 KiB
- *   must be within the adapter's binding limit
+ * @param chunk a multiple of four; another one changes the last bits of the gradient. Default 8,192: rows * 32 KiB of logits
+ *   exist at once
  * @returns shape [1]
  * @throws ShapeError when they do not fit
  */
