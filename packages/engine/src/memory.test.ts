@@ -8,10 +8,15 @@ import {
   EngineError,
   keep,
   matmul,
+  max,
+  mean,
+  mergeLora,
   reshape,
   scope,
+  sum,
   type Tensor,
   tensor,
+  total,
   zeros,
 } from './index.ts';
 import { trainingBlock } from './testing/block.ts';
@@ -76,6 +81,23 @@ describe('training', () => {
     y.dispose();
     expect(live()).toBe(before);
     for (const each of [q!, k!, v!]) each.dispose();
+  });
+
+  test.each<[string, (x: Tensor) => Tensor]>([
+    ['sum', (x) => sum(x, 0)],
+    ['mean', (x) => mean(x, 1)],
+    ['max', (x) => max(x, 0)],
+    ['total', (x) => total(x)],
+    ['mergeLora', (x) => mergeLora(x, { down: x, up: x, scale: 2 })],
+  ])('nor does %s, which is made of several operations', (_, run) => {
+    const x = tensor(device, [1, 2, 3, 4], [2, 2]);
+    const before = live();
+    using y = run(x);
+    expect(live() - before).toBe(256);
+    y.dispose();
+    expect(live()).toBe(before);
+    x.dispose();
+    expect(live()).toBe(before - 256);
   });
 
   test('disposing a result frees what its gradient rule had kept', async () => {

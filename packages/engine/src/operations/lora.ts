@@ -2,6 +2,7 @@ import { NUMBERS, WEIGHT_TYPES } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { type Apply, assertSameShape, type OperationCase, operation } from '../operation.ts';
 import { launchProduct } from '../product.ts';
+import { scope } from '../scope.ts';
 import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
 import { add } from './arithmetic.ts';
 import { embedding } from './embedding.ts';
@@ -199,6 +200,8 @@ function named(x: Tensor, { down, up }: Adapters, of: Tensor): { down: Tensor; u
 
 /** The base weight with a low-rank change merged in, in f32: weight + scale * up down. Stops gradients. */
 export function mergeLora(weight: Tensor, adapter: { down: Tensor; up: Tensor; scale: number }): Tensor {
-  const base = weight.dtype === 'f32' ? weight : dequantise(weight);
-  return add(base, matmul(adapter.up, adapter.down, { alpha: adapter.scale })).detach();
+  return scope(() => {
+    const base = weight.dtype === 'f32' ? weight : dequantise(weight);
+    return add(base, matmul(adapter.up, adapter.down, { alpha: adapter.scale })).detach();
+  });
 }

@@ -67,29 +67,38 @@ const applySum = operation<{ axis: number }>({
   ],
 });
 
+/** What is made from a tensor that only a gradient needs afterwards. */
+function from(between: Tensor, make: () => Tensor): Tensor {
+  const made = make();
+  if (!made.isTracked) between.dispose();
+  return made;
+}
+
 /** The sum over one axis, counted from the end where it is negative; it is dropped unless `keepAxis`. f32, also of f16. */
 export function sum(x: Tensor, axis: number, keepAxis = false): Tensor {
   const at = axisOf('sum', x.shape, axis);
-  const result = applySum([x], { axis: at });
-  return keepAxis ? result : reshape(result, x.shape.toSpliced(at, 1));
+  const kept = applySum([x], { axis: at });
+  return keepAxis ? kept : from(kept, () => reshape(kept, x.shape.toSpliced(at, 1)));
 }
 
 /** The sum of all elements, of shape [1]. f32, also of f16. */
 export function total(x: Tensor): Tensor {
-  return sum(reshape(x, [x.size]), 0, true);
+  const line = reshape(x, [x.size]);
+  return from(line, () => sum(line, 0, true));
 }
 
 /** The mean over one axis, counted from the end where it is negative; it is dropped unless `keepAxis`. f32, also of f16. */
 export function mean(x: Tensor, axis: number, keepAxis = false): Tensor {
   const at = axisOf('mean', x.shape, axis);
-  return affine(sum(x, at, keepAxis), 1 / x.shape[at]!);
+  const whole = sum(x, at, keepAxis);
+  return from(whole, () => affine(whole, 1 / x.shape[at]!));
 }
 
 /** The largest element along one axis, counted from the end where it is negative; it is dropped. Stops gradients. */
 export function max(x: Tensor, axis: number): Tensor {
   const at = axisOf('max', x.shape, axis);
-  const result = applyMax([x], { axis: at });
-  return reshape(result, x.shape.toSpliced(at, 1));
+  const kept = applyMax([x], { axis: at });
+  return from(kept, () => reshape(kept, x.shape.toSpliced(at, 1)));
 }
 
 const applyMax = operation<{ axis: number }>({
