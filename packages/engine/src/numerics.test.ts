@@ -83,6 +83,21 @@ describe('a captured step', () => {
     step.dispose();
   });
 
+  test('replayed in parts, too, whatever is read meanwhile', async () => {
+    using x = tensor(device, [1, 2]);
+    using other = affine(x, 3);
+    const step = capture(device, () => {
+      let y = x;
+      for (let i = 0; i < 40; i++) y = affine(y, 1);
+      return log(affine(y, -1));
+    });
+    const replayed = step.replayInParts();
+    const [read] = await Promise.allSettled([other.read(), replayed]);
+    const told = read.status === 'rejected' ? read.reason : await step.outputs.read().catch((error) => error);
+    expect(told).toEqual(new EngineError(message('log, shape [2]')));
+    step.dispose();
+  });
+
   test.each([
     ['AdamW', AdamW],
     ['SGD', SGD],

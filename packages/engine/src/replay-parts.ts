@@ -28,7 +28,8 @@ export async function submitInParts(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const wanted = takes.typicalMs > 0 ? Math.max(1, Math.round(takes.typicalMs / PART_MS)) : MOST_PARTS;
-  const count = Math.min(wanted, MOST_PARTS, commands.length);
+  // A search for what is no number counts what runs: nothing may come between.
+  const count = device.numerics ? 1 : Math.min(wanted, MOST_PARTS, commands.length);
   const parts = inFlight.get(device) ?? new Set();
   inFlight.set(device, parts);
   // At once, not when the next part is due: whoever has something urgent waits for the device meanwhile, and not as long as all of it takes.
