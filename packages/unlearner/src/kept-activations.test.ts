@@ -127,6 +127,11 @@ describe('what enters the layers that are trained', () => {
     ]);
     await refused(read(3), 'store', 'is shorter');
     rows.close();
+    // Another has the number of its file then.
+    const next = new DiskRows(folder, 8);
+    rows.close();
+    next.write(0, Float32Array.of(5, 6));
+    next.close();
     expect(() => new DiskRows(join(folder, 'none'), 8)).toThrow(/none.*kept-activations.*ENOENT/);
   });
 });

@@ -56,6 +56,7 @@ export class DiskRows implements RowStore {
   readonly #path: string;
   readonly #file: number;
   readonly #rowBytes: number;
+  #isClosed = false;
 
   /** @throws UnlearnerError `store` naming the file */
   constructor(folder: string, rowBytes: number) {
@@ -97,6 +98,9 @@ export class DiskRows implements RowStore {
   }
 
   close(): void {
+    // Twice would close whatever the system has given the number to since.
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     closeSync(this.#file);
   }
 

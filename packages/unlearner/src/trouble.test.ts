@@ -283,6 +283,18 @@ describe('what goes wrong in the middle', () => {
     await run.close();
   });
 
+  test('a verification that is stopped between two shards says why, and closes no file twice', async () => {
+    await project.copy('trained', 'stopped');
+    const config = await project.writeConfig('on-disk.json', { training: { keep: { where: 'disk' } } });
+    await using run = await project.open('stopped', { device: device(), config });
+    const stop = new AbortController();
+    // The activations of the shard before were closed by then, and those of this one are not computed yet.
+    run.on((event) => {
+      if (event.type === 'stage-started' && event.shard === 1) stop.abort(new Error('no more'));
+    });
+    await expect(run.verify({ fromScratch: true, signal: stop.signal })).rejects.toThrow('no more');
+  });
+
   /** A file system so small that it is soon full; null where this process may not make one. */
   async function tinyDisk(folder: string, bytes: number): Promise<(() => void) | null> {
     await mkdir(folder, { recursive: true });

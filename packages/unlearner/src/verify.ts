@@ -158,6 +158,7 @@ async function retrain(
       const ofShard = placed.filter((record) => record.shard === shard);
       if (!activations || keptShard !== shard) {
         activations?.clear();
+        activations = null;
         const all = ofShard.map(({ key }) => records.get(key)!);
         const layers = groups.map((group) => Math.min(...group));
         activations = await KeptActivations.compute({ base, records: all, layers, config, folder, signal });
