@@ -48,6 +48,9 @@ export class MemoryRows implements RowStore {
 
 const readFrom = promisify(read);
 
+/** What a file of rows is called for as long as it has a name: a process that is killed just then leaves it. */
+export const KEPT_FILE: RegExp = /^kept-activations-\d+\.tmp$/;
+
 /**
  * In a file of a folder that loses its name as soon as it is open: when the process ends, however it ends, the system takes it
  * back, and no other program finds it.

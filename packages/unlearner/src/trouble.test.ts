@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Ledger, LedgerError, openLedger } from '@s3t/ledger';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -131,6 +131,15 @@ describe('a run folder', () => {
     // Nor twice in one process.
     await refused(project.open('held', { device: device() }), 'held', `process ${process.pid}`);
     await run.close();
+  });
+
+  test('in which a process was killed as it made a file for kept activations is tidied', async () => {
+    await project.copy('trained', 'left');
+    for (const name of ['kept-activations-7.tmp', 'kept-activations-mine.tmp'])
+      await writeFile(project.path('left', name), '');
+    await (await project.open('left', { device: device() })).close();
+    const files = await readdir(project.path('left'));
+    expect(files.filter((name) => name.endsWith('.tmp'))).toEqual(['kept-activations-mine.tmp']);
   });
 
   test('of another configuration names the field', async () => {

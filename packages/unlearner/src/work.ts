@@ -316,10 +316,16 @@ export class Worker {
         if (record) own.push(record);
       }
     const layers = groupsOf(form, config).map((group) => Math.min(...group));
-    const activations = await KeptActivations.compute({ base, records: own, layers, config, folder, signal });
-    // Those erased while they were computed: from here on `erased` sees to it.
-    for (const { key } of own) if (!all.has(key)) activations.forget(key);
+    // Without those erased while the ledger was asked: from here on `erased` sees to it, also while they are computed.
+    const left = own.filter(({ key }) => all.has(key));
+    const activations = new KeptActivations({ base, records: left, layers, config, folder, signal });
     this.#kept.set(shard, activations);
+    try {
+      await activations.fill();
+    } catch (error) {
+      this.#kept.delete(shard);
+      throw error;
+    }
     return activations;
   }
 
