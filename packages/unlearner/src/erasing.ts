@@ -34,6 +34,8 @@ export interface ErasingParts {
   forget: (gone: readonly GoneRecord[]) => boolean;
   /** The same for erasures of which only the commitments are known. */
   forgetCommitted: (commitments: ReadonlySet<string>) => Promise<void>;
+  /** Resolves when what they have stopped was zeroed in the queue of the device; at once where that was nothing. */
+  stopped: () => Promise<unknown>;
   emit: (event: UnlearnerEvent) => void;
   /** A backup that is being made, or waits in the run folder. */
   staged: StagedBackup;
@@ -148,14 +150,19 @@ export class Erasing {
     }: { drained?: Promise<void>; phases?: PhaseTimes; isOnDevice?: boolean } = {},
   ): Promise<Receipt> {
     const { result: erased, requestDigest, receivedAt } = row;
-    const { opened, staged } = this.#parts;
+    const { opened, staged, stopped } = this.#parts;
     const { ledger, device } = opened;
     const files = erased.deactivated.map(({ weights }) => weights);
-    // On the device they are zeroed in the order of its queue: after what is still computed with them.
+    // On the device they are zeroed in the order of its queue: after what is still computed with them. What is half
+    // trained is zeroed by whoever trains it, before its next step.
+    const offDevice = async () => {
+      await stopped();
+      await device.idle();
+    };
     const destroyed = phases.measure('destroy', () =>
       Promise.all([
         ledger.adapters.destroyAll(files),
-        isOnDevice && device.idle(),
+        isOnDevice && offDevice(),
         staged.drop(),
         ledger.journal(row),
       ]),

@@ -185,6 +185,7 @@ async function interleave(seed: number): Promise<Outcome> {
     expecting: {} as ErasingParts['expecting'],
     forget: () => false,
     forgetCommitted: async () => {},
+    stopped: async () => {},
     emit: () => {},
   });
   const dead = new Set<string>();

@@ -46,7 +46,7 @@ import type {
   Verification,
   WorkOptions,
 } from './types.ts';
-import { type VerifyOptions, verifyRun } from './verify.ts';
+import { type VerifyHooks, type VerifyOptions, verifyRun } from './verify.ts';
 import { Worker } from './work.ts';
 
 /**
@@ -103,6 +103,7 @@ export class Unlearner {
       changes: this.#changes,
       refresh: (now) => this.#refresh(now),
       forget: (gone) => this.#forget(gone),
+      stopped: () => Promise.all([this.#worker.stopped, this.#comparisons.stopped]),
       forgetCommitted: async (commitments) => {
         if (commitments.size > 0) this.#forgetKeys(await this.#records.keysOf(commitments), () => true);
       },
@@ -391,9 +392,12 @@ export class Unlearner {
         active: await this.#opened.ledger.activeStages(),
       }));
       const stops = [erasure, this.#closing.signal, ...(options.signal ? [options.signal] : [])];
-      const emit: Listener = (event) => this.#listeners.emit(event);
+      const hooks: VerifyHooks = {
+        emit: (event) => this.#listeners.emit(event),
+        training: (section) => this.#comparisons.training(section),
+      };
       return this.#comparisons.run(() =>
-        verifyRun(this.#opened, moment, options, AbortSignal.any(stops), emit),
+        verifyRun(this.#opened, moment, options, AbortSignal.any(stops), hooks),
       );
     });
   }

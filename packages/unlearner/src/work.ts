@@ -10,6 +10,7 @@ import { SliceDigests, type SliceState } from './slice-digests.ts';
 import type { StageMeter } from './stage-meter.ts';
 import { type StageContext, type TrainedStage, workStages } from './stage-work.ts';
 import type { TrainingSummary, UnlearnerEvent, WorkOptions } from './types.ts';
+import { unlessStopped } from './unless-stopped.ts';
 
 /** The stages a run wants over the records that remain, and the revision of every slice they were planned with. */
 export interface WantedStages {
@@ -75,6 +76,9 @@ export class Worker {
   /** By shard. */
   readonly #kept: Map<number, KeptActivations> = new Map();
   #current: { plans: readonly StagePlan[]; abort: AbortController } | null = null;
+  /** The training that is on the device: settled, however it ended, once nothing of it is. */
+  #training: Promise<unknown> | null = null;
+  #stopped: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
@@ -119,8 +123,16 @@ export class Worker {
     this.#wanted = null;
     for (const activations of this.#kept.values()) for (const key of keys) activations.forget(key);
     const spoilt = this.#current?.plans.filter(touches) ?? [];
-    if (spoilt.length > 0) this.#current!.abort.abort(new SupersededError(spoilt));
+    if (spoilt.length > 0) {
+      this.#current!.abort.abort(new SupersededError(spoilt));
+      this.#stopped = this.#training ?? Promise.resolve();
+    }
     return this.#current !== null || this.#kept.size > 0;
+  }
+
+  /** Resolves when what erasures have stopped so far was zeroed in the queue of the device. It waits for nothing that waits for an erasure. */
+  get stopped(): Promise<unknown> {
+    return this.#stopped;
   }
 
   /** Trains what is missing, until nothing is. */
@@ -133,6 +145,8 @@ export class Worker {
     try {
       for (;;) {
         await turnOf(turn, signal);
+        // One that has just stopped a training goes on before it is planned anew.
+        await unlessStopped(this.#parts.erasures.clear(), signal);
         signal?.throwIfAborted();
         const wanted = await this.#toTrain();
         const missing = await this.#missing(wanted, shards);
@@ -216,11 +230,13 @@ export class Worker {
         contexts.push(
           await this.#contextOf(plan, either, async () => {
             await turnOf(turn, either);
-            await erasures.clear();
+            await unlessStopped(erasures.clear(), either);
           }),
         );
       const stepsDone = plans.map(() => 0);
-      const trained = await workStages(
+      // What is placed from here on is waited for by the erasure that stops it.
+      either.throwIfAborted();
+      const training = workStages(
         plans.map((plan, i) => ({ plan, context: contexts[i]! })),
         (i, { step, steps, loss }) => {
           stepsDone[i] = step;
@@ -229,6 +245,11 @@ export class Worker {
         },
         either,
       );
+      const ended = () => {
+        this.#training = null;
+      };
+      this.#training = training.then(ended, ended);
+      const trained = await training;
       for (const [i, plan] of plans.entries()) {
         const isPublished = await this.#publish(
           plan,
@@ -380,17 +401,7 @@ export function presence(active: readonly ActiveStage[]): (plan: StagePlan) => b
 /** Waits for the turn of work that may be paused, or until it is stopped. */
 async function turnOf(turn: WorkOptions['turn'], signal: AbortSignal | undefined): Promise<void> {
   const waits = turn?.();
-  if (!waits) return;
-  if (!signal) return waits;
-  const stopped = Promise.withResolvers<never>();
-  const stop = () => stopped.reject(signal.reason);
-  signal.addEventListener('abort', stop);
-  try {
-    signal.throwIfAborted();
-    await Promise.race([waits, stopped.promise]);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
+  if (waits) await unlessStopped(waits, signal);
 }
 
 /** Why a training was cut off: an erasure made these stages worthless. */
