@@ -183,6 +183,7 @@ async function interleave(seed: number): Promise<Outcome> {
   const erasing = new Erasing({
     ...{ opened, erasures, changes, refresh, staged },
     expecting: {} as ErasingParts['expecting'],
+    unpublished: { sweepLeft: async () => {} } as ErasingParts['unpublished'],
     forget: () => false,
     forgetCommitted: async () => {},
     stopped: async () => {},

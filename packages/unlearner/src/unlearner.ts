@@ -46,6 +46,7 @@ import type {
   Verification,
   WorkOptions,
 } from './types.ts';
+import { Unpublished } from './unpublished.ts';
 import { type VerifyHooks, type VerifyOptions, verifyRun } from './verify.ts';
 import { Worker } from './work.ts';
 
@@ -92,8 +93,10 @@ export class Unlearner {
     this.#answering = new Answering(opened, this.#serving, this.#erasures);
     this.lost = this.#serving.stopWith(device.lost);
     this.#staged = new StagedBackup(opened, emit);
+    const unpublished = new Unpublished(ledger);
     this.#erasing = new Erasing({
       opened,
+      unpublished,
       staged: this.#staged,
       expecting: new Expecting({
         ...{ opened, serving: this.#serving, erasures: this.#erasures, comparisons: this.#comparisons },
@@ -111,6 +114,7 @@ export class Unlearner {
     });
     this.#worker = new Worker({
       ledger,
+      unpublished,
       base,
       form,
       config: located.config,

@@ -11,6 +11,7 @@ import type { StageMeter } from './stage-meter.ts';
 import { type StageContext, type TrainedStage, workStages } from './stage-work.ts';
 import type { TrainingSummary, UnlearnerEvent, WorkOptions } from './types.ts';
 import { unlessStopped } from './unless-stopped.ts';
+import type { Unpublished } from './unpublished.ts';
 
 /** The stages a run wants over the records that remain, and the revision of every slice they were planned with. */
 export interface WantedStages {
@@ -37,6 +38,8 @@ export interface WorkerParts {
   erasures: RightOfWay;
   /** The run's. */
   folder: string;
+  /** Used within `exclusively`. */
+  unpublished: Unpublished;
   /** Runs a section with no erasure in between. */
   exclusively: <T>(section: () => Promise<T>) => Promise<T>;
   /** Serves what is active now. Called within `exclusively`. */
@@ -289,25 +292,30 @@ export class Worker {
     { bytes }: TrainedStage,
     abort: AbortController,
   ): Promise<boolean> {
-    const { ledger, emit, exclusively, refresh } = this.#parts;
+    const { ledger, unpublished, emit, exclusively, refresh } = this.#parts;
     const { id, shard, position, slices } = plan;
     // As one section: no byte that learnt from a record is written once its erasure was acknowledged, and what is served
     // is always what its version says.
     const published = await exclusively(async () => {
       if (isSpoilt(plan, abort.signal)) return null;
-      const weights = await ledger.adapters.put(bytes);
-      const result = await ledger.publishStage({
-        ...{ id, shard, position, slices: [...slices], sequences: [...plan.sequences] },
-        ...{ parent: plan.parent, lineage: [...plan.lineage], weights, records },
-        guard: slices.map((slice) => revisions[shard]![slice]!),
-      });
-      if (!result.published) {
-        await ledger.adapters.destroy(weights);
-        this.#wanted = null;
-        return null;
+      try {
+        const weights = await ledger.adapters.put(bytes);
+        const result = await ledger.publishStage({
+          ...{ id, shard, position, slices: [...slices], sequences: [...plan.sequences] },
+          ...{ parent: plan.parent, lineage: [...plan.lineage], weights, records },
+          guard: slices.map((slice) => revisions[shard]![slice]!),
+        });
+        if (result.published) {
+          await refresh();
+          return { weights, version: result.version };
+        }
+      } catch (error) {
+        await unpublished.sweep().catch(() => {});
+        throw error;
       }
-      await refresh();
-      return { weights, version: result.version };
+      this.#wanted = null;
+      await unpublished.sweep();
+      return null;
     });
     if (published) emit({ type: 'stage-published', stage: id, shard, position, ...published });
     return published !== null;
