@@ -98,7 +98,7 @@ export class AdapterStore {
 
   /**
    * Removes what a crash may have left: half-written files, and adapters not in `keep`. Returns the digests it removed. Only for
-   * when nobody is writing (on opening): an adapter put but not yet published is one that nobody references.
+   * when nobody is writing, on opening or between publications: an adapter put but not yet published is one that nobody references.
    */
   async sweep(keep: ReadonlySet<string>): Promise<string[]> {
     const names = await this.#names();

@@ -1,7 +1,8 @@
-import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import fs, { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { acquireLock, LedgerHeldError, readLock } from './index.ts';
 import { isGone, thisProcess } from './process-identity.ts';
 import { type Child, finished, firstLine, startChild } from './testing/child.ts';
@@ -98,6 +99,17 @@ describe('a lock', () => {
     await lock.release();
     await (await acquireLock(folder)).release();
     expect((await readdir(folder)).sort()).toEqual([begun, living, other].sort());
+  });
+
+  test('is given back by whoever took it in a folder that cannot be listed', async () => {
+    const listing = vi.spyOn(fs, 'readdir').mockRejectedValueOnce(new Error('EIO: i/o error, scandir'));
+    syncBuiltinESMExports();
+    const lock = await acquireLock(folder);
+    expect(listing).toHaveBeenCalledOnce();
+    listing.mockRestore();
+    syncBuiltinESMExports();
+    await lock.release();
+    expect(await readLock(folder)).toBeNull();
   });
 
   test('of a process whose pid was given to another is taken over', async () => {

@@ -145,10 +145,10 @@ const BESIDE = /^(\.break)*\.[0-9a-f-]{36}$/;
 /** One that is only begun says nothing of its process, which needs far less to write it. */
 const BEGUN_MS = 60_000;
 
-/** Removes what processes left that were killed while they took the lock. */
+/** Removes what processes left that were killed while they took the lock. Never throws: the lock is taken by then. */
 async function sweep(file: string): Promise<void> {
   const [folder, name] = [dirname(file), basename(file)];
-  for (const each of await readdir(folder)) {
+  for (const each of await readdir(folder).catch(() => [])) {
     if (!each.startsWith(name) || !BESIDE.test(each.slice(name.length))) continue;
     const path = join(folder, each);
     const isLeft = () =>

@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { openLedger, readLock } from './index.ts';
 import { emptyRunFolder } from './testing/pglite.ts';
@@ -43,6 +44,18 @@ describe('openLedger', () => {
     await expect(openLedger({ store: 'file:', folder, exclusive: false })).rejects.toMatchObject({
       code: 'invalid',
     });
+    expect(await readLock(folder)).toBeNull();
+  });
+
+  test('says nothing of a URL that is none: it may hold a password', async () => {
+    const folder = await folderOf();
+    for (const store of ['postgres://user:pa/ss@host/db', 'postgresql://user:secret@host:99999/db']) {
+      const error = await openLedger({ store, folder }).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({
+        ...{ name: 'LedgerError', code: 'open', message: expect.stringContaining('store is no URL') },
+      });
+      expect(inspect(error, { depth: null })).not.toMatch(/pa\/ss|secret/);
+    }
     expect(await readLock(folder)).toBeNull();
   });
 

@@ -11,7 +11,7 @@ import * as schema from './schema.ts';
  * connection's default). `exclusive` takes a session-level advisory lock that goes when this process does.
  */
 export async function openPostgres(store: string, folder: string, exclusive: boolean): Promise<Database> {
-  const url = new URL(store);
+  const url = parsed(store);
   const name = url.searchParams.get('schema');
   url.searchParams.delete('schema');
   const connection = {
@@ -70,6 +70,15 @@ export async function openPostgres(store: string, folder: string, exclusive: boo
       cause: error,
     });
   }
+}
+
+/** What a URL that is none holds may be a password: it goes into no message, and into no cause. */
+function parsed(store: string): URL {
+  if (URL.canParse(store)) return new URL(store);
+  throw new LedgerError(
+    'open',
+    'cannot open the ledger: store is no URL; write / @ : # in a password as %2F %40 %3A %23',
+  );
 }
 
 function held(folder: string, url: URL): LedgerHeldError {

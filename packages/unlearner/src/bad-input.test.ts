@@ -95,6 +95,13 @@ describe('a configuration', () => {
     ['a label twice', { data: { labels: ['a', 'b', 'a'] } }, 'data.labels', 'twice'],
     ['a task there is not', { task: 'poetry' }, 'task', 'image-classification'],
     ['a store there is not', { store: 'sqlite:x' }, 'store', 'postgres://'],
+    [
+      'a store whose URL cuts a password in two',
+      { store: 'postgres://user:pa/ss@host/db' },
+      'store',
+      'is no URL; write / @ : # in a password as %2F',
+    ],
+    ['a store at a port there is not', { store: 'postgres://host:99999/db' }, 'store', 'is no URL'],
     ['a partition by nothing', { partition: { open: { high: [0] } } }, 'partition.by', 'is missing'],
     [
       'a partition with a slice there is not',

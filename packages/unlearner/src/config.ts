@@ -176,6 +176,11 @@ const schema = v.strictObject({
     v.pipe(
       v.string(),
       v.regex(/^(file:|postgres(ql)?:\/\/)/, 'must be file:, file:<path> or postgres://...'),
+      // It is not shown: it may hold a password.
+      v.check(
+        (store) => store.startsWith('file:') || URL.canParse(store),
+        'is no URL; write / @ : # in a password as %2F %40 %3A %23',
+      ),
     ),
     'file:',
   ),

@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { Device } from '@s3t/engine';
+import { AdamW, Device, Tensor } from '@s3t/engine';
 import { parseSafetensors, toFloat32 } from '@s3t/model';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { imageOf, madeRecords } from './testing/pictures.ts';
 import { Project } from './testing/project.ts';
 import { weightsOf } from './testing/snapshot.ts';
+import type { UnlearnerEvent } from './types.ts';
+import type { Unlearner } from './unlearner.ts';
 
 let device: Device;
 let project: Project;
@@ -91,3 +93,68 @@ test('nothing of a destroyed stage is left in device memory, used or kept for re
   expect([...gone].filter((stage) => found.has(stage))).toEqual([]);
   await run.close();
 });
+
+describe('of a stage that learns from a record when it is erased nothing is left there', () => {
+  test('in a repair', async () => {
+    await using run = await project.open('repaired', { device });
+    await run.train();
+    // All of shard 0 is missing then.
+    await run.erase([project.idsIn(0, 0)[0]!, project.idsIn(0, 1)[0]!, project.idsIn(0, 2)[0]!]);
+    const stop = new AbortController();
+    // Nothing else is trained before the memory was looked at.
+    let isSuperseded = false;
+    run.on(({ type }) => {
+      isSuperseded ||= type === 'stage-superseded';
+    });
+    const turn = () => (isSuperseded ? new Promise<void>(() => {}) : undefined);
+    await expectGone(run, 0, () => run.repair({ turn, signal: stop.signal }));
+    stop.abort(new Error('no more'));
+    await run.repair();
+    expect(await run.verify()).toMatchObject({ identical: true, missing: [] });
+  });
+
+  test('in a verification', async () => {
+    await using run = await project.open('verified', { device });
+    await run.train();
+    let verification: Promise<unknown> | null = null;
+    await expectGone(run, 0, () => {
+      verification = run.verify({ fromScratch: true });
+      return verification;
+    });
+    await expect(verification).rejects.toThrow('records were erased meanwhile');
+  });
+});
+
+/** Erases a record of a shard in the first step of a stage that learns from it, and looks at the device as soon as that is acknowledged. */
+async function expectGone(run: Unlearner, shard: number, work: () => Promise<unknown>): Promise<void> {
+  const held: GPUBuffer[] = [];
+  const { destroy } = Tensor.prototype;
+  const freed = vi.spyOn(AdamW.prototype, 'dispose');
+  const zeroed = vi.spyOn(Tensor.prototype, 'destroy').mockImplementation(function (this: Tensor) {
+    held.push(this.storage.buffer);
+    destroy.call(this);
+  });
+  let erasure = null as Promise<{ freed: number; held: GPUBuffer[] }> | null;
+  const begun = new Map<string, number>();
+  const stop = run.on((event: UnlearnerEvent) => {
+    if (event.type === 'stage-started' && event.shard === shard) begun.set(event.stage, event.slices[0]!);
+    if (erasure || event.type !== 'step' || !begun.has(event.stage) || event.step === event.steps) return;
+    // Those of stages before it.
+    held.length = 0;
+    freed.mockClear();
+    erasure = run
+      .erase([project.idsIn(shard, begun.get(event.stage)!)[1]!])
+      .then(() => ({ freed: freed.mock.calls.length, held: [...held] }));
+  });
+  work().catch(() => {});
+  await vi.waitUntil(() => erasure !== null, { timeout: 30_000 });
+  const then = (await erasure)!;
+  stop();
+  zeroed.mockRestore();
+  freed.mockRestore();
+  expect(then.freed).toBe(1);
+  // Its parameters and the two moments of each.
+  expect(then.held.length).toBeGreaterThan(6);
+  for (const buffer of then.held)
+    if (buffers.has(buffer)) expect((await contentOf(buffer)).every((value) => value === 0)).toBe(true);
+}

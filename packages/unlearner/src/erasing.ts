@@ -12,6 +12,7 @@ import type { RightOfWay } from './right-of-way.ts';
 import type { StagedBackup } from './staged-backup.ts';
 import { statementOf } from './statement.ts';
 import type { EraseOptions, ErasureTarget, Receipt, UnlearnerEvent } from './types.ts';
+import type { Unpublished } from './unpublished.ts';
 
 /** The stages that are active, and the version that they make. */
 export interface Active {
@@ -34,9 +35,12 @@ export interface ErasingParts {
   forget: (gone: readonly GoneRecord[]) => boolean;
   /** The same for erasures of which only the commitments are known. */
   forgetCommitted: (commitments: ReadonlySet<string>) => Promise<void>;
+  /** Resolves when what they have stopped was zeroed in the queue of the device; at once where that was nothing. */
+  stopped: () => Promise<unknown>;
   emit: (event: UnlearnerEvent) => void;
   /** A backup that is being made, or waits in the run folder. */
   staged: StagedBackup;
+  unpublished: Unpublished;
   /** For dry runs that evaluate. */
   expecting: Expecting;
 }
@@ -134,8 +138,8 @@ export class Erasing {
     await this.#parts.staged.drop();
     await ledger.adapters.destroyAll(await ledger.pendingDestruction());
     for (const row of await ledger.erasures('in_progress')) await this.#finish(row);
-    // Adapters that were stored but never published, and temporary files.
-    await ledger.adapters.sweep(new Set((await ledger.activeStages()).map(({ weights }) => weights)));
+    // Temporary files, too.
+    await this.#parts.unpublished.sweep();
   }
 
   /** Destroys the adapters that an erasure deactivated, in the store and on the device, and acknowledges it. */
@@ -148,15 +152,21 @@ export class Erasing {
     }: { drained?: Promise<void>; phases?: PhaseTimes; isOnDevice?: boolean } = {},
   ): Promise<Receipt> {
     const { result: erased, requestDigest, receivedAt } = row;
-    const { opened, staged } = this.#parts;
+    const { opened, staged, stopped, unpublished } = this.#parts;
     const { ledger, device } = opened;
     const files = erased.deactivated.map(({ weights }) => weights);
-    // On the device they are zeroed in the order of its queue: after what is still computed with them.
+    // On the device they are zeroed in the order of its queue: after what is still computed with them. What is half
+    // trained is zeroed by whoever trains it, before its next step.
+    const offDevice = async () => {
+      await stopped();
+      await device.idle();
+    };
     const destroyed = phases.measure('destroy', () =>
       Promise.all([
         ledger.adapters.destroyAll(files),
-        isOnDevice && device.idle(),
+        isOnDevice && offDevice(),
         staged.drop(),
+        unpublished.sweepLeft(),
         ledger.journal(row),
       ]),
     );

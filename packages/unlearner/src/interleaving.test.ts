@@ -183,8 +183,10 @@ async function interleave(seed: number): Promise<Outcome> {
   const erasing = new Erasing({
     ...{ opened, erasures, changes, refresh, staged },
     expecting: {} as ErasingParts['expecting'],
+    unpublished: { sweepLeft: async () => {} } as ErasingParts['unpublished'],
     forget: () => false,
     forgetCommitted: async () => {},
+    stopped: async () => {},
     emit: () => {},
   });
   const dead = new Set<string>();

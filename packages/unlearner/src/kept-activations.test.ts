@@ -1,10 +1,10 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BaseModel, baseActivations, loadBaseModel } from '@s3t/model';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type KeepConfig, parseConfig } from './config.ts';
 import { KeptActivations } from './kept-activations.ts';
-import { DiskRows } from './row-store.ts';
+import { DiskRows, MemoryRows } from './row-store.ts';
 import type { RunRecord } from './run-data.ts';
 import { stageSetting } from './setting.ts';
 import { sharedDevice } from './testing/device.ts';
@@ -111,6 +111,71 @@ describe('what enters the layers that are trained', () => {
     kept.clear();
   });
 
+  test('is not computed of a record that is forgotten meanwhile, whose picture may be gone', async () => {
+    const reading = Promise.withResolvers<void>();
+    const picture = Promise.withResolvers<never>();
+    const gone = async () => {
+      reading.resolve();
+      return picture.promise;
+    };
+    const images = new Map([
+      [3, gone],
+      [9, () => expect.unreachable('it was forgotten before')],
+    ]);
+    const some = records.map((each, i) => ({
+      ...each,
+      record: { ...each.record, image: images.get(i) ?? each.record.image! },
+    }));
+    const write = vi.spyOn(DiskRows.prototype, 'write');
+    const zero = vi.spyOn(DiskRows.prototype, 'zero');
+    const config = configOf({ where: 'disk' });
+    const kept = new KeptActivations({ base, records: some, layers: LAYERS, config, folder });
+    const filled = kept.fill();
+    await reading.promise;
+    // Read, being read, and not read yet.
+    for (const number of [1, 3, 9]) kept.forget(KEYS[number]!);
+    picture.reject(new Error('ENOENT'));
+    await filled;
+    expect(write).toHaveBeenCalledTimes(3 * (COUNT - 3));
+    // A disk that is full could not take zeros where nothing was written.
+    expect(zero).not.toHaveBeenCalled();
+    vi.restoreAllMocks();
+    const left = KEYS.map((_, i) => i).filter((i) => ![1, 3, 9].includes(i));
+    for (const layer of LAYERS)
+      for (const [i, row] of (await rowsOf(kept, layer, left)).entries())
+        expect(row).toEqual(whole.get(layer)!.slice(left[i]! * ROW, (left[i]! + 1) * ROW));
+    for (const number of [1, 3, 9]) expect(() => kept.tokens(KEYS[number]!)).toThrow('no activation is kept');
+    kept.clear();
+  });
+
+  test('is zeroed while others are still computed, where it was', async () => {
+    const reading = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    const image = records[0]!.record.image!;
+    const many = Array.from({ length: 66 }, (_, i) => ({
+      ...records[i % COUNT]!,
+      key: `${String(i).padStart(8, '0')} key`,
+    }));
+    many[65]!.record = {
+      ...many[65]!.record,
+      image: async () => {
+        reading.resolve();
+        await go.promise;
+        return image();
+      },
+    };
+    const kept = new KeptActivations({ base, records: many, layers: LAYERS, config: configOf(), folder });
+    const filled = kept.fill();
+    await reading.promise;
+    const zero = vi.spyOn(MemoryRows.prototype, 'zero');
+    for (const number of [2, 64]) kept.forget(many[number]!.key);
+    expect(zero.mock.calls.flat()).toEqual([2, 66 + 2, 2 * 66 + 2]);
+    vi.restoreAllMocks();
+    go.resolve();
+    await filled;
+    kept.clear();
+  });
+
   test('is zeros on the disk, once it is forgotten', async () => {
     const rows = new DiskRows(folder, 8);
     for (const row of [0, 1, 2]) rows.write(row, Float32Array.of(row + 1, 7));
@@ -127,6 +192,11 @@ describe('what enters the layers that are trained', () => {
     ]);
     await refused(read(3), 'store', 'is shorter');
     rows.close();
+    // Another has the number of its file then.
+    const next = new DiskRows(folder, 8);
+    rows.close();
+    next.write(0, Float32Array.of(5, 6));
+    next.close();
     expect(() => new DiskRows(join(folder, 'none'), 8)).toThrow(/none.*kept-activations.*ENOENT/);
   });
 });

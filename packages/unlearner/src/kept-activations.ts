@@ -38,6 +38,8 @@ export class KeptActivations {
   readonly #store: RowStore;
   /** Per layer how many records' rows are kept, the first ones, and the number of the first's row. */
   readonly #kept: ReadonlyMap<number, { count: number; first: number }>;
+  /** The records before this one have their rows. */
+  #filled = 0;
   /** Per record the inputs that layers read, and of a language model what is learnt. */
   readonly #inputs: HostInputs[] = [];
   readonly #nextTokens: NextTokens[] = [];
@@ -47,7 +49,8 @@ export class KeptActivations {
   #pass: BasePass | null = null;
   readonly #ready: Map<string, Row> = new Map();
 
-  private constructor(options: KeptOptions) {
+  /** Nothing is kept before `fill`. @throws UnlearnerError `store` when the disk cannot take a file */
+  constructor(options: KeptOptions) {
     const { base, records, layers, config, folder } = options;
     this.#options = options;
     const { keep, augmentation, activations: dtype = 'f32' } = config.training;
@@ -66,16 +69,23 @@ export class KeptActivations {
   /** @throws UnlearnerError `store` when a disk cannot take them; `config` when f16 cannot hold them */
   static async compute(options: KeptOptions): Promise<KeptActivations> {
     const kept = new KeptActivations(options);
-    try {
-      await kept.#compute();
-    } catch (error) {
-      kept.clear();
-      throw error;
-    }
+    await kept.fill();
     return kept;
   }
 
-  async #compute(): Promise<void> {
+  /** Computes it; what fails is cleared. A record that is forgotten meanwhile is read no more, and no row of it is written. */
+  async fill(): Promise<void> {
+    try {
+      await this.#fill();
+    } catch (error) {
+      this.clear();
+      // Whatever failed once it was stopped may have failed for want of what an erasure took.
+      this.#options.signal?.throwIfAborted();
+      throw error;
+    }
+  }
+
+  async #fill(): Promise<void> {
     const { base, records, config, signal } = this.#options;
     const { language } = base;
     const carried = base.network.architecture.inputs.filter((field) => field.carried);
@@ -86,24 +96,38 @@ export class KeptActivations {
     try {
       for (let start = 0; start < records.length; start += size) {
         signal?.throwIfAborted();
-        const inputs: HostInputs[] = [];
-        for (const { record } of records.slice(start, start + size)) {
-          const example = await exampleOf(record, config);
+        const batch: { key: string; number: number; encoded: HostInputs }[] = [];
+        for (const { key, record } of records.slice(start, start + size)) {
+          const number = this.#numbers.get(key);
+          if (number === undefined) continue;
+          const example = await exampleOf(record, config).catch((error) => {
+            // What it names may be gone with it.
+            if (this.#numbers.has(key)) throw error;
+            return null;
+          });
+          if (!example || !this.#numbers.has(key)) continue;
           const encoded = base.encode(example);
-          inputs.push(encoded);
-          this.#lengths.push(base.lengthOf(encoded));
+          batch.push({ key, number, encoded });
+          this.#lengths[number] = base.lengthOf(encoded);
           // Copies: what is encoded may share its memory with what layers do not read.
-          this.#inputs.push(Object.fromEntries(carried.map(({ name }) => [name, encoded[name]!.slice()])));
-          if (language) this.#nextTokens.push(language.nextTokens(example, config.training.learn ?? 'all'));
+          this.#inputs[number] = Object.fromEntries(
+            carried.map(({ name }) => [name, encoded[name]!.slice()]),
+          );
+          if (language)
+            this.#nextTokens[number] = language.nextTokens(example, config.training.learn ?? 'all');
         }
         if (!pass || start >= rows) continue;
-        const found = await pass.run(inputs);
-        for (const [index, layer] of layers.entries()) {
-          const { count, first } = this.#kept.get(layer)!;
-          const values = found[index]!;
-          for (let i = 0; i < inputs.length && start + i < count; i++)
-            this.#store.write(first + start + i, this.#rounded(values, i, layer));
+        const left = batch.filter(({ key }) => this.#numbers.has(key));
+        if (left.length > 0) {
+          const found = await pass.run(left.map(({ encoded }) => encoded));
+          for (const [index, layer] of layers.entries()) {
+            const { count, first } = this.#kept.get(layer)!;
+            for (const [i, { key, number }] of left.entries())
+              if (number < count && this.#numbers.has(key))
+                this.#store.write(first + number, this.#rounded(found[index]!, i, layer));
+          }
         }
+        this.#filled = start + size;
       }
     } finally {
       pass?.dispose();
@@ -173,7 +197,9 @@ export class KeptActivations {
   forget(key: string): void {
     const number = this.#numbers.get(key);
     if (number === undefined) return;
-    for (const { count, first } of this.#kept.values()) if (number < count) this.#store.zero(first + number);
+    if (number < this.#filled)
+      for (const { count, first } of this.#kept.values())
+        if (number < count) this.#store.zero(first + number);
     this.#ready.get(key)?.fill(0);
     this.#ready.delete(key);
     this.#zeroInputs(number);

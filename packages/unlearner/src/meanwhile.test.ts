@@ -1,7 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { AdapterStore, Ledger } from '@s3t/ledger';
 import { utf8, verifyReceipt } from '@s3t/ledger/log';
+import { BasePass } from '@s3t/model';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { MemoryRows } from './row-store.ts';
 import { stagesByManifest } from './testing/answers.ts';
 import { sharedDevice } from './testing/device.ts';
 import { gate } from './testing/gate.ts';
@@ -266,6 +268,26 @@ describe('an erasure while training', () => {
     release();
     expect((await repair).superseded).toBe(1);
     expect(await run.verify({ fromScratch: true })).toMatchObject({ identical: true, differing: [] });
+  });
+
+  test('computes what a stage starts from, of a record that the stage does not learn from', async () => {
+    await using run = await trained('computing');
+    await run.erase([early]);
+    const { reached, release } = gate(BasePass.prototype, 'run', 'before');
+    const write = vi.spyOn(MemoryRows.prototype, 'write');
+    const superseded: string[] = [];
+    run.on((event) => event.type === 'stage-superseded' && superseded.push(event.stage));
+    const repair = run.repair();
+    await reached;
+    // The first stage that is missing learns from the first slice; what is kept is of all its shard.
+    await run.erase([project.idsIn(0, 2)[0]!]);
+    release();
+    await vi.waitUntil(() => write.mock.calls.length > 0);
+    const left = project.idsIn(0, 0).length + project.idsIn(0, 1).length + project.idsIn(0, 2).length - 2;
+    expect(write).toHaveBeenCalledTimes(3 * left);
+    expect(superseded).toEqual([]);
+    await repair;
+    expect((await run.status()).missing).toBe(0);
   });
 
   test('is about to store a stage', async () => {

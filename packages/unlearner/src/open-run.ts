@@ -30,6 +30,7 @@ import {
 } from '@s3t/model';
 import { type LocatedConfig, parseConfig, type RunConfig, readConfig } from './config.ts';
 import { UnlearnerError } from './errors.ts';
+import { KEPT_FILE } from './row-store.ts';
 import { type CheckProgress, checkPictures, placeRecords, readSplit, refuseEmptySlices } from './run-data.ts';
 import { groupsOf, manifestFunction, stageSetting } from './setting.ts';
 import { SignedLog } from './signed-log.ts';
@@ -305,16 +306,20 @@ export async function openLog(
   given: string | undefined,
 ): Promise<SignedLog> {
   const named = given ?? process.env.S3T_SIGNING_KEY;
-  if (ledger.lock !== null) await sweepKeys(folder);
+  if (ledger.lock !== null) await sweep(folder);
   const log = new SignedLog(ledger, logOrigin(run), named ?? join(folder, KEY_FILE), named === undefined);
   if (named !== undefined) await log.publicKey();
   return log;
 }
 
-/** Removes what a crash left of a key that was being made: only whoever holds the run's lock makes one. */
-async function sweepKeys(folder: string): Promise<void> {
+/**
+ * Removes what a crash left of a key that was being made, and of a file for kept activations that still had its name: only whoever holds
+ * the run's lock makes them.
+ */
+async function sweep(folder: string): Promise<void> {
   for (const name of await readdir(folder))
-    if (name.startsWith(`${KEY_FILE}.`) && name.endsWith('.tmp')) await unlink(join(folder, name));
+    if ((name.startsWith(`${KEY_FILE}.`) && name.endsWith('.tmp')) || KEPT_FILE.test(name))
+      await unlink(join(folder, name));
 }
 
 export function storedConfig(run: RunRow, folder: string): LocatedConfig {

@@ -48,6 +48,9 @@ export class MemoryRows implements RowStore {
 
 const readFrom = promisify(read);
 
+/** What a file of rows is called for as long as it has a name: a process that is killed just then leaves it. */
+export const KEPT_FILE: RegExp = /^kept-activations-\d+\.tmp$/;
+
 /**
  * In a file of a folder that loses its name as soon as it is open: when the process ends, however it ends, the system takes it
  * back, and no other program finds it.
@@ -56,6 +59,7 @@ export class DiskRows implements RowStore {
   readonly #path: string;
   readonly #file: number;
   readonly #rowBytes: number;
+  #isClosed = false;
 
   /** @throws UnlearnerError `store` naming the file */
   constructor(folder: string, rowBytes: number) {
@@ -97,6 +101,9 @@ export class DiskRows implements RowStore {
   }
 
   close(): void {
+    // Twice would close whatever the system has given the number to since.
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     closeSync(this.#file);
   }
 

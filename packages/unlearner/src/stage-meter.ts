@@ -20,6 +20,7 @@ import { exampleOf } from './examples.ts';
 import { encodeAll } from './predict.ts';
 import { LESS_IS_BETTER, labelNumber, type MetricName, outputNames, TASKS } from './tasks.ts';
 import type { Measures } from './types.ts';
+import { unlessStopped } from './unless-stopped.ts';
 
 /** What decides the best epoch of a stage: the measure asked for, or what answers are measured with. */
 export function stoppingMetricOf(config: RunConfig): MetricName {
@@ -60,7 +61,7 @@ export class StageMeter {
     signal: AbortSignal | undefined,
   ): Promise<number> {
     const { base, form, config } = this.#parts;
-    const encoded = await this.#encode();
+    const encoded = await unlessStopped(this.#encode(), signal);
     const placed = stages.map(({ layers, values }) => ({
       layers,
       ...placeStage(base.device, form, layers, values, 'serve'),

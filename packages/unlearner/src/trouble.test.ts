@@ -1,15 +1,21 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Ledger, LedgerError, openLedger } from '@s3t/ledger';
+import { AdapterStore, Ledger, LedgerError, openLedger, StoreWriteError } from '@s3t/ledger';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { WorkChild } from './testing/child.ts';
 import { sharedDevice } from './testing/device.ts';
 import { imageOf, madeRecord, madeRecords } from './testing/pictures.ts';
 import { type ConfigChange, Project } from './testing/project.ts';
 import { refused } from './testing/refused.ts';
-import { expectSame, snapshotOf } from './testing/snapshot.ts';
+import {
+  adapterFiles,
+  expectOnlyActiveFiles,
+  expectSame,
+  snapshotOf,
+  weightsOf,
+} from './testing/snapshot.ts';
 import { tinyBase, writeBase } from './testing/tiny-base.ts';
 import { Unlearner } from './unlearner.ts';
 
@@ -131,6 +137,15 @@ describe('a run folder', () => {
     // Nor twice in one process.
     await refused(project.open('held', { device: device() }), 'held', `process ${process.pid}`);
     await run.close();
+  });
+
+  test('in which a process was killed as it made a file for kept activations is tidied', async () => {
+    await project.copy('trained', 'left');
+    for (const name of ['kept-activations-7.tmp', 'kept-activations-mine.tmp'])
+      await writeFile(project.path('left', name), '');
+    await (await project.open('left', { device: device() })).close();
+    const files = await readdir(project.path('left'));
+    expect(files.filter((name) => name.endsWith('.tmp'))).toEqual(['kept-activations-mine.tmp']);
   });
 
   test('of another configuration names the field', async () => {
@@ -259,6 +274,47 @@ describe('what goes wrong in the middle', () => {
     await run.close();
   });
 
+  test('a stage that is stored and not published is destroyed, by the next erasure at the latest', async () => {
+    await project.copy('trained', 'unpublished');
+    await using run = await project.open('unpublished', { device: device() });
+    const [first, second] = project.idsIn(0, 0) as [string, string];
+    await run.erase([first]);
+    const noSpace = () => Object.assign(new Error('ENOSPC: write'), { errno: -28, syscall: 'write' });
+    const { publishStage } = Ledger.prototype;
+    const publish = vi.spyOn(Ledger.prototype, 'publishStage').mockRejectedValueOnce(noSpace());
+    await refused(run.repair(), 'store', 'ENOSPC');
+    await expectOnlyActiveFiles(project.path('unpublished'), run);
+    // Written, and then its folder cannot be synced.
+    const { put } = AdapterStore.prototype;
+    vi.spyOn(AdapterStore.prototype, 'put').mockImplementationOnce(async function (
+      this: AdapterStore,
+      bytes,
+    ) {
+      throw new StoreWriteError(this.path(await put.call(this, bytes)), new Error('EIO: fsync'));
+    });
+    await refused(run.repair(), 'store', 'EIO');
+    await expectOnlyActiveFiles(project.path('unpublished'), run);
+    // The ledger cannot be asked which stages are active either.
+    publish.mockImplementationOnce(async () => {
+      vi.spyOn(Ledger.prototype, 'activeStages').mockRejectedValueOnce(noSpace());
+      throw noSpace();
+    });
+    await refused(run.repair(), 'store', 'ENOSPC');
+    const active = new Set(weightsOf(await run.status()).values());
+    expect(await adapterFiles(project.path('unpublished'))).toHaveLength(active.size + 1);
+    const { deactivated } = await run.erase([second]);
+    // No row named it.
+    expect(deactivated).toEqual([]);
+    await expectOnlyActiveFiles(project.path('unpublished'), run);
+    // Refused, where a stage of another shard has the same id and weights.
+    publish.mockImplementationOnce(async function (this: Ledger, input) {
+      await publishStage.call(this, input);
+      return { published: false, reason: 'superseded' };
+    });
+    await run.repair();
+    expect((await run.verify({ fromScratch: true })).identical).toBe(true);
+  });
+
   test('an erasure of which the database does not say that it holds it is finished by the next', async () => {
     await project.copy('trained', 'unknown');
     const run = await project.open('unknown', { device: device() });
@@ -281,6 +337,18 @@ describe('what goes wrong in the middle', () => {
     await run.repair();
     expect((await run.verify({ fromScratch: true })).identical).toBe(true);
     await run.close();
+  });
+
+  test('a verification that is stopped between two shards says why, and closes no file twice', async () => {
+    await project.copy('trained', 'stopped');
+    const config = await project.writeConfig('on-disk.json', { training: { keep: { where: 'disk' } } });
+    await using run = await project.open('stopped', { device: device(), config });
+    const stop = new AbortController();
+    // The activations of the shard before were closed by then, and those of this one are not computed yet.
+    run.on((event) => {
+      if (event.type === 'stage-started' && event.shard === 1) stop.abort(new Error('no more'));
+    });
+    await expect(run.verify({ fromScratch: true, signal: stop.signal })).rejects.toThrow('no more');
   });
 
   /** A file system so small that it is soon full; null where this process may not make one. */

@@ -46,7 +46,8 @@ import type {
   Verification,
   WorkOptions,
 } from './types.ts';
-import { type VerifyOptions, verifyRun } from './verify.ts';
+import { Unpublished } from './unpublished.ts';
+import { type VerifyHooks, type VerifyOptions, verifyRun } from './verify.ts';
 import { Worker } from './work.ts';
 
 /**
@@ -92,8 +93,10 @@ export class Unlearner {
     this.#answering = new Answering(opened, this.#serving, this.#erasures);
     this.lost = this.#serving.stopWith(device.lost);
     this.#staged = new StagedBackup(opened, emit);
+    const unpublished = new Unpublished(ledger);
     this.#erasing = new Erasing({
       opened,
+      unpublished,
       staged: this.#staged,
       expecting: new Expecting({
         ...{ opened, serving: this.#serving, erasures: this.#erasures, comparisons: this.#comparisons },
@@ -103,6 +106,7 @@ export class Unlearner {
       changes: this.#changes,
       refresh: (now) => this.#refresh(now),
       forget: (gone) => this.#forget(gone),
+      stopped: () => Promise.all([this.#worker.stopped, this.#comparisons.stopped]),
       forgetCommitted: async (commitments) => {
         if (commitments.size > 0) this.#forgetKeys(await this.#records.keysOf(commitments), () => true);
       },
@@ -110,6 +114,7 @@ export class Unlearner {
     });
     this.#worker = new Worker({
       ledger,
+      unpublished,
       base,
       form,
       config: located.config,
@@ -391,9 +396,12 @@ export class Unlearner {
         active: await this.#opened.ledger.activeStages(),
       }));
       const stops = [erasure, this.#closing.signal, ...(options.signal ? [options.signal] : [])];
-      const emit: Listener = (event) => this.#listeners.emit(event);
+      const hooks: VerifyHooks = {
+        emit: (event) => this.#listeners.emit(event),
+        training: (section) => this.#comparisons.training(section),
+      };
       return this.#comparisons.run(() =>
-        verifyRun(this.#opened, moment, options, AbortSignal.any(stops), emit),
+        verifyRun(this.#opened, moment, options, AbortSignal.any(stops), hooks),
       );
     });
   }

@@ -21,6 +21,12 @@ export interface VerifyOptions {
   signal?: AbortSignal;
 }
 
+export interface VerifyHooks {
+  emit: (event: UnlearnerEvent) => void;
+  /** Runs what trains a stage. */
+  training: <T>(section: () => Promise<T>) => Promise<T>;
+}
+
 /** The run at one moment: no erasure lies between the two. */
 export interface RunMoment {
   records: ReadonlyMap<string, RunRecord>;
@@ -40,7 +46,7 @@ export async function verifyRun(
   { records, active: stages, meter }: RunMoment,
   { fromScratch = false, shards, stage }: VerifyOptions,
   signal: AbortSignal,
-  emit: (event: UnlearnerEvent) => void,
+  hooks: VerifyHooks,
 ): Promise<Verification> {
   const { ledger } = opened;
   if (shards) assertShards(shards, opened.run.shards);
@@ -67,7 +73,7 @@ export async function verifyRun(
   }
   if (fromScratch || stage !== undefined) {
     const [stored, again] = stage === undefined ? [null, withPrefixes(compared, chosen)] : [stages, compared];
-    const retrained = await retrain(opened, { records, meter }, again, stored, emit, signal);
+    const retrained = await retrain(opened, { records, meter }, again, stored, hooks, signal);
     for (const each of compared) if (weightsOf(each) !== retrained.get(each.id)) differing.add(each.id);
   }
   signal.throwIfAborted();
@@ -136,7 +142,7 @@ async function retrain(
   { records, meter }: Pick<RunMoment, 'records' | 'meter'>,
   plan: readonly StagePlan[],
   stored: readonly ActiveStage[] | null,
-  emit: (event: UnlearnerEvent) => void,
+  { emit, training }: VerifyHooks,
   signal: AbortSignal,
 ): Promise<Map<string, string>> {
   const { base, form, located, folder } = opened;
@@ -158,6 +164,7 @@ async function retrain(
       const ofShard = placed.filter((record) => record.shard === shard);
       if (!activations || keptShard !== shard) {
         activations?.clear();
+        activations = null;
         const all = ofShard.map(({ key }) => records.get(key)!);
         const layers = groups.map((group) => Math.min(...group));
         activations = await KeptActivations.compute({ base, records: all, layers, config, folder, signal });
@@ -165,12 +172,17 @@ async function retrain(
       }
       const prefix = stored ? await storedPrefix(opened, stored, stage) : prefixOf(trained, parent);
       const own = ofShard.filter(({ slice }) => slices.includes(slice)).map(({ key }) => records.get(key)!);
-      const { values, bytes } = await workStage(
-        { base, form, config, activations, meter, prefix, records: own },
-        stage,
-        ({ step, steps, loss }) =>
-          emit({ type: 'step', stage: id, step, steps, doneSteps: index, totalSteps: plan.length, loss }),
-        signal,
+      const context = { base, form, config, activations, meter, prefix, records: own };
+      // What is placed from here on is waited for by the erasure that stops it.
+      signal.throwIfAborted();
+      const { values, bytes } = await training(() =>
+        workStage(
+          context,
+          stage,
+          ({ step, steps, loss }) =>
+            emit({ type: 'step', stage: id, step, steps, doneSteps: index, totalSteps: plan.length, loss }),
+          signal,
+        ),
       );
       trained.set(id, { layers: groups[position]!, values, parent });
       digests.set(id, createHash('sha256').update(bytes).digest('hex'));

@@ -10,6 +10,8 @@ import { SliceDigests, type SliceState } from './slice-digests.ts';
 import type { StageMeter } from './stage-meter.ts';
 import { type StageContext, type TrainedStage, workStages } from './stage-work.ts';
 import type { TrainingSummary, UnlearnerEvent, WorkOptions } from './types.ts';
+import { unlessStopped } from './unless-stopped.ts';
+import type { Unpublished } from './unpublished.ts';
 
 /** The stages a run wants over the records that remain, and the revision of every slice they were planned with. */
 export interface WantedStages {
@@ -36,6 +38,8 @@ export interface WorkerParts {
   erasures: RightOfWay;
   /** The run's. */
   folder: string;
+  /** Used within `exclusively`. */
+  unpublished: Unpublished;
   /** Runs a section with no erasure in between. */
   exclusively: <T>(section: () => Promise<T>) => Promise<T>;
   /** Serves what is active now. Called within `exclusively`. */
@@ -75,6 +79,9 @@ export class Worker {
   /** By shard. */
   readonly #kept: Map<number, KeptActivations> = new Map();
   #current: { plans: readonly StagePlan[]; abort: AbortController } | null = null;
+  /** The training that is on the device: settled, however it ended, once nothing of it is. */
+  #training: Promise<unknown> | null = null;
+  #stopped: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
@@ -119,8 +126,16 @@ export class Worker {
     this.#wanted = null;
     for (const activations of this.#kept.values()) for (const key of keys) activations.forget(key);
     const spoilt = this.#current?.plans.filter(touches) ?? [];
-    if (spoilt.length > 0) this.#current!.abort.abort(new SupersededError(spoilt));
+    if (spoilt.length > 0) {
+      this.#current!.abort.abort(new SupersededError(spoilt));
+      this.#stopped = this.#training ?? Promise.resolve();
+    }
     return this.#current !== null || this.#kept.size > 0;
+  }
+
+  /** Resolves when what erasures have stopped so far was zeroed in the queue of the device. It waits for nothing that waits for an erasure. */
+  get stopped(): Promise<unknown> {
+    return this.#stopped;
   }
 
   /** Trains what is missing, until nothing is. */
@@ -133,6 +148,8 @@ export class Worker {
     try {
       for (;;) {
         await turnOf(turn, signal);
+        // One that has just stopped a training goes on before it is planned anew.
+        await unlessStopped(this.#parts.erasures.clear(), signal);
         signal?.throwIfAborted();
         const wanted = await this.#toTrain();
         const missing = await this.#missing(wanted, shards);
@@ -216,11 +233,13 @@ export class Worker {
         contexts.push(
           await this.#contextOf(plan, either, async () => {
             await turnOf(turn, either);
-            await erasures.clear();
+            await unlessStopped(erasures.clear(), either);
           }),
         );
       const stepsDone = plans.map(() => 0);
-      const trained = await workStages(
+      // What is placed from here on is waited for by the erasure that stops it.
+      either.throwIfAborted();
+      const training = workStages(
         plans.map((plan, i) => ({ plan, context: contexts[i]! })),
         (i, { step, steps, loss }) => {
           stepsDone[i] = step;
@@ -229,6 +248,11 @@ export class Worker {
         },
         either,
       );
+      const ended = () => {
+        this.#training = null;
+      };
+      this.#training = training.then(ended, ended);
+      const trained = await training;
       for (const [i, plan] of plans.entries()) {
         const isPublished = await this.#publish(
           plan,
@@ -268,25 +292,30 @@ export class Worker {
     { bytes }: TrainedStage,
     abort: AbortController,
   ): Promise<boolean> {
-    const { ledger, emit, exclusively, refresh } = this.#parts;
+    const { ledger, unpublished, emit, exclusively, refresh } = this.#parts;
     const { id, shard, position, slices } = plan;
     // As one section: no byte that learnt from a record is written once its erasure was acknowledged, and what is served
     // is always what its version says.
     const published = await exclusively(async () => {
       if (isSpoilt(plan, abort.signal)) return null;
-      const weights = await ledger.adapters.put(bytes);
-      const result = await ledger.publishStage({
-        ...{ id, shard, position, slices: [...slices], sequences: [...plan.sequences] },
-        ...{ parent: plan.parent, lineage: [...plan.lineage], weights, records },
-        guard: slices.map((slice) => revisions[shard]![slice]!),
-      });
-      if (!result.published) {
-        await ledger.adapters.destroy(weights);
-        this.#wanted = null;
-        return null;
+      try {
+        const weights = await ledger.adapters.put(bytes);
+        const result = await ledger.publishStage({
+          ...{ id, shard, position, slices: [...slices], sequences: [...plan.sequences] },
+          ...{ parent: plan.parent, lineage: [...plan.lineage], weights, records },
+          guard: slices.map((slice) => revisions[shard]![slice]!),
+        });
+        if (result.published) {
+          await refresh();
+          return { weights, version: result.version };
+        }
+      } catch (error) {
+        await unpublished.sweep().catch(() => {});
+        throw error;
       }
-      await refresh();
-      return { weights, version: result.version };
+      this.#wanted = null;
+      await unpublished.sweep();
+      return null;
     });
     if (published) emit({ type: 'stage-published', stage: id, shard, position, ...published });
     return published !== null;
@@ -316,10 +345,16 @@ export class Worker {
         if (record) own.push(record);
       }
     const layers = groupsOf(form, config).map((group) => Math.min(...group));
-    const activations = await KeptActivations.compute({ base, records: own, layers, config, folder, signal });
-    // Those erased while they were computed: from here on `erased` sees to it.
-    for (const { key } of own) if (!all.has(key)) activations.forget(key);
+    // Without those erased while the ledger was asked: from here on `erased` sees to it, also while they are computed.
+    const left = own.filter(({ key }) => all.has(key));
+    const activations = new KeptActivations({ base, records: left, layers, config, folder, signal });
     this.#kept.set(shard, activations);
+    try {
+      await activations.fill();
+    } catch (error) {
+      this.#kept.delete(shard);
+      throw error;
+    }
     return activations;
   }
 
@@ -374,17 +409,7 @@ export function presence(active: readonly ActiveStage[]): (plan: StagePlan) => b
 /** Waits for the turn of work that may be paused, or until it is stopped. */
 async function turnOf(turn: WorkOptions['turn'], signal: AbortSignal | undefined): Promise<void> {
   const waits = turn?.();
-  if (!waits) return;
-  if (!signal) return waits;
-  const stopped = Promise.withResolvers<never>();
-  const stop = () => stopped.reject(signal.reason);
-  signal.addEventListener('abort', stop);
-  try {
-    signal.throwIfAborted();
-    await Promise.race([waits, stopped.promise]);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
+  if (waits) await unlessStopped(waits, signal);
 }
 
 /** Why a training was cut off: an erasure made these stages worthless. */
