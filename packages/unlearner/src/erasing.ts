@@ -5,6 +5,7 @@ import { PhaseTimes } from './erasure-phases.ts';
 import { erasureRequest, namedError } from './erasure-request.ts';
 import { UnlearnerError } from './errors.ts';
 import type { Expectation, Expecting } from './expectation.ts';
+import type { Exporting } from './export.ts';
 import type { Mutex } from './mutex.ts';
 import type { OpenedRun } from './open-run.ts';
 import { receiptOf, storedReceipt } from './receipts.ts';
@@ -37,6 +38,8 @@ export interface ErasingParts {
   emit: (event: UnlearnerEvent) => void;
   /** A backup that is being made, or waits in the run folder. */
   staged: StagedBackup;
+  /** Exports that are being written. */
+  exporting: Exporting;
   /** For dry runs that evaluate. */
   expecting: Expecting;
 }
@@ -148,14 +151,14 @@ export class Erasing {
     }: { drained?: Promise<void>; phases?: PhaseTimes; isOnDevice?: boolean } = {},
   ): Promise<Receipt> {
     const { result: erased, requestDigest, receivedAt } = row;
-    const { opened, staged } = this.#parts;
+    const { opened, staged, exporting } = this.#parts;
     const { ledger, device } = opened;
     const files = erased.deactivated.map(({ weights }) => weights);
     // On the device they are zeroed in the order of its queue: after what is still computed with them.
     const destroyed = phases.measure('destroy', () =>
       Promise.all([
         ledger.adapters.destroyAll(files),
-        isOnDevice && device.idle(),
+        exporting.drop(files).then(() => (isOnDevice ? device.idle() : undefined)),
         staged.drop(),
         ledger.journal(row),
       ]),
