@@ -7,7 +7,7 @@ import { UnlearnerError } from './errors.ts';
 import type { Expectation, Expecting } from './expectation.ts';
 import type { Exporting } from './export.ts';
 import type { Mutex } from './mutex.ts';
-import type { OpenedRun } from './open-run.ts';
+import { type OpenedRun, sweepCopies } from './open-run.ts';
 import { receiptOf, storedReceipt } from './receipts.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { StagedBackup } from './staged-backup.ts';
@@ -135,6 +135,7 @@ export class Erasing {
   async recover(): Promise<void> {
     const { ledger } = this.#parts.opened;
     await this.#parts.staged.drop();
+    await sweepCopies(ledger.folder);
     await ledger.adapters.destroyAll(await ledger.pendingDestruction());
     for (const row of await ledger.erasures('in_progress')) await this.#finish(row);
     // Adapters that were stored but never published, and temporary files.
