@@ -8,4 +8,5 @@ export { acquireLock, type Lock, type LockRecord, readLock } from './lock.ts';
 export { MerkleLog } from './merkle-log.ts';
 export { type OpenLedger, openLedger } from './open.ts';
 export { readSigningKey } from './signing-key.ts';
+export { syncFolder } from './sync-folder.ts';
 export type * from './types.ts';

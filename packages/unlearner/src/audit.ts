@@ -1,5 +1,5 @@
-import { cp, mkdtemp, rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import {
   keyFromSeed,
   lira,
@@ -10,7 +10,8 @@ import {
 } from '@s3t/algorithm';
 import { Device } from '@s3t/engine';
 import { UnlearnerError } from './errors.ts';
-import { noRun, storeOf } from './open-run.ts';
+import { AUDIT_COPY, RUN_FILE } from './open-run.ts';
+import { type ReadRun, readLedger, readStatus, statusIn } from './read-run.ts';
 import type { StackConfidences } from './stack-confidences.ts';
 import type { RecordPlace, UnlearnerEvent } from './types.ts';
 import { Unlearner } from './unlearner.ts';
@@ -19,7 +20,7 @@ import { Unlearner } from './unlearner.ts';
 export type AuditMoment = 'before' | 'after' | 'retrained';
 
 export interface AuditOptions {
-  /** The run folder; nothing in it is changed. */
+  /** The run folder; what is in it is not changed. */
   run: string;
   /** Ids of the records to erase. Left out, `sample` of them are drawn. */
   records?: readonly string[];
@@ -57,7 +58,7 @@ export interface AuditReport {
 
 /**
  * Tries to tell from a run's answers what it learnt from: membership inference on records before they are erased, after it, and after the
- * repair, in a copy of the run that is removed again.
+ * repair, in a copy of the run that is removed again. The run is held all the while: no erasure is acknowledged that the copy still answers from.
  *
  * The attack is LiRA without shadow models that learnt from the record (offline). The model under attack is a shard's stack, for each of
  * the records that this shard gives up; shadow models are the stacks of the same depth of the other shards, which never see them. Controls are
@@ -67,58 +68,67 @@ export interface AuditReport {
  * @throws UnlearnerError `usage` for what cannot be audited, `held` while another process has the run
  */
 export async function audit(options: AuditOptions): Promise<AuditReport> {
-  const { seed = 1, fpr, resamples } = options;
-  const folder = resolve(options.run);
-  // Before a device is opened.
-  if ((await storeOf(folder)) === null) throw noRun(options.run);
-  const device = options.device ?? (await Device.open());
-  let scratch: string | null = null;
-  try {
-    await checkRun(folder, device);
-    scratch = await mkdtemp(join(dirname(folder), '.audit-'));
-    // Neither keys nor lock.
-    for (const name of ['run.json', 'ledger', 'adapters'])
-      await cp(join(folder, name), join(scratch, name), { recursive: true });
-    await using run = await Unlearner.open({ run: scratch, device });
-    if (options.on) run.on(options.on);
-    const ids = options.records ?? draw(await run.placements(), run, options.sample ?? 200, seed);
-    const shadows = await run.stackConfidences(ids, 'all');
-    const moments: AuditReport['moments'] = [];
-    let shadowsPerTrial = 0;
-    const look = async (moment: AuditMoment): Promise<void> => {
-      options.signal?.throwIfAborted();
-      options.onMoment?.(moment);
-      const { stacks } = await run.stackConfidences(ids, 'served');
-      const trials = trialsOf(shadows.places, stacks, shadows.stacks);
-      const isAttacked = trials.some(({ isMember }) => isMember);
-      if (isAttacked)
-        shadowsPerTrial = trials.reduce((sum, { outside }) => sum + outside.length, 0) / trials.length;
-      moments.push({
-        moment,
-        depths: Array.from(
-          { length: run.config.shards },
-          (_, shard) => stacks.find((stack) => stack.shard === shard)?.depth ?? 0,
-        ),
-        attack: isAttacked ? membershipReport(trials, lira(trials), { fpr, resamples, seed }) : null,
-      });
-    };
-    await look('before');
-    await run.erase(ids);
-    await look('after');
-    await run.repair({ signal: options.signal });
-    await look('retrained');
-    const controls = shadows.stacks[0]!.confidences.length - ids.length;
-    return { records: ids.length, controls, shadows: shadowsPerTrial, moments };
-  } finally {
-    if (scratch) await rm(scratch, { recursive: true, force: true });
-    if (!options.device) device.close();
-  }
+  const { run: folder, signal } = options;
+  // What a crash left of an erasure is finished first.
+  if ((await readStatus(folder)) === null)
+    await (await Unlearner.open({ run: folder, device: options.device })).close();
+  return readLedger(folder, async (parts) => {
+    await checkRun(folder, parts);
+    const copy = join(folder, AUDIT_COPY);
+    await rm(copy, { recursive: true, force: true });
+    try {
+      // As a backup, for the database may not be written to while it is copied. No keys.
+      await parts.ledger.backup(copy, { files: [RUN_FILE], signal });
+      const device = options.device ?? (await Device.open());
+      try {
+        await using run = await Unlearner.open({ run: copy, device });
+        return await attacked(run, options);
+      } finally {
+        if (!options.device) device.close();
+      }
+    } finally {
+      await rm(copy, { recursive: true, force: true });
+    }
+  });
+}
+
+/** @param run the copy */
+async function attacked(run: Unlearner, options: AuditOptions): Promise<AuditReport> {
+  const { seed = 1, fpr, resamples, signal } = options;
+  if (options.on) run.on(options.on);
+  const ids = options.records ?? draw(await run.placements(), run, options.sample ?? 200, seed);
+  const shadows = await run.stackConfidences(ids, 'all');
+  const moments: AuditReport['moments'] = [];
+  let shadowsPerTrial = 0;
+  const look = async (moment: AuditMoment): Promise<void> => {
+    signal?.throwIfAborted();
+    options.onMoment?.(moment);
+    const { stacks } = await run.stackConfidences(ids, 'served');
+    const trials = trialsOf(shadows.places, stacks, shadows.stacks);
+    const isAttacked = trials.some(({ isMember }) => isMember);
+    if (isAttacked)
+      shadowsPerTrial = trials.reduce((sum, { outside }) => sum + outside.length, 0) / trials.length;
+    moments.push({
+      moment,
+      depths: Array.from(
+        { length: run.config.shards },
+        (_, shard) => stacks.find((stack) => stack.shard === shard)?.depth ?? 0,
+      ),
+      attack: isAttacked ? membershipReport(trials, lira(trials), { fpr, resamples, seed }) : null,
+    });
+  };
+  await look('before');
+  await run.erase(ids);
+  await look('after');
+  await run.repair({ signal });
+  await look('retrained');
+  const controls = shadows.stacks[0]!.confidences.length - ids.length;
+  return { records: ids.length, controls, shadows: shadowsPerTrial, moments };
 }
 
 /** What makes no audit, said before anything is copied. */
-async function checkRun(folder: string, device: Device): Promise<void> {
-  await using run = await Unlearner.open({ run: folder, device });
-  const { shards, store, data } = run.config;
+async function checkRun(folder: string, parts: ReadRun): Promise<void> {
+  const { shards, store, data } = parts.located.config;
   const refuse = (problem: string): never => {
     throw new UnlearnerError('usage', `${folder}: ${problem}`);
   };
@@ -128,7 +138,7 @@ async function checkRun(folder: string, device: Device): Promise<void> {
       `store: an audit works on a copy, and a ledger in ${store.split(':')[0]}: is not in the run folder`,
     );
   if (data.eval === undefined) refuse('data.eval: an audit needs records that nothing learnt from');
-  const { missing } = await run.status();
+  const { missing } = await statusIn(parts);
   if (missing > 0) refuse(`${missing} stages are missing; train or repair the run first`);
 }
 

@@ -1,6 +1,19 @@
-import { access, cp, mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readFileSync } from 'node:fs';
+import {
+  access,
+  cp,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { backupRun, restoreRun } from './backup.ts';
+import { RESTORING } from './open-run.ts';
 import { STAGED_BACKUP } from './staged-backup.ts';
 import { sharedDevice } from './testing/device.ts';
 import { imageOf, madeRecords } from './testing/pictures.ts';
@@ -93,6 +106,78 @@ test('what the newest journal knows is erased again, and its weights are gone, b
   await expect(restored.erase([project.idsIn(1, 0)[0]!])).rejects.toThrow('erased before');
 });
 
+// Each with the journal of the run in the folder, or a line of it less.
+async function folderWith(name: string, lines: number): Promise<{ own: string; newer: string }> {
+  const newer = await readFile(project.path('run', 'erasures.journal'), 'utf8');
+  const own = project.path(name, 'erasures.journal');
+  await mkdir(project.path(name));
+  await writeFile(own, `${newer.split('\n').slice(0, lines).join('\n')}\n`);
+  return { own, newer };
+}
+
+test('the journal in a folder that is a link is not lost, and is the one of the run', async () => {
+  const { own, newer } = await folderWith('linked', 2);
+  await symlink(project.path('linked'), project.path('link'));
+  const back = await restoreRun({ backup: project.path('saved'), run: project.path('link') });
+  expect(back).toMatchObject({ reapplied: 1, newerJournal: true });
+  expect(await readFile(own, 'utf8')).toBe(newer);
+  expect(await readdir(project.path('linked'))).not.toContain(RESTORING);
+});
+
+test('of two journals the newer one counts, and lies in the run folder before anything else does', async () => {
+  const backup = project.path('saved');
+  const older = await folderWith('older', 1);
+  // Given the older one, where the folder has the newer.
+  const { own, newer } = await folderWith('own', 2);
+  expect(await restoreRun({ backup, run: project.path('own'), journal: older.own })).toMatchObject({
+    reapplied: 1,
+    newerJournal: true,
+  });
+  expect(await readFile(own, 'utf8')).toBe(newer);
+
+  const onFile = vi.fn(() => expect(readFileSync(older.own, 'utf8')).toBe(newer));
+  const journal = project.path('run', 'erasures.journal');
+  const back = await restoreRun({ backup, run: project.path('older'), journal, onFile });
+  expect(back).toMatchObject({ reapplied: 1 });
+  expect(onFile).toHaveBeenCalled();
+});
+
+test('journals of which none goes on from the other are both named, and neither is touched', async () => {
+  const { own } = await folderWith('other', 1);
+  const changed = (await readFile(own, 'utf8')).replace('1', '2');
+  await writeFile(own, changed);
+  const journal = project.path('run', 'erasures.journal');
+  await expect(
+    restoreRun({ backup: project.path('saved'), run: project.path('other'), journal }),
+  ).rejects.toThrow(`${own} and ${journal}: neither goes on from the other`);
+  expect(await readdir(project.path('other'))).toEqual(['erasures.journal']);
+  expect(await readFile(own, 'utf8')).toBe(changed);
+});
+
+test('a failure leaves the journal, and a restoration that was killed is begun anew', async () => {
+  const { own, newer } = await folderWith('failed', 2);
+  const options = { backup: project.path('saved'), run: project.path('failed') };
+  const full = new Error('the disk is full');
+  const onFile = () => {
+    throw full;
+  };
+  await expect(restoreRun({ ...options, onFile })).rejects.toBe(full);
+  expect(await readdir(options.run)).toEqual(['erasures.journal']);
+  expect(await readFile(own, 'utf8')).toBe(newer);
+  // Half of it stood.
+  for (const name of [RESTORING, 'adapters']) await mkdir(project.path('failed', name));
+  await writeFile(project.path('failed', RESTORING, 'run.json'), '{}');
+  await writeFile(project.path('failed', 'adapters', 'half'), '');
+  expect(await restoreRun(options)).toMatchObject({ reapplied: 1, newerJournal: true });
+  expect(await readdir(project.path('failed', 'adapters'))).not.toContain('half');
+  expect(await readFile(own, 'utf8')).toBe(newer);
+  // Once it is a run, nothing in it is taken for what a kill left.
+  await mkdir(project.path('failed', RESTORING));
+  await expect(restoreRun(options)).rejects.toThrow(/failed: is not empty/);
+  await (await open('failed')).close();
+  expect(await isThere(project.path('failed', RESTORING))).toBe(false);
+});
+
 test('an erasure leaves no backup in the run folder, finished or not', async () => {
   await run.stageBackup();
   expect(await isThere(project.path('run', STAGED_BACKUP))).toBe(true);
@@ -130,7 +215,7 @@ test('what is not whole, or not of this run, is refused by name, and nothing app
   ): Promise<void> => {
     const into = project.path('refused');
     await expect(restoreRun({ backup: damaged, run: into, ...options })).rejects.toThrow(message);
-    for (const folder of [into, `${into}.restoring`]) expect(await isThere(folder)).toBe(false);
+    expect(await isThere(into)).toBe(false);
   };
   await refused(/damaged: is no backup, or one that was not finished/);
   await cp(project.path('saved'), damaged, { recursive: true });
@@ -142,7 +227,7 @@ test('what is not whole, or not of this run, is refused by name, and nothing app
   await rm(file);
   await refused(new RegExp(`${adapter}: is missing`));
   await writeFile(file, bytes.with(200, bytes[200]! ^ 1));
-  await refused(new RegExp(`${adapter}: was changed`));
+  await refused(new RegExp(`${adapter}: was changed`), { journal: project.path('run', 'erasures.journal') });
   const list = await readFile(project.path('damaged', 'backup.json'), 'utf8');
   await writeFile(project.path('damaged', 'backup.json'), list.replace(adapter!, '../../elsewhere'));
   await refused(/backup\.json: was changed/);

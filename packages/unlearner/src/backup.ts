@@ -1,11 +1,19 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { type BackupManifest, type Ledger, openLedger, readBackup, restoreFiles } from '@s3t/ledger';
+import { mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import {
+  type BackupManifest,
+  type Ledger,
+  openLedger,
+  readBackup,
+  restoreFiles,
+  syncFolder,
+} from '@s3t/ledger';
 import { UnlearnerError } from './errors.ts';
 import {
   JOURNAL_FILE,
   KEY_FILE,
   noRun,
+  RESTORING,
   RUN_FILE,
   type StoredConfig,
   storeOf,
@@ -15,6 +23,8 @@ import {
 import { manifestFunction } from './setting.ts';
 
 const API_KEYS_FILE = 'api-keys.json';
+/** What a restored run folder may hold, in the order in which it is put there: with the last it is a run. */
+const PARTS = ['adapters', API_KEYS_FILE, KEY_FILE, JOURNAL_FILE, 'ledger', RUN_FILE];
 
 export interface BackupChoice {
   /** Whether the key that signs receipts is taken along, where it lies in the run folder. Default true. */
@@ -38,9 +48,9 @@ export interface Backup extends Pick<BackupManifest, 'run' | 'version' | 'manife
 export interface RestoreOptions {
   /** The backup's folder. */
   backup: string;
-  /** The run folder to be: new, or empty, or with nothing in it but the journal. */
+  /** The run folder to be: new, or empty, or with nothing in it but the journal and what a restoration left that was cut off. */
   run: string;
-  /** The newest journal of erasures there is. Default: the one in the run folder, else the backup's own. */
+  /** The newest journal of erasures there is. Where the run folder has a newer one, that one counts; where neither is there, the backup's own. */
   journal?: string;
   onFile?: (done: number, total: number) => void;
 }
@@ -89,34 +99,64 @@ export async function backupLedger(
 }
 
 /**
- * Puts a backup back. The run folder appears at the end, whole: every file has its checksum, what the journal knows to have been erased
- * since is erased, and the adapters that had learnt from it are destroyed.
- * @throws UnlearnerError naming what is wrong, with the run folder as it was
+ * Puts a backup back. What is restored is a run at the end, whole: every file has its checksum, what the journal knows to have been erased
+ * since is erased, and the adapters that had learnt from it are destroyed. The run folder has the newest journal before anything else.
+ * @throws UnlearnerError naming what is wrong, with nothing in the run folder but the journal
  */
 export async function restoreRun({ backup, run, journal, onFile }: RestoreOptions): Promise<Restored> {
   const folder = resolve(run);
-  const beside = `${folder}.restoring`;
   try {
-    const own = await ownJournal(folder);
+    await assertRoom(folder);
     const manifest = await readBackup(backup);
-    const given = journal ?? own;
-    const newest = given === undefined ? null : await newerThan(backup, given);
-    await rm(beside, { recursive: true, force: true });
-    await restoreFiles(backup, manifest, beside, onFile);
-    // The database lies in the run folder now, wherever it did before.
-    await writeStore(beside, 'file:');
-    if (newest !== null) await writeFile(join(beside, JOURNAL_FILE), newest, { flush: true, mode: 0o600 });
-    const done = await eraseAgain(beside);
-    await mkdir(folder, { recursive: true });
-    if (own !== undefined) await rm(own);
-    // Only an empty folder is replaced.
-    await rename(beside, folder);
-    const { erasures: _, ...about } = summary(manifest);
-    return { ...about, ...done, newerJournal: newest !== null };
+    const own = await journalAt(join(folder, JOURNAL_FILE));
+    const newest = newerOf(own, journal === undefined ? null : await givenJournal(journal));
+    if (newest !== null) await assertGoesOn(newest, backup);
+    const isNew = (await mkdir(folder, { recursive: true })) !== undefined;
+    // On its file system, and it may be a mount point or a link.
+    const restoring = join(folder, RESTORING);
+    const clear = async (): Promise<void> => {
+      for (const name of [...PARTS, RESTORING])
+        if (name !== JOURNAL_FILE) await rm(join(folder, name), { recursive: true, force: true });
+    };
+    try {
+      if (newest !== null && newest !== own) await putJournal(folder, newest.bytes);
+      await clear();
+      await mkdir(restoring, { mode: 0o700 });
+      await restoreFiles(backup, manifest, restoring, onFile);
+      // The database lies in the run folder now, wherever it did before.
+      await writeStore(restoring, 'file:');
+      if (newest !== null)
+        await writeFile(join(restoring, JOURNAL_FILE), newest.bytes, { flush: true, mode: 0o600 });
+      const done = await eraseAgain(restoring);
+      await moveUp(folder);
+      if (isNew) await syncFolder(dirname(folder));
+      const { erasures: _, ...about } = summary(manifest);
+      return { ...about, ...done, newerJournal: newest !== null };
+    } catch (error) {
+      await clear();
+      if (isNew) {
+        // It came from elsewhere, and is still there.
+        await rm(join(folder, JOURNAL_FILE), { force: true });
+        await rmdir(folder);
+      }
+      throw error;
+    }
   } catch (error) {
-    await rm(beside, { recursive: true, force: true });
     throw told(error);
   }
+}
+
+/** Puts what was restored in its place, as part of the run folder. */
+async function moveUp(folder: string): Promise<void> {
+  const restoring = join(folder, RESTORING);
+  await syncFolder(join(restoring, 'adapters'));
+  for (const name of PARTS) {
+    // All the rest is durable before it is a run.
+    if (name === RUN_FILE) await syncFolder(folder);
+    await rename(join(restoring, name), join(folder, name)).catch(ifThere);
+  }
+  await rmdir(restoring);
+  await syncFolder(folder);
 }
 
 function summary({ run, at, version, manifest, erasures, files }: BackupManifest): Backup {
@@ -128,39 +168,76 @@ function summary({ run, at, version, manifest, erasures, files }: BackupManifest
   };
 }
 
-/** The journal of a run folder in which nothing else is. @throws UnlearnerError when something is */
-async function ownJournal(folder: string): Promise<string | undefined> {
-  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
-  if (names.some((name) => name !== JOURNAL_FILE))
+/** @throws UnlearnerError when a run folder to be has something in it that is no journal, and was not left by a restoration */
+async function assertRoom(folder: string): Promise<void> {
+  const names = (await readdir(folder).catch(ifThere)) ?? [];
+  const isCutOff = names.includes(RESTORING) && !names.includes(RUN_FILE);
+  const known = isCutOff ? [...PARTS, RESTORING] : [JOURNAL_FILE];
+  if (names.some((name) => !known.includes(name)))
     throw new UnlearnerError(
       'usage',
       `${folder}: is not empty; restore into a new folder, or one that holds only ${JOURNAL_FILE}`,
     );
-  return names.length === 0 ? undefined : join(folder, JOURNAL_FILE);
 }
 
-/** The bytes of a journal that goes on from the backup's own. @throws UnlearnerError when it does not */
-async function newerThan(backup: string, journal: string): Promise<Buffer> {
-  const older = await readFile(join(backup, JOURNAL_FILE)).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return Buffer.alloc(0);
-    throw error;
-  });
-  const newer = await readFile(journal).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT')
-      throw new UnlearnerError('usage', `${journal}: there is no such journal`, { cause });
-    throw cause;
-  });
-  if (newer.subarray(0, older.length).equals(older)) return newer;
-  const isOlder = older.subarray(0, newer.length).equals(newer);
+interface JournalFile {
+  file: string;
+  /** Whole lines: an erasure of which a power cut left a half was not acknowledged. */
+  bytes: Buffer;
+}
+
+async function journalAt(file: string): Promise<JournalFile | null> {
+  const bytes = await readFile(file).catch(ifThere);
+  return bytes ? { file, bytes: bytes.subarray(0, bytes.lastIndexOf('\n') + 1) } : null;
+}
+
+/** @throws UnlearnerError when it is not there */
+async function givenJournal(file: string): Promise<JournalFile> {
+  const journal = await journalAt(file);
+  if (journal === null) throw new UnlearnerError('usage', `${file}: there is no such journal`);
+  return journal;
+}
+
+/** The one that goes on from the other, the first where they are the same. @throws UnlearnerError when neither does */
+function newerOf(one: JournalFile | null, other: JournalFile | null): JournalFile | null {
+  if (one === null || other === null) return one ?? other;
+  if (isBeginning(other, one)) return one;
+  if (isBeginning(one, other)) return other;
   throw new UnlearnerError(
     'usage',
-    isOlder
-      ? `${journal}: is older than the backup; name the newest journal of the run`
-      : `${journal}: does not go on from the backup's journal; is it of another run?`,
+    `${one.file} and ${other.file}: neither goes on from the other; move away the one that is not this run's`,
   );
+}
+
+function isBeginning({ bytes }: JournalFile, of: JournalFile): boolean {
+  return of.bytes.subarray(0, bytes.length).equals(bytes);
+}
+
+/** @throws UnlearnerError when a journal does not go on from the backup's own */
+async function assertGoesOn(newest: JournalFile, backup: string): Promise<void> {
+  const older = await journalAt(join(backup, JOURNAL_FILE));
+  if (older === null || isBeginning(older, newest)) return;
+  throw new UnlearnerError(
+    'usage',
+    isBeginning(newest, older)
+      ? `${newest.file}: is older than the backup; name the newest journal of the run`
+      : `${newest.file}: does not go on from the backup's journal; is it of another run?`,
+  );
+}
+
+/** Puts a journal into a run folder: the one that was there or this one is there at any moment. */
+async function putJournal(folder: string, bytes: Buffer): Promise<void> {
+  const part = join(folder, RESTORING, `${JOURNAL_FILE}.part`);
+  await mkdir(dirname(part), { recursive: true, mode: 0o700 });
+  await writeFile(part, bytes, { flush: true, mode: 0o600 });
+  await rename(part, join(folder, JOURNAL_FILE));
+  await syncFolder(folder);
+}
+
+/** For what need not be there. */
+function ifThere(error: NodeJS.ErrnoException): null {
+  if (error.code === 'ENOENT') return null;
+  throw error;
 }
 
 /** Carries out what the journal knows and the ledger does not, and destroys what had learnt from it. */

@@ -5,8 +5,9 @@ import { PhaseTimes } from './erasure-phases.ts';
 import { erasureRequest, namedError } from './erasure-request.ts';
 import { UnlearnerError } from './errors.ts';
 import type { Expectation, Expecting } from './expectation.ts';
+import type { Exporting } from './export.ts';
 import type { Mutex } from './mutex.ts';
-import type { OpenedRun } from './open-run.ts';
+import { type OpenedRun, sweepCopies } from './open-run.ts';
 import { receiptOf, storedReceipt } from './receipts.ts';
 import type { RightOfWay } from './right-of-way.ts';
 import type { StagedBackup } from './staged-backup.ts';
@@ -40,6 +41,8 @@ export interface ErasingParts {
   emit: (event: UnlearnerEvent) => void;
   /** A backup that is being made, or waits in the run folder. */
   staged: StagedBackup;
+  /** Exports that are being written. */
+  exporting: Exporting;
   unpublished: Unpublished;
   /** For dry runs that evaluate. */
   expecting: Expecting;
@@ -136,6 +139,7 @@ export class Erasing {
   async recover(): Promise<void> {
     const { ledger } = this.#parts.opened;
     await this.#parts.staged.drop();
+    await sweepCopies(ledger.folder);
     await ledger.adapters.destroyAll(await ledger.pendingDestruction());
     for (const row of await ledger.erasures('in_progress')) await this.#finish(row);
     // Temporary files, too.
@@ -152,19 +156,19 @@ export class Erasing {
     }: { drained?: Promise<void>; phases?: PhaseTimes; isOnDevice?: boolean } = {},
   ): Promise<Receipt> {
     const { result: erased, requestDigest, receivedAt } = row;
-    const { opened, staged, stopped, unpublished } = this.#parts;
+    const { opened, staged, stopped, exporting, unpublished } = this.#parts;
     const { ledger, device } = opened;
     const files = erased.deactivated.map(({ weights }) => weights);
     // On the device they are zeroed in the order of its queue: after what is still computed with them. What is half
     // trained is zeroed by whoever trains it, before its next step.
     const offDevice = async () => {
-      await stopped();
-      await device.idle();
+      await Promise.all([exporting.drop(files), isOnDevice && stopped()]);
+      if (isOnDevice) await device.idle();
     };
     const destroyed = phases.measure('destroy', () =>
       Promise.all([
         ledger.adapters.destroyAll(files),
-        isOnDevice && offDevice(),
+        offDevice(),
         staged.drop(),
         unpublished.sweepLeft(),
         ledger.journal(row),

@@ -1,6 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { scope, type Tensor, tensor } from '@s3t/engine';
-import { AdapterStore } from '@s3t/ledger';
+import { scope, Tensor, tensor } from '@s3t/engine';
 import {
   adapterGroups,
   type BaseModel,
@@ -121,6 +120,72 @@ test('a smaller depth takes the stages from the top, and the head of the last of
     for (const { label, score } of answers[i]!) expect(scores.get(label)).toBeCloseTo(score, 5);
 });
 
+const left = async (name: string) => (await readdir(project.folder)).filter((each) => each.startsWith(name));
+
+/** Does something while the first merged tensor of a model is about to be written, and something else at every other. */
+function whileMerging(first: () => Promise<unknown>, then: () => unknown = () => {}): void {
+  const read = Tensor.prototype.read;
+  let count = 0;
+  vi.spyOn(Tensor.prototype, 'read').mockImplementation(async function (this: Tensor) {
+    const values = await read.call(this);
+    await (count++ === 0 ? first() : then());
+    return values as Float32Array<ArrayBuffer>;
+  });
+}
+
+test('an erasure ends an export of what it deactivates, and nothing is left of that when it is acknowledged', async () => {
+  await using run = await trained('erased');
+  const { weights } = (await run.status()).shards[0]!.sequences[0]!.stages[2]!;
+  let erased: Promise<string[]> | undefined;
+  const erase = async () => {
+    expect(await left('dropped')).toEqual(['dropped.part']);
+    erased = run.erase([project.idsIn(0, 2)[0]!]).then(() => left('dropped'));
+    const isDestroyed = async () =>
+      !(await readdir(project.path('erased', 'adapters'))).join().includes(weights!);
+    await vi.waitUntil(isDestroyed, 60_000);
+  };
+  // No further tensor is written before the acknowledgement, if it does not wait for the export.
+  whileMerging(erase, () => erased);
+  await expect(run.export({ shard: 0, merge: true, out: project.path('dropped') })).rejects.toMatchObject({
+    code: 'unavailable',
+    message: 'records were erased during the export; export again',
+  });
+  expect(await erased).toEqual([]);
+});
+
+test('an erasure of something else is acknowledged while an export goes on', async () => {
+  await using run = await trained('apart');
+  whileMerging(() => run.erase([project.idsIn(0, 2)[0]!]));
+  await run.export({ shard: 0, depth: 2, merge: true, out: project.path('kept') });
+  expect(await left('kept')).toEqual(['kept']);
+  expect((await run.status()).shards[0]!.servedDepth).toBe(2);
+});
+
+test('an export that is stopped, by a signal or by closing, leaves nothing', async () => {
+  const run = await trained('stopping');
+  const out = project.path('stopped');
+  const stop = new AbortController();
+  whileMerging(async () => stop.abort(new Error('Ctrl-C')));
+  const asked = { shard: 0, merge: true, out };
+  await expect(run.export({ ...asked, signal: stop.signal })).rejects.toThrow('Ctrl-C');
+  expect(await left('stopped')).toEqual([]);
+  vi.restoreAllMocks();
+  let closed: Promise<void> | undefined;
+  whileMerging(async () => {
+    closed = run.close();
+  });
+  await expect(run.export(asked)).rejects.toThrow('the run was closed');
+  await closed;
+  expect(await left('stopped')).toEqual([]);
+});
+
+test('a slash behind the folder changes nothing', async () => {
+  await using run = await trained('slash');
+  await run.export({ shard: 0, out: `${project.path('slashed')}/` });
+  expect(await readdir(project.path('slashed'))).toContain('adapter_model.safetensors');
+  expect(await left('slashed')).toEqual(['slashed']);
+});
+
 test('what is not active is not exported, and nothing is left of what fails', async () => {
   await using run = await trained('changing');
   const out = project.path('refused');
@@ -129,20 +194,8 @@ test('what is not active is not exported, and nothing is left of what fails', as
   await fails({ shard: 1 }, "shard: 1 is none of this run's 1; they count from 0");
   await fails({ depth: 4 }, 'depth: 4 is not from 1 to 3, which shard 0 serves');
   await fails({ out: project.path('base') }, `${project.path('base')}: exists already; name a new folder`);
-  // Before the first stage is read, a record of the last one is erased.
-  const get = AdapterStore.prototype.get;
-  const reading = vi.spyOn(AdapterStore.prototype, 'get').mockImplementationOnce(async function (
-    this: AdapterStore,
-    digest,
-  ) {
-    const bytes = await get.call(this, digest);
-    await run.erase([project.idsIn(0, 0)[0]!]);
-    return bytes;
-  });
-  await expect(run.export({ shard: 0, depth: 1, out })).rejects.toThrow(
-    'records were erased during the export; export again',
-  );
-  reading.mockRestore();
+  await fails({ signal: AbortSignal.abort(new Error('Ctrl-C')) }, 'Ctrl-C');
+  await run.erase([project.idsIn(0, 0)[0]!]);
   await fails({}, 'shard: 0 serves nothing; train or repair it first');
-  expect((await readdir(project.folder)).filter((name) => name.startsWith('refused'))).toEqual([]);
+  expect(await left('refused')).toEqual([]);
 });

@@ -179,9 +179,9 @@ async function interleave(seed: number): Promise<Outcome> {
     ...{ located: { config: { data: {} } }, setting: { kernels: 'k' } },
     run: { id: 'run', base: 'b', settingDigest: 's' },
   } as unknown as ErasingParts['opened'];
-  const staged = { drop: async () => {} } as ErasingParts['staged'];
+  const copies = { drop: async () => {} } as ErasingParts['staged'] & ErasingParts['exporting'];
   const erasing = new Erasing({
-    ...{ opened, erasures, changes, refresh, staged },
+    ...{ opened, erasures, changes, refresh, staged: copies, exporting: copies },
     expecting: {} as ErasingParts['expecting'],
     unpublished: { sweepLeft: async () => {} } as ErasingParts['unpublished'],
     forget: () => false,

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   AlgorithmError,
@@ -41,6 +41,9 @@ import { outputNames, TASKS } from './tasks.ts';
 export const RUN_FILE = 'run.json';
 export const KEY_FILE = 'signing-key.pem';
 export const JOURNAL_FILE = 'erasures.journal';
+/** Folders in the run folder that hold weights for a while: what an audit works on, and what is being restored. */
+export const AUDIT_COPY = 'audit.copy';
+export const RESTORING = 'restoring';
 
 export interface OpenOptions {
   /** The run folder. */
@@ -320,6 +323,11 @@ async function sweep(folder: string): Promise<void> {
   for (const name of await readdir(folder))
     if ((name.startsWith(`${KEY_FILE}.`) && name.endsWith('.tmp')) || KEPT_FILE.test(name))
       await unlink(join(folder, name));
+}
+
+/** Removes what a kill left of an audit or a restoration. Only whoever holds the run's lock does, and before it acknowledges any erasure. */
+export async function sweepCopies(folder: string): Promise<void> {
+  for (const name of [AUDIT_COPY, RESTORING]) await rm(join(folder, name), { recursive: true, force: true });
 }
 
 export function storedConfig(run: RunRow, folder: string): LocatedConfig {

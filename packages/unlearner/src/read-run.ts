@@ -23,12 +23,16 @@ import { planWanted } from './work.ts';
 export function readStatus(run: string): Promise<Status | null> {
   return readLedger(run, async (parts) => {
     const { ledger } = parts;
-    const { setting, sequences } = parts.run;
     const unfinished = await Promise.all([ledger.erasures('in_progress'), ledger.pendingDestruction()]);
-    if (unfinished.some(({ length }) => length > 0)) return null;
-    const slices = await new SliceDigests(ledger).read();
-    return statusOf(parts, planWanted({ setting: JSON.parse(setting), sequences, slices }));
+    return unfinished.some(({ length }) => length > 0) ? null : statusIn(parts);
   });
+}
+
+/** As `readStatus`, of a ledger that is open, and whatever a crash left. */
+export async function statusIn(parts: ReadRun): Promise<Status> {
+  const { setting, sequences } = parts.run;
+  const slices = await new SliceDigests(parts.ledger).read();
+  return statusOf(parts, planWanted({ setting: JSON.parse(setting), sequences, slices }));
 }
 
 /** The public key of a run's receipts; it is made where there is none yet. As `readStatus`, it takes no device. */
@@ -38,10 +42,11 @@ export function readPublicKey(folder: string): Promise<string> {
   );
 }
 
-async function readLedger<T>(
-  folder: string,
-  use: (parts: Pick<OpenedRun, 'ledger' | 'located' | 'run'>) => Promise<T>,
-): Promise<T> {
+/** What of a run there is to be read without a device. */
+export type ReadRun = Pick<OpenedRun, 'ledger' | 'located' | 'run'>;
+
+/** Holds a run for as long as `use` takes. */
+export async function readLedger<T>(folder: string, use: (parts: ReadRun) => Promise<T>): Promise<T> {
   try {
     const store = await storeOf(folder);
     if (store === null) throw noRun(folder);

@@ -208,7 +208,20 @@ test('an audit attacks a copy of the run, at three moments, and leaves the run a
   const [before, beside] = [await files(), await readdir(project.folder)];
   const ids = [...project.idsIn(0, 0).slice(0, 2), project.idsIn(1, 2)[0]!];
   const confidences = vi.spyOn(Unlearner.prototype, 'stackConfidences');
-  const { moments, ...report } = await audit({ run, records: ids, device: device(), resamples: 20 });
+  const others: Promise<unknown>[] = [];
+  const onMoment = () => {
+    others.push(Unlearner.open({ run, device: device() }).catch(({ code }) => code));
+    others.push(readdir(project.folder));
+  };
+  const { moments, ...report } = await audit({
+    run,
+    records: ids,
+    device: device(),
+    resamples: 20,
+    onMoment,
+  });
+  // While the copy answers nobody erases from the run, and the copy lies within it.
+  expect(await Promise.all(others)).toEqual(moments.flatMap(() => ['held', beside]));
   // The other shard's two stacks are the shadows.
   expect(report).toEqual({ records: 3, controls: 10, shadows: 2 });
   expect(moments.map(({ moment }) => moment)).toEqual(['before', 'after', 'retrained']);
@@ -231,6 +244,13 @@ test('an audit attacks a copy of the run, at three moments, and leaves the run a
   });
   expect(await readdir(project.folder)).toEqual(beside);
   expect(await files()).toEqual(before);
+});
+
+test('what a killed audit left is gone once the run is opened', async () => {
+  await project.copy('trained', 'audited');
+  await project.copy('trained', 'audited/audit.copy');
+  await (await open('audited')).close();
+  expect(await readdir(project.path('audited'))).not.toContain('audit.copy');
 });
 
 describe('the signing key', () => {

@@ -166,6 +166,8 @@ export interface ExportOptions {
   merge?: boolean;
   /** A folder that is not there yet. */
   out: string;
+  /** Ends it early, with its reason and nothing left of it. */
+  signal?: AbortSignal;
 }
 
 /** What an export holds, and what of the run it was made of. */

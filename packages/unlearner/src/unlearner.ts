@@ -9,7 +9,7 @@ import { costsOf } from './costs.ts';
 import { type Active, Erasing } from './erasing.ts';
 import { UnlearnerError } from './errors.ts';
 import { Expecting } from './expectation.ts';
-import { exportStack } from './export.ts';
+import { Exporting } from './export.ts';
 import type { ContinueOptions } from './generation.ts';
 import { confidencesOf, placementsOf } from './inspection.ts';
 import { type Listener, Listeners } from './listeners.ts';
@@ -70,6 +70,7 @@ export class Unlearner {
   readonly #erasing: Erasing;
   readonly #worker: Worker;
   readonly #staged: StagedBackup;
+  readonly #exporting: Exporting;
   /** The version that listeners heard of last. */
   #announced: number | null = null;
   readonly #listeners: Listeners = new Listeners();
@@ -94,10 +95,12 @@ export class Unlearner {
     this.lost = this.#serving.stopWith(device.lost);
     this.#staged = new StagedBackup(opened, emit);
     const unpublished = new Unpublished(ledger);
+    this.#exporting = new Exporting(opened, (section) => this.#changes.run(section));
     this.#erasing = new Erasing({
       opened,
       unpublished,
       staged: this.#staged,
+      exporting: this.#exporting,
       expecting: new Expecting({
         ...{ opened, serving: this.#serving, erasures: this.#erasures, comparisons: this.#comparisons },
         ...{ records: this.#records, closing: this.#closing.signal },
@@ -207,7 +210,7 @@ export class Unlearner {
         'base',
         `${located.file}: ${drift} changed since the run was created, so its stages cannot be trained again; start a new run`,
       );
-    const signal = AbortSignal.any([this.#closing.signal, ...(options.signal ? [options.signal] : [])]);
+    const signal = this.#untilClosed(options.signal);
     return this.#guard(async () => {
       // Said before anything is trained, and where nothing is missing, too.
       await this.#records.meter();
@@ -243,11 +246,8 @@ export class Unlearner {
     options: ContinueOptions = {},
   ): AsyncGenerator<GenerationPiece, void, undefined> {
     this.#assertOwnBase();
-    const signals = [this.#closing.signal, ...(options.signal ? [options.signal] : [])];
-    const pieces = this.#answering.continueText(input, {
-      ...options,
-      signal: AbortSignal.any(signals),
-    });
+    const signal = this.#untilClosed(options.signal);
+    const pieces = this.#answering.continueText(input, { ...options, signal });
     try {
       for (;;) {
         const { value, done } = await this.#guard(() => pieces.next());
@@ -408,11 +408,12 @@ export class Unlearner {
 
   /**
    * Writes what a shard serves as a PEFT adapter, or as a whole model. What is exported is out of the run's hands: a later
-   * erasure does not reach it.
+   * erasure does not reach it. One that comes before it is written ends it, where it deactivates a part of it.
    */
   async export(options: ExportOptions): Promise<Export> {
     this.#assertOwnBase();
-    return this.#guard(() => exportStack(this.#opened, options, (section) => this.#changes.run(section)));
+    const signal = this.#untilClosed(options.signal);
+    return this.#guard(() => this.#exporting.make({ ...options, signal }));
   }
 
   /**
@@ -491,6 +492,11 @@ export class Unlearner {
         'base',
         `${located.config.base}: changed since the run was created; put the old base back, or start a new run`,
       );
+  }
+
+  /** Aborted when the run is closed, too. */
+  #untilClosed(signal: AbortSignal | undefined): AbortSignal {
+    return AbortSignal.any([this.#closing.signal, ...(signal ? [signal] : [])]);
   }
 
   async #guard<T>(body: () => Promise<T>): Promise<T> {

@@ -1,5 +1,7 @@
 import type { Export } from '@s3t/unlearner';
 import type { Command } from 'commander';
+import { Interrupted } from '../errors.ts';
+import { catchInterrupts } from '../interrupt.ts';
 import { integer, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
 import { withFreeRun } from '../run-access.ts';
 import { plural, short } from '../terminal/format.ts';
@@ -26,11 +28,15 @@ export function addExport(program: Command): void {
 }
 
 async function exportShard(out: string, { run, json, ...options }: Options): Promise<void> {
+  using interrupts = catchInterrupts('stopping; nothing is left of the export');
   const exported = await withFreeRun(
     run,
-    (unlearner) => unlearner.export({ ...options, out }),
+    (unlearner) => unlearner.export({ ...options, out, signal: interrupts.signal }),
     () => 'export from a copy of it: s3t backup, s3t restore',
-  );
+  ).catch((error) => {
+    if (!interrupts.signal.aborted) throw error;
+    throw new Interrupted(interrupts.received ?? 'SIGINT', 'stopped: nothing was exported');
+  });
   if (json) printJson(exported);
   else print(render(exported));
 }

@@ -18,7 +18,7 @@ export function addRestore(program: Command): void {
     .requiredOption('--run <dir>', 'the run folder to be: new, empty, or with only erasures.journal in it')
     .option(
       '--journal <file>',
-      "the run's newest erasures.journal (default: the one in the run folder, else that of the backup)",
+      "the run's newest erasures.journal, unless the run folder has a newer one (default: that, else that of the backup)",
     )
     .option(...JSON_OUTPUT)
     .action(restore);

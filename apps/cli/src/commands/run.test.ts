@@ -1,8 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mnistDigits } from '@s3t/data';
 import type { Status } from '@s3t/unlearner';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ROOT, tinyRun } from '../testing/fixture.ts';
 import { greyPng } from '../testing/png.ts';
 import { type Outcome, outcomeOf, s3t, said, startS3t } from '../testing/s3t.ts';
@@ -163,6 +163,15 @@ describe('export', { timeout: PATIENCE }, () => {
       architectures: ['ViTForImageClassification'],
       id2label: { 9: '9' },
     });
+    const stopped = startS3t(['export', join(folder, 'stopped'), '--run', run, '--shard', '0', '--merge']);
+    const outcome = outcomeOf(stopped);
+    await vi.waitUntil(() => existsSync(join(run, 'lock')), PATIENCE);
+    stopped.kill('SIGINT');
+    expect(await outcome).toMatchObject({
+      ...{ code: 130, stdout: '' },
+      stderr: expect.stringMatching(/s3t: stopped: nothing was exported\n$/),
+    });
+    expect(readdirSync(folder).filter((name) => name.startsWith('stopped'))).toEqual([]);
     await fails(2, /^s3t: shard: 2 is none of this run's 2/, 'export', join(folder, 'x'), '--shard', '2');
     // And back: as a base for other runs.
     const imported = join(folder, 'imported');

@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type Device, mergeLora, scope, tensor } from '@s3t/engine';
 import { exists, openTensors, readJson } from '../checkpoint/open-tensors.ts';
 import type { TensorStore } from '../checkpoint/tensor-store.ts';
@@ -48,7 +48,9 @@ export async function importAdapter(
   const lora = loraOf(config, configFile);
   checkAdapterConfig(config, lora, configFile);
   const checkpoint = await openCheckpoint(baseFolder);
-  const part = `${out}.part`;
+  // Without the slash that somebody may have written behind its name: the part lies beside it, not in it.
+  const target = resolve(out);
+  const part = `${target}.part`;
   try {
     const adapter = await openTensors(weightsFile);
     try {
@@ -83,7 +85,7 @@ export async function importAdapter(
       await writeJson(join(part, 'config.json'), { ...kept, torch_dtype: 'float32' });
       await copyCompanions(checkpoint, part);
       await writeJson(join(part, ABOUT), about);
-      await rename(part, out);
+      await rename(part, target);
       return about;
     } finally {
       await adapter.close();

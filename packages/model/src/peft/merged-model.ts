@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { mergeLora, scope } from '@s3t/engine';
 import { fullName, storedName } from '../base-weights.ts';
 import { exists } from '../checkpoint/open-tensors.ts';
-import { CHAT_TEMPLATE, type Checkpoint, isGguf, openCheckpoint } from '../checkpoint.ts';
+import { CHAT_TEMPLATE, type Checkpoint, isGguf, openCheckpointSoon } from '../checkpoint.ts';
 import { ModelError } from '../errors.ts';
 import type { BaseModel } from '../model.ts';
 import { safetensorsHeader } from '../safetensors.ts';
@@ -34,6 +34,7 @@ interface Entry {
  * stays rounded, for adapters have learnt on it.
  * @param stages top-down, at least one
  * @param labels of the head's numbers, in their order, one for a regression; none for a language model
+ * @param signal ends it early, with its reason; what was written stays
  * @throws ModelError naming the file: the base is not what was loaded, or cannot be read
  */
 export async function writeMergedModel(
@@ -42,28 +43,47 @@ export async function writeMergedModel(
   form: StageForm,
   stages: readonly FrozenStage[],
   labels: readonly string[],
+  signal?: AbortSignal,
 ): Promise<void> {
-  const checkpoint = await openCheckpoint(base.folder);
-  const { layers, values } = stackValues(stages);
-  const { stage, parameters } = placeStage(base.device, form, layers, values, 'serve');
+  const { digest, ...checkpoint } = await openCheckpointSoon(base.folder);
   try {
-    if (checkpoint.digest !== base.digest)
+    // That of a large base takes long, and nobody has to wait for it who wants to stop.
+    if ((await orAborted(digest, signal)) !== base.digest)
       throw new ModelError(`${base.folder}: changed since it was loaded; put the old base back`);
     await mkdir(folder, { recursive: true });
-    await writeTensors(join(folder, 'model.safetensors'), entriesOf(base, checkpoint, form, stage));
+    const { layers, values } = stackValues(stages);
+    const { stage, parameters } = placeStage(base.device, form, layers, values, 'serve');
+    try {
+      const entries = entriesOf(base, checkpoint, form, stage);
+      await writeTensors(join(folder, 'model.safetensors'), entries, signal);
+    } finally {
+      for (const parameter of parameters.values()) parameter.destroy();
+    }
     const config = mergedConfig(checkpoint.config, labels);
     await writeFile(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
     await copyCompanions(checkpoint, folder);
   } finally {
-    for (const parameter of parameters.values()) parameter.destroy();
     await checkpoint.tensors.close();
+  }
+}
+
+/** @throws the signal's reason, if it is aborted first */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal?.reason);
+  if (signal?.aborted) abort();
+  signal?.addEventListener('abort', abort);
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal?.removeEventListener('abort', abort);
   }
 }
 
 /** The tensors of the merged model by their names in a checkpoint with a head. */
 function entriesOf(
   { network, parameters, prefix }: BaseModel,
-  { tensors }: Checkpoint,
+  { tensors }: Pick<Checkpoint, 'tensors'>,
   { architecture, outputs }: StageForm,
   { adapters, head }: Stage,
 ): Map<string, Entry> {
@@ -90,7 +110,10 @@ function entriesOf(
 }
 
 /** Puts what a base makes of texts and pictures into another folder: the files, or what a .gguf file has of them. */
-export async function copyCompanions({ folder, companions }: Checkpoint, to: string): Promise<void> {
+export async function copyCompanions(
+  { folder, companions }: Pick<Checkpoint, 'folder' | 'companions'>,
+  to: string,
+): Promise<void> {
   if (isGguf(folder)) {
     for (const [name, content] of companions) await writeFile(join(to, name), JSON.stringify(content));
     return;
@@ -99,14 +122,25 @@ export async function copyCompanions({ folder, companions }: Checkpoint, to: str
     if (await exists(join(folder, name))) await copyFile(join(folder, name), join(to, name));
 }
 
-/** Writes tensors as a safetensors file; host memory holds one at a time. */
-export async function writeTensors(path: string, entries: ReadonlyMap<string, Entry>): Promise<void> {
+/** Writes tensors as a safetensors file; host memory holds one at a time. @param signal ends it within a tensor, with its reason */
+export async function writeTensors(
+  path: string,
+  entries: ReadonlyMap<string, Entry>,
+  signal?: AbortSignal,
+): Promise<void> {
   const shapes = new Map([...entries].map(([name, { shape }]) => [name, shape]));
   const { header, names } = safetensorsHeader(shapes, { format: 'pt' });
   const file = await open(path, 'wx');
   try {
     await file.writeFile(header);
-    for (const name of names) await file.writeFile(new Uint8Array((await entries.get(name)!.read()).buffer));
+    for (const name of names) {
+      const values = await entries.get(name)!.read();
+      signal?.throwIfAborted();
+      await file.writeFile(new Uint8Array(values.buffer), { signal });
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
   } finally {
     await file.close();
   }

@@ -168,7 +168,7 @@ describe('merged into the base', () => {
     async (name, base, layers, targets) => {
       const out = join(folder, name);
       const from = join(REFERENCE, base);
-      const about = await importAdapter(device, from, join(REFERENCE, 'peft', name), out);
+      const about = await importAdapter(device, from, join(REFERENCE, 'peft', name), `${out}/`);
       expect(about.base).toBe(bases.get(base)!.digest);
       expect(about.merged).toHaveLength(layers.length * targets.length);
       expect(await readJson(join(out, 's3t-import.json'))).toEqual(about);
