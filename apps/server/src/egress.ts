@@ -72,11 +72,17 @@ function transportOf(env: unknown): Transport | undefined {
   if (typeof env !== 'object' || env === null) return undefined;
   if ('outgoing' in env) {
     const outgoing = env.outgoing as NodeResponse;
-    const done = new Promise<void>((resolve) => {
-      outgoing.once('finish', resolve);
-      outgoing.once('close', resolve);
-    });
-    return { done, cut: () => outgoing.destroy() };
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    // Of a connection that went away while the answer was computed it was told then, and is not told again.
+    if (outgoing.destroyed) resolve();
+    outgoing.once('finish', resolve);
+    outgoing.once('close', resolve);
+    const cut = () => {
+      outgoing.destroy();
+      // One that still waits behind another on a connection that is gone never says that it is closed.
+      resolve();
+    };
+    return { done, cut };
   }
   if ('completed' in env) {
     return { done: Promise.resolve(env.completed as Promise<void>).catch(() => {}), cut: () => {} };
@@ -85,6 +91,7 @@ function transportOf(env: unknown): Transport | undefined {
 }
 
 interface NodeResponse {
+  readonly destroyed: boolean;
   once(event: 'finish' | 'close', listener: () => void): unknown;
   destroy(): unknown;
 }

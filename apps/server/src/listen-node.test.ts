@@ -90,6 +90,21 @@ describe('listenNode', () => {
     await new Promise((resolve) => reader.once('close', resolve));
   });
 
+  it('does not take an answer for leaving whose reader left while it was computed', async () => {
+    await start();
+    const slow = gate();
+    run.beforeAnswer = () => slow.opened;
+    const reader: Socket = connectSocket(Number(new URL(server.url).port), '127.0.0.1');
+    reader.on('error', () => {});
+    reader.write(predictionBytes());
+    await expect.poll(() => run.batches.length).toBe(1);
+    reader.destroy();
+    await settle(50);
+    slow.open();
+    await settle(50);
+    expect(await leaving()).toBe(0);
+  });
+
   it('gives the client the errors as they were meant', async () => {
     await start();
     const error = await connect(server.url)
