@@ -179,6 +179,27 @@ describe('in time', () => {
     expect((await post(app, '/v1/completions', body)).status).toBe(200);
   });
 
+  it('takes texts that are read as one only as long as one may be', async () => {
+    const { app } = open();
+    const part = (length: number) => ({ type: 'text', text: 'x'.repeat(length) });
+    const asked = async (path: string, more: object) => {
+      const response = await post(app, path, { model: 'cats', max_tokens: 1, ...more });
+      return [response.status, await response.json()];
+    };
+    for (const [rest, expected] of [
+      [0, [200, { object: 'chat.completion' }]],
+      [1, [400, { error: { param: 'messages', message: 'expected at most 100000 characters together' } }]],
+    ] as const) {
+      const parts = [part(60_000), part(40_000 - 1)];
+      const inParts = [{ role: 'user', content: [...parts, part(1 + rest)] }];
+      const inMessages = [...parts, part(1 + rest)].map(({ text }) => ({ role: 'user', content: text }));
+      for (const messages of [inParts, inMessages])
+        expect(await asked('/v1/chat/completions', { messages })).toMatchObject(expected);
+    }
+    const prompt = { one: part(60_000).text, two: part(40_001).text };
+    expect(await asked('/v1/completions', { prompt })).toMatchObject([400, { error: { param: 'prompt' } }]);
+  });
+
   it('gives up at its deadline, and answers again what was overtaken before it left', async () => {
     const { run, app } = open({ generationMs: 20 });
     run.beforePiece = () => new Promise(() => {});
