@@ -214,6 +214,18 @@ describe('in time', () => {
     expect(whole.headers.get('x-s3t-version')).toBe(String(run.servedVersion));
   });
 
+  it('gives the place of a stream that nobody reads to another at its deadline', async () => {
+    const { app } = open({ maxGenerations: 1, generationMs: 20 });
+    const stalled = await post(app, '/v1/completions', body);
+    expect((await post(app, '/v1/completions', body)).status).toBe(429);
+    await settle(50);
+    const metrics = async () => (await app.request('/metrics')).text();
+    expect(await metrics()).toMatch(/s3t_generations 0\n/);
+    expect(await stalled.text()).toContain('"code":"deadline"');
+    expect(await metrics()).toMatch(/s3t_generations 0\n/);
+    expect((await post(app, '/v1/completions', body)).status).toBe(200);
+  });
+
   it('goes on with what it began with over a publication, but not over an erasure', async () => {
     const { run, app } = open();
     const begun = run.servedVersion;
