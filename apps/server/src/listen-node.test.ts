@@ -71,6 +71,18 @@ describe('listenNode', () => {
     await closing;
   });
 
+  it('waits no longer than it is told to for a pass or a training step that does not end', async () => {
+    await start({}, 50);
+    run.beforeAnswer = () => new Promise(() => {});
+    run.repair = () => new Promise(() => {});
+    const client = connect(server.url);
+    await client.repair();
+    const asked = expect(client.predict([{ text: 'x' }])).rejects.toMatchObject({ code: 'unreachable' });
+    await expect.poll(() => run.batches.length).toBe(1);
+    await server.close();
+    await asked;
+  });
+
   it('cuts off, before an erasure is acknowledged, answers that a slow reader keeps waiting', async () => {
     await start({ egressMs: 20 });
     // Far more than the socket's buffers take.
