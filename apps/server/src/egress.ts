@@ -21,13 +21,20 @@ export class Egress {
     return this.#leaving.size;
   }
 
-  /** Tracks the response about to be returned. `env` is Hono's `c.env`: what the runtime passed beside the request. */
-  track(env: unknown, version: number): void {
+  /**
+   * Tracks the response about to be returned. `env` is Hono's `c.env`: what the runtime passed beside the request.
+   * @param mostMs after so long it is cut off
+   */
+  track(env: unknown, version: number, mostMs?: number): void {
     const transport = transportOf(env);
     if (transport === undefined) return;
     const leaving: Leaving = { version, ...transport };
     this.#leaving.add(leaving);
-    transport.done.finally(() => this.#leaving.delete(leaving));
+    const timer = mostMs === undefined ? undefined : setTimeout(() => leaving.cut(), mostMs);
+    transport.done.finally(() => {
+      clearTimeout(timer);
+      this.#leaving.delete(leaving);
+    });
   }
 
   /**

@@ -1,11 +1,12 @@
 // The official client of OpenAI against a small run that continues texts; what takes control of time against the stand-in.
+import { EventEmitter } from 'node:events';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Unlearner } from '@s3t/unlearner';
 import OpenAI, { APIError, BadRequestError, NotFoundError } from 'openai';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { KeyRing } from '../access.ts';
 import { type App, createApp } from '../app.ts';
 import { connect } from '../client.ts';
@@ -216,11 +217,19 @@ describe('in time', () => {
 
   it('gives the place of a stream that nobody reads to another at its deadline', async () => {
     const { app } = open({ maxGenerations: 1, generationMs: 20 });
-    const stalled = await post(app, '/v1/completions', body);
+    const outgoing = Object.assign(new EventEmitter(), { destroyed: false, destroy: vi.fn() });
+    const init = { method: 'POST', headers: { 'Content-Type': 'application/json' } };
+    const stalled = await app.request(
+      '/v1/completions',
+      { ...init, body: JSON.stringify(body) },
+      { outgoing },
+    );
     expect((await post(app, '/v1/completions', body)).status).toBe(429);
-    await settle(50);
     const metrics = async () => (await app.request('/metrics')).text();
-    expect(await metrics()).toMatch(/s3t_generations 0\n/);
+    await expect.poll(metrics).toMatch(/s3t_generations 0\n/);
+    // And its connection is not kept.
+    await expect.poll(() => outgoing.destroy.mock.calls.length).toBe(1);
+    expect(await metrics()).toMatch(/s3t_answers_leaving 0\n/);
     expect(await stalled.text()).toContain('"code":"deadline"');
     expect(await metrics()).toMatch(/s3t_generations 0\n/);
     expect((await post(app, '/v1/completions', body)).status).toBe(200);
