@@ -27,6 +27,8 @@ export type RemotePrediction = Omit<Prediction, 'stages'>;
 const MAX_INPUTS = 64;
 /** Base64 grows by a third, and servers take 32 MiB. */
 const MAX_PIXELS = 20 * 1024 * 1024;
+/** Of all texts of a request: what servers take. */
+const MAX_CHARACTERS = 1_000_000;
 const POLL_MS = 500;
 
 /** The server that holds a run, as the command line uses it: patient where it is busy, in requests of a size it takes. */
@@ -143,17 +145,24 @@ async function patiently<T>(request: () => Promise<T>): Promise<T> {
 
 function split(inputs: readonly Input[]): Input[][] {
   const parts: Input[][] = [];
-  let pixels = 0;
+  // How much of what a request may hold is taken.
+  let taken = 0;
   for (const input of inputs) {
-    const size = 'image' in input ? input.image.pixels.length : 0;
+    const share =
+      'image' in input ? input.image.pixels.length / MAX_PIXELS : charactersOf(input) / MAX_CHARACTERS;
     const last = parts.at(-1);
-    if (last && last.length < MAX_INPUTS && pixels + size <= MAX_PIXELS) {
+    if (last && last.length < MAX_INPUTS && taken + share <= 1) {
       last.push(input);
-      pixels += size;
+      taken += share;
     } else {
       parts.push([input]);
-      pixels = size;
+      taken = share;
     }
   }
   return parts;
+}
+
+function charactersOf({ text }: Extract<Input, { text: unknown }>): number {
+  const texts = typeof text === 'string' ? [text] : Object.values<string>(text);
+  return texts.reduce((sum, { length }) => sum + length, 0);
 }

@@ -4,6 +4,7 @@ import { mayReadScores } from './access.ts';
 import type { Answer } from './batcher.ts';
 import { type Shared, stamp } from './context.ts';
 import { Problem } from './problem.ts';
+import { assertLength } from './text-limits.ts';
 
 /** A version that moves this often while answers wait for a microtask is a fault, not traffic. */
 const MAX_TRIES = 16;
@@ -15,6 +16,7 @@ const MAX_TRIES = 16;
  */
 export async function answer(shared: Shared, c: Context, inputs: readonly Input[]): Promise<Answer> {
   const { egress, metrics, options } = shared;
+  assertLength(inputs);
   const { version, manifest, answers } = await computed(shared, c, inputs);
   egress.track(c.env, version);
   metrics.inputs.add(inputs.length);

@@ -35,6 +35,8 @@ export class Callbacks {
   readonly #options: CallbackOptions;
   readonly #closing = new AbortController();
   readonly #sending = new Set<Promise<void>>();
+  /** Those at work: one that is kept while the others are read is met twice. */
+  readonly #known = new Set<string>();
 
   constructor(options: CallbackOptions) {
     this.#options = options;
@@ -62,14 +64,26 @@ export class Callbacks {
     this.#sending.add(tracked);
   }
 
+  /** Goes on with those of earlier processes. Where they cannot be read, it looks again. */
   async #resume(): Promise<void> {
-    for (const [name, callback] of await this.#options.service.notes(PREFIX))
-      this.#track(this.#deliver(name, callback as Callback));
+    const { delays, service, onError } = this.#options;
+    for (let tries = 0; !this.#closing.signal.aborted; tries++) {
+      try {
+        for (const [name, callback] of await service.notes(PREFIX))
+          this.#track(this.#deliver(name, callback as Callback));
+        return;
+      } catch (error) {
+        onError(error);
+        await this.#sleep(delays[tries] ?? delays.at(-1) ?? PATIENCE_MS);
+      }
+    }
   }
 
   async #deliver(name: string, callback: Callback): Promise<void> {
-    const { delays, counter, service } = this.#options;
+    const { delays, counter, service, onError } = this.#options;
     const { url, body, headers } = callback;
+    if (this.#known.has(name)) return;
+    this.#known.add(name);
     for (let { tries, due } = callback; ; ) {
       await this.#sleep(Math.max(0, due - Date.now()));
       if (this.#closing.signal.aborted) return;
@@ -85,9 +99,11 @@ export class Callbacks {
       }
       tries += 1;
       due = Date.now() + delay;
-      await service.note(name, { ...callback, tries, due });
+      // Where it cannot be kept (a full disk), a restart tries once more; this process knows how often it did.
+      await service.note(name, { ...callback, tries, due }).catch(onError);
     }
     await service.note(name, null);
+    this.#known.delete(name);
   }
 
   async #post(url: string, init: RequestInit): Promise<boolean> {

@@ -61,6 +61,25 @@ describe('Egress', () => {
     expect(outgoing.destroyed).toBe(false);
   });
 
+  it('does not wait for one whose connection went away before it was there', async () => {
+    const egress = new Egress(10_000);
+    const outgoing = new Outgoing();
+    outgoing.destroy();
+    egress.track({ outgoing }, 1);
+    await settle(0);
+    expect(egress.size).toBe(0);
+    await egress.settle(2);
+  });
+
+  it('forgets what it has cut off, though nobody says that it is closed', async () => {
+    const egress = new Egress(5);
+    const outgoing = Object.assign(new Outgoing(), { destroy: () => {} });
+    egress.track({ outgoing }, 1);
+    await egress.settle(2);
+    await settle(0);
+    expect(egress.size).toBe(0);
+  });
+
   it('waits for what Deno says is completed', async () => {
     const egress = new Egress(10_000);
     const { promise, reject } = Promise.withResolvers<void>();

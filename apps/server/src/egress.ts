@@ -21,13 +21,20 @@ export class Egress {
     return this.#leaving.size;
   }
 
-  /** Tracks the response about to be returned. `env` is Hono's `c.env`: what the runtime passed beside the request. */
-  track(env: unknown, version: number): void {
+  /**
+   * Tracks the response about to be returned. `env` is Hono's `c.env`: what the runtime passed beside the request.
+   * @param mostMs after so long it is cut off
+   */
+  track(env: unknown, version: number, mostMs?: number): void {
     const transport = transportOf(env);
     if (transport === undefined) return;
     const leaving: Leaving = { version, ...transport };
     this.#leaving.add(leaving);
-    transport.done.finally(() => this.#leaving.delete(leaving));
+    const timer = mostMs === undefined ? undefined : setTimeout(() => leaving.cut(), mostMs);
+    transport.done.finally(() => {
+      clearTimeout(timer);
+      this.#leaving.delete(leaving);
+    });
   }
 
   /**
@@ -72,11 +79,17 @@ function transportOf(env: unknown): Transport | undefined {
   if (typeof env !== 'object' || env === null) return undefined;
   if ('outgoing' in env) {
     const outgoing = env.outgoing as NodeResponse;
-    const done = new Promise<void>((resolve) => {
-      outgoing.once('finish', resolve);
-      outgoing.once('close', resolve);
-    });
-    return { done, cut: () => outgoing.destroy() };
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    // Of a connection that went away while the answer was computed it was told then, and is not told again.
+    if (outgoing.destroyed) resolve();
+    outgoing.once('finish', resolve);
+    outgoing.once('close', resolve);
+    const cut = () => {
+      outgoing.destroy();
+      // One that still waits behind another on a connection that is gone never says that it is closed.
+      resolve();
+    };
+    return { done, cut };
   }
   if ('completed' in env) {
     return { done: Promise.resolve(env.completed as Promise<void>).catch(() => {}), cut: () => {} };
@@ -85,6 +98,7 @@ function transportOf(env: unknown): Transport | undefined {
 }
 
 interface NodeResponse {
+  readonly destroyed: boolean;
   once(event: 'finish' | 'close', listener: () => void): unknown;
   destroy(): unknown;
 }

@@ -58,10 +58,7 @@ export class Generations {
       [gone, because(new Problem(400, 'gone', 'the client went away'))],
       [closing, because(new Problem(503, 'closing', 'the server is shutting down', { retryAfter: 5 }))],
     ];
-    for (const [signal, listener] of ends) {
-      signal.addEventListener('abort', listener);
-      if (signal.aborted) listener();
-    }
+    for (const [signal, listener] of ends) signal.addEventListener('abort', listener);
     const late = because(new Problem(503, 'deadline', 'it took too long', { retryAfter: 5 }));
     const timer = setTimeout(late, deadlineMs);
     let version: number | undefined;
@@ -75,6 +72,16 @@ export class Generations {
     // Nobody waits for it between two pieces.
     ended.catch(() => {});
     const pieces = this.#service.generate(prompt, { ...options, signal: end.signal });
+    // Here, as who does not read the next piece lets it come to no `finally`. An abort is told once.
+    end.signal.addEventListener('abort', () => {
+      this.#open--;
+      stop();
+      clearTimeout(timer);
+      for (const [signal, listener] of ends) signal.removeEventListener('abort', listener);
+      // The token under way is not waited for: it may itself wait for the erasure that cuts it off.
+      pieces.return().catch(() => {});
+    });
+    for (const [signal, listener] of ends) if (signal.aborted) listener();
     try {
       for (;;) {
         end.signal.throwIfAborted();
@@ -90,14 +97,8 @@ export class Generations {
       span?.failed(error);
       throw error;
     } finally {
-      this.#open--;
       span?.end();
-      stop();
-      clearTimeout(timer);
-      for (const [signal, listener] of ends) signal.removeEventListener('abort', listener);
-      // The token under way is not waited for: it may itself wait for the erasure that cuts it off.
       end.abort();
-      pieces.return().catch(() => {});
     }
   }
 }

@@ -71,6 +71,18 @@ describe('listenNode', () => {
     await closing;
   });
 
+  it('waits no longer than it is told to for a pass or a training step that does not end', async () => {
+    await start({}, 50);
+    run.beforeAnswer = () => new Promise(() => {});
+    run.repair = () => new Promise(() => {});
+    const client = connect(server.url);
+    await client.repair();
+    const asked = expect(client.predict([{ text: 'x' }])).rejects.toMatchObject({ code: 'unreachable' });
+    await expect.poll(() => run.batches.length).toBe(1);
+    await server.close();
+    await asked;
+  });
+
   it('cuts off, before an erasure is acknowledged, answers that a slow reader keeps waiting', async () => {
     await start({ egressMs: 20 });
     // Far more than the socket's buffers take.
@@ -88,6 +100,21 @@ describe('listenNode', () => {
     expect(await leaving()).toBe(0);
     reader.resume();
     await new Promise((resolve) => reader.once('close', resolve));
+  });
+
+  it('does not take an answer for leaving whose reader left while it was computed', async () => {
+    await start();
+    const slow = gate();
+    run.beforeAnswer = () => slow.opened;
+    const reader: Socket = connectSocket(Number(new URL(server.url).port), '127.0.0.1');
+    reader.on('error', () => {});
+    reader.write(predictionBytes());
+    await expect.poll(() => run.batches.length).toBe(1);
+    reader.destroy();
+    await settle(50);
+    slow.open();
+    await settle(50);
+    expect(await leaving()).toBe(0);
   });
 
   it('gives the client the errors as they were meant', async () => {

@@ -19,12 +19,17 @@ async function close(server: Server, app: App, drainMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   // `close` ends connections that are idle now. Those in use are kept alive by their clients after the answer, so we look again.
   const sweep = setInterval(() => server.closeIdleConnections(), 20);
-  const deadline = setTimeout(() => server.closeAllConnections(), drainMs);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const deadline = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, drainMs);
+  });
   try {
-    await app.shutdown();
-    await closed;
+    await Promise.race([Promise.all([app.shutdown(), closed]), deadline]);
   } finally {
     clearInterval(sweep);
-    clearTimeout(deadline);
+    clearTimeout(timer);
   }
+  // What is still open by now is cut off.
+  server.closeAllConnections();
+  await closed;
 }

@@ -6,6 +6,7 @@ import type { Answer } from './batcher.ts';
 import { type ImageFiles, plainInputs, type RequestInputs } from './image-files.ts';
 import { base64Bytes } from './inputs.ts';
 import { Problem } from './problem.ts';
+import { MOST_OF_TEXT } from './text-limits.ts';
 
 /** A tensor's values, flat or nested. They are looked at one by one where they are used: there may be millions. */
 export const tensorData: v.GenericSchema<unknown[]> = v.custom<unknown[]>(Array.isArray, 'expected a list');
@@ -137,6 +138,8 @@ function textsOf({ shape, data }: InputTensor): Input[] {
   const texts = data.flat(1) as unknown[];
   if (texts.length !== count * fields) throw refusal('data', 'expected as many texts as the shape says');
   if (!texts.every((each) => typeof each === 'string')) throw refusal('data', 'expected texts');
+  const long = texts.findIndex((each) => each.length > MOST_OF_TEXT);
+  if (long !== -1) throw refusal(`data.${long}`, `expected at most ${MOST_OF_TEXT} characters`);
   return Array.from({ length: count }, (_, row) => ({
     text: texts.slice(row * fields, (row + 1) * fields) as string[],
   }));

@@ -2,8 +2,8 @@
 // https://platform.openai.com/docs/api-reference/chat
 import type { ContinueOptions, Prompt } from '@s3t/unlearner';
 import * as v from 'valibot';
+import { fitTogether, MOST_OF_TEXT, TOO_LONG_TOGETHER, textSchema as text } from './text-limits.ts';
 
-const text = v.pipe(v.string(), v.maxLength(100_000));
 const tokens = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1_000_000));
 const stop = v.pipe(v.string(), v.minLength(1), v.maxLength(200));
 
@@ -75,6 +75,7 @@ export const completionSchema: v.GenericSchema<CompletionBody> = v.strictObject(
   ...common,
   prompt: v.pipe(
     v.union([text, v.pipe(v.array(text), v.length(1)), v.record(v.string(), text)], 'expected a text'),
+    v.check((prompt) => typeof prompt === 'string' || fitTogether(Object.values(prompt)), TOO_LONG_TOGETHER),
     v.description("A text; or, which OpenAI has not, a record's texts by field, without the response."),
   ),
   best_of: v.nullish(v.literal(1)),
@@ -96,6 +97,8 @@ export const chatSchema: v.GenericSchema<ChatBody> = v.strictObject({
     ),
     v.minLength(1),
     v.maxLength(1000),
+    v.check((messages) => fitTogether(messages.map(textOf)), TOO_LONG_TOGETHER),
+    v.description(`At most ${MOST_OF_TEXT} characters together.`),
   ),
   logprobs: v.nullish(v.literal(false)),
   response_format: v.nullish(v.strictObject({ type: v.literal('text') })),
@@ -110,11 +113,12 @@ export function promptOf({ prompt }: CompletionBody): Prompt {
 /** What a chat shows the model. Parts of a message are one text. */
 export function conversationOf({ messages }: ChatBody): Prompt {
   return {
-    messages: messages.map(({ role, content }) => ({
-      role,
-      content: typeof content === 'string' ? content : content.map((each) => each.text).join(''),
-    })),
+    messages: messages.map((message) => ({ role: message.role, content: textOf(message) })),
   };
+}
+
+function textOf({ content }: MessageBody): string {
+  return typeof content === 'string' ? content : content.map((each) => each.text).join('');
 }
 
 /** How a text is continued. Clients expect to be given another one each time, unless they say a seed. */

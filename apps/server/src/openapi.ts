@@ -27,7 +27,7 @@ const reasons: Readonly<Record<number, string>> = {
   403: 'The key may not do this, or the request comes from a page of another site.',
   404: 'There is no such thing here; nothing was changed.',
   409: 'Some records were erased before, or a request with this key is in flight; nothing was changed.',
-  413: 'The body is too large, or a list too long.',
+  413: 'The body is too large, a list too long, or its texts are too long together.',
   415: 'The body is not JSON.',
   422: 'The idempotency key belongs to another request.',
   429: 'The queue is full, or the caller asks too often; retry after `Retry-After` seconds.',

@@ -20,7 +20,7 @@ export class Receipts {
       if (event.type === 'erased') this.#add(event.receipt);
       if (event.type !== 'repaired') return;
       for (const erasure of event.erasures) {
-        this.#repaired?.set(erasure, event.at);
+        if (this.#repaired) keep(this.#repaired, erasure, event.at);
         this.#note(erasure, event.at);
       }
     });
@@ -63,7 +63,12 @@ export class Receipts {
   }
 
   #add(receipt: Receipt): void {
-    this.#known.set(receipt.erasure, receipt);
-    if (this.#known.size > MOST) this.#known.delete(this.#known.keys().next().value!);
+    keep(this.#known, receipt.erasure, receipt);
   }
+}
+
+/** Puts something into a map that forgets its oldest. */
+function keep<T>(map: Map<string, T>, key: string, value: T): void {
+  map.set(key, value);
+  if (map.size > MOST) map.delete(map.keys().next().value!);
 }

@@ -12,6 +12,7 @@ import type { Answer } from './batcher.ts';
 import type { Point } from './history.ts';
 import type { Options } from './options.ts';
 import type { RepairState } from './repair.ts';
+import { textSchema as oneText } from './text-limits.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const digest = v.pipe(v.string(), v.description('SHA-256, hex'));
@@ -52,7 +53,6 @@ export interface ImageBody {
   pixels: string | number[];
 }
 
-const oneText = v.pipe(v.string(), v.maxLength(100_000));
 const texts = v.pipe(v.array(oneText), v.minLength(1), v.maxLength(2));
 const textSchema = v.pipe(
   v.union(

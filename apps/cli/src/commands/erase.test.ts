@@ -1,5 +1,11 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Receipt } from '@s3t/unlearner';
 import { describe, expect, test } from 'vitest';
+import { s3t } from '../testing/s3t.ts';
 import { renderErasure } from './erase.ts';
 
 const stage = { stage: 'a'.repeat(64), shard: 0, sequence: 0, position: 0 };
@@ -52,4 +58,33 @@ describe('what an erasure prints', () => {
     expect(planned).toMatch(/^Dry run: nothing was changed\.\n/);
     expect(planned).not.toMatch(/acknowledged|served depth|s3t repair/);
   });
+});
+
+test('an erasure prints its receipt though the file of it cannot be had', async () => {
+  const run = mkdtempSync(join(tmpdir(), 's3t-held-'));
+  // A server that erases and has nothing else to say.
+  const server = createServer((request, response) => {
+    request.resume();
+    if (request.method === 'POST') response.writeHead(201, { 'Content-Type': 'application/json' });
+    else response.writeHead(503);
+    response.end(request.method === 'POST' ? JSON.stringify(receipt) : '');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    writeFileSync(join(run, 'run.json'), JSON.stringify({ format: 's3t-run-1', store: 'file:' }));
+    // Of another machine: whether that process lives cannot be looked up.
+    const lock = { pid: 1, host: 'elsewhere', token: 't', at: 0, url, server: 1 };
+    writeFileSync(join(run, 'lock'), JSON.stringify({ ...lock, started: null, boot: null }));
+    const file = join(run, 'receipt.json');
+    const { code, stdout, stderr } = await s3t(['erase', '--run', run, '--receipt', file, '--json', 'a']);
+    expect(JSON.parse(stdout)).toEqual(receipt);
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/receipt\.json: the receipt cannot be read \(.+\); the records are erased, and /),
+    ]);
+  } finally {
+    server.close();
+    rmSync(run, { recursive: true });
+  }
 });

@@ -22,7 +22,8 @@ interface Options extends RunOptions {
 /** An erasure, its receipt's file where that was asked for, and what is served now. */
 interface Outcome {
   receipt: Receipt;
-  file: string | null;
+  /** Null where it has none; an error where that cannot be told. */
+  file: string | null | Error;
   /** How deep each shard serves now; absent where nothing was asked to change. */
   depths?: readonly number[];
   /** How deep one can. */
@@ -75,13 +76,13 @@ async function erase(
     async (unlearner) => {
       const openedMs = Date.now() - receivedAt;
       const receipt = await unlearner.erase(target, { ...options, receivedAt });
-      const file = wanted ? await unlearner.log.receiptFile(receipt.erasure) : null;
+      const file = wanted ? await fileOf(receipt, unlearner.log) : null;
       const { servedDepths: depths, config } = unlearner;
       return { receipt, file, openedMs, ...(!dryRun && { depths, slices: config.slices }) };
     },
     async (server) => {
       const receipt = await server.erase(target, options);
-      const file = wanted ? await server.receiptFile(receipt.erasure) : null;
+      const file = wanted ? await fileOf(receipt, server) : null;
       return { receipt, file, ...(!dryRun && (await servedBy(server))) };
     },
   );
@@ -89,6 +90,19 @@ async function erase(
   if (json) printJson({ ...receipt, ...(depths && { depths }) });
   else print(renderErasure(outcome));
   if (receiptPath !== undefined) keep(outcome, receiptPath);
+}
+
+/** The receipt's file. The receipt is to be printed, whatever becomes of this. */
+async function fileOf(
+  { erasure }: Receipt,
+  log: { receiptFile(erasure: string): Promise<string | null> },
+): Promise<Outcome['file']> {
+  try {
+    return await log.receiptFile(erasure);
+  } catch (error) {
+    const isNone = (error as { code?: unknown }).code === 'no-receipt-file';
+    return isNone ? null : error instanceof Error ? error : new Error(String(error));
+  }
 }
 
 /** What a server serves, as far as it tells: the records are erased, whatever becomes of this question. */
@@ -106,13 +120,14 @@ async function servedBy(server: RunServer): Promise<Pick<Outcome, 'depths' | 'sl
 function keep({ receipt: { erasure }, file }: Outcome, path: string): void {
   if (file === null)
     throw new CommandError(`erasure ${erasure} is from before receipts were signed: it has no file`);
+  const stands = `the records are erased, and a server of the run gives it at /v1/erasures/${erasure}/receipt`;
+  if (file instanceof Error)
+    throw new CommandError(`${path}: the receipt cannot be read (${file.message}); ${stands}`);
   try {
     writeFileSync(path, file);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new CommandError(
-      `${path}: the receipt cannot be written (${code}); the records are erased, and a server of the run gives it at /v1/erasures/${erasure}/receipt`,
-    );
+    throw new CommandError(`${path}: the receipt cannot be written (${code}); ${stands}`);
   }
 }
 

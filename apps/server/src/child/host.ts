@@ -1,5 +1,6 @@
 import type { GenerationPiece } from '@s3t/unlearner';
 import type { HeldRun } from '../held-run.ts';
+import { Problem } from '../problem.ts';
 import type { Service } from '../service.ts';
 import {
   type Call,
@@ -61,9 +62,12 @@ export function hostService(service: Hosted, port: Port): () => void {
       texts.set(id, service.generate(message.prompt, { ...message.options, signal: abort.signal }));
     } else if (message.type === 'next') {
       const pieces = texts.get(id);
-      // Cancelled before it was asked: nobody waits for it.
-      if (pieces === undefined) return;
-      void reply(id, async () => ({ type: 'piece', id, piece: await pieces.next() }));
+      void reply(id, async () => {
+        // Cancelled before it was asked, and nobody waits; or begun at an end that was lost, and somebody does.
+        if (pieces === undefined)
+          throw new Problem(503, 'unavailable', 'the text is not under way here any more');
+        return { type: 'piece', id, piece: await pieces.next() };
+      });
     } else if (message.type === 'cancel') {
       calls.get(id)?.abort();
       const pieces = texts.get(id);

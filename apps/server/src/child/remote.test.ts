@@ -2,8 +2,11 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type App, createApp } from '../app.ts';
-import { image, post } from '../testing/request.ts';
+import { gate, image, post, settle } from '../testing/request.ts';
+import { StandIn } from '../testing/stand-in.ts';
+import { hostService } from './host.ts';
 import { processPort } from './process-port.ts';
+import type { Port, ToRun } from './protocol.ts';
 import { RemoteService } from './remote.ts';
 
 const CHILD = new URL('../testing/stand-in-child.ts', import.meta.url);
@@ -157,5 +160,66 @@ describe('RemoteService.connect', () => {
     const opening = open();
     child.kill('SIGKILL');
     await expect(opening).rejects.toThrow('ended before it was open');
+  });
+});
+
+/** Two ends of a pipe within this process. */
+function pipe(): [Port, Port] {
+  const heard: ((message: unknown) => void)[] = [];
+  const end = (own: number): Port => ({
+    send: (message) => queueMicrotask(() => heard[1 - own]?.(structuredClone(message))),
+    receive: (listener) => {
+      heard[own] = listener;
+    },
+  });
+  return [end(0), end(1)];
+}
+
+describe('a RemoteService whose other end is replaced', () => {
+  let service: RemoteService;
+  let lost: AbortController;
+  /** What the end of this moment was sent. */
+  let sent: ToRun[];
+
+  async function place(): Promise<void> {
+    lost?.abort();
+    lost = new AbortController();
+    const messages: ToRun[] = [];
+    sent = messages;
+    const [near, far] = pipe();
+    const send = (message: unknown) => {
+      messages.push(message as ToRun);
+      near.send(message);
+    };
+    const connected = service.connect({ ...near, send }, lost.signal);
+    hostService(Object.assign(new StandIn(), { publishUrl: async () => {} }), far);
+    await connected;
+  }
+
+  beforeEach(async () => {
+    service = new RemoteService();
+    await place();
+  });
+
+  it('tells the new one nothing that the lost one waited for', async () => {
+    await service.erase({ records: ['train/0'] });
+    const paused = gate();
+    const turn = vi.fn(() => paused.opened);
+    const repairing = service.repair({ turn });
+    await expect.poll(() => turn.mock.calls.length).toBe(1);
+    await place();
+    // Begun again there, it finds nothing to do.
+    expect(await repairing).toMatchObject({ trained: 0 });
+    await service.erase({ records: ['train/0'] }, { drain: async () => {} });
+    paused.open();
+    await settle();
+    expect(sent.filter(({ type }) => type === 'told')).toEqual([{ type: 'told', id: 1 }]);
+  });
+
+  it('fails a text of the lost one when its next piece is asked for', async () => {
+    const pieces = service.generate('four');
+    expect((await pieces.next()).value).toMatchObject({ text: 'f' });
+    await place();
+    await expect(pieces.next()).rejects.toMatchObject({ code: 'unavailable' });
   });
 });

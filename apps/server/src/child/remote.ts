@@ -333,12 +333,17 @@ export class RemoteService implements Service {
 
   /** Does what the other end waits for, and says so. */
   async #tell(id: number, version: number | undefined, options: Waiting['options'] = {}): Promise<void> {
+    const port = this.#port;
+    // Whoever is there in its place counts its own questions, from 1 as well.
+    const tell = (message: ToRun) => {
+      if (port === this.#port) this.#send(message);
+    };
     try {
       if (version === undefined) await options.turn?.();
       else await options.drain?.(version);
-      this.#send({ type: 'told', id });
+      tell({ type: 'told', id });
     } catch (error) {
-      this.#send({ type: 'told', id, error: failureOf(error) });
+      tell({ type: 'told', id, error: failureOf(error) });
     }
   }
 }

@@ -285,4 +285,27 @@ describe('a run that reads texts', () => {
     ] as const)
       expect((await post(open(), INFER, infer(wrong))).status).toBe(status);
   });
+
+  it('is asked for no more characters than are taken apart at once, in any shape', async () => {
+    const [fits, long] = ['x'.repeat(100_000), 'x'.repeat(100_001)];
+    const app = createApp(new StandIn({ reads: 'text' }), { modelName: 'digits', onError: () => {} });
+    apps.push(app);
+    const asked = async (path: string, body: object) => {
+      const response = await post(app, path, body);
+      return [response.status, await response.text()];
+    };
+    const bytes = (data: string[]) => infer({ name: 'text', datatype: 'BYTES', shape: [data.length], data });
+    expect(await asked(INFER, bytes([fits]))).toEqual([200, expect.anything()]);
+    const tooLong = [400, expect.stringMatching(/inputs\.0\.data\.1.*at most 100000 characters/)];
+    expect(await asked(INFER, bytes(['x', long]))).toEqual(tooLong);
+    const eleven = new Array<string>(11).fill(fits);
+    const together = expect.stringContaining('at most 1000000 characters together');
+    for (const [path, body] of [
+      [INFER, bytes(eleven)],
+      ['/v1/predict', { inputs: eleven }],
+      ['/v1/predict', { inputs: [{ text: { ...eleven } }] }],
+      ['/predict', { inputs: eleven.map((text) => [text]) }],
+    ] as const)
+      expect(await asked(path, body)).toEqual([413, together]);
+  });
 });

@@ -1,7 +1,8 @@
+import { EventEmitter } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type App, createApp } from '../app.ts';
 import type { AppOptions } from '../options.ts';
-import { gate, post, settle } from '../testing/request.ts';
+import { gate, image, post, settle } from '../testing/request.ts';
 import { StandIn } from '../testing/stand-in.ts';
 
 let app: App;
@@ -129,6 +130,52 @@ describe('erasures', () => {
     expect(other.status).toBe(422);
     expect((await run.status()).erased).toBe(1);
   });
+
+  it.each([
+    ['/v1/erasures', { subject: 'somebody-1' }],
+    [
+      '/requests',
+      {
+        ...{ subject_request_id: 'a7551968-d5d6-44b2-9831-815ac9017798', subject_request_type: 'erasure' },
+        ...{ submitted_time: '2026-01-31T12:00:00Z' },
+        subject_identities: [
+          {
+            ...{ identity_type: 'controller_customer_id', identity_format: 'raw' },
+            identity_value: 'somebody-1',
+          },
+        ],
+      },
+    ],
+  ])(
+    'lets no older answer leave after a retry that finished what failed half-way: %s',
+    async (path, body) => {
+      start({ egressMs: 5 });
+      const outgoing = Object.assign(new EventEmitter(), { destroyed: false, destroy: () => {} });
+      outgoing.destroy = () => {
+        outgoing.destroyed = true;
+      };
+      const erase = run.erase.bind(run);
+      // A run brings what failed to its end before it looks at a request, and then knows this one already.
+      run.erase = async (target, { drain: _, ...options } = {}) => ({
+        ...(await erase(target, options)),
+        repeated: true,
+      });
+      const asked = (to: string, sent: object, env?: object) =>
+        app.request(
+          to,
+          {
+            ...{ method: 'POST', headers: { 'Content-Type': 'application/json' } },
+            body: JSON.stringify(sent),
+          },
+          env,
+        );
+      expect((await asked('/v1/predict', { inputs: [image(1)] }, { outgoing })).status).toBe(200);
+      expect((await asked('/v1/erasures', { records: ['train/0'], dryRun: true })).status).toBe(200);
+      expect(outgoing.destroyed).toBe(false);
+      expect((await asked(path, body)).status).toBe(200);
+      expect(outgoing.destroyed).toBe(true);
+    },
+  );
 
   it('answers 409 while the first request with a key is at work', async () => {
     start();

@@ -37,6 +37,8 @@ export function erasureRoutes(shared: Shared): Hono {
     const work = () => erase(target, { receivedAt, dryRun, evaluate, idempotencyKey, drain });
     // A dry run may take long, and changes nothing: the erasure itself does not wait for it.
     const receipt = await (dryRun ? work() : exclusively(inFlight, idempotencyKey, work));
+    // One that finishes what failed half-way is not asked to drain.
+    if (!dryRun) await drain(receipt.after.version);
     const changed = receipt.dryRun !== true && receipt.repeated !== true;
     if (!changed) return c.json(receipt, 200);
     metrics.erasures.add();

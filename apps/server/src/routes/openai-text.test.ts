@@ -1,11 +1,12 @@
 // The official client of OpenAI against a small run that continues texts; what takes control of time against the stand-in.
+import { EventEmitter } from 'node:events';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Unlearner } from '@s3t/unlearner';
 import OpenAI, { APIError, BadRequestError, NotFoundError } from 'openai';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { KeyRing } from '../access.ts';
 import { type App, createApp } from '../app.ts';
 import { connect } from '../client.ts';
@@ -179,6 +180,27 @@ describe('in time', () => {
     expect((await post(app, '/v1/completions', body)).status).toBe(200);
   });
 
+  it('takes texts that are read as one only as long as one may be', async () => {
+    const { app } = open();
+    const part = (length: number) => ({ type: 'text', text: 'x'.repeat(length) });
+    const asked = async (path: string, more: object) => {
+      const response = await post(app, path, { model: 'cats', max_tokens: 1, ...more });
+      return [response.status, await response.json()];
+    };
+    for (const [rest, expected] of [
+      [0, [200, { object: 'chat.completion' }]],
+      [1, [400, { error: { param: 'messages', message: 'expected at most 100000 characters together' } }]],
+    ] as const) {
+      const parts = [part(60_000), part(40_000 - 1)];
+      const inParts = [{ role: 'user', content: [...parts, part(1 + rest)] }];
+      const inMessages = [...parts, part(1 + rest)].map(({ text }) => ({ role: 'user', content: text }));
+      for (const messages of [inParts, inMessages])
+        expect(await asked('/v1/chat/completions', { messages })).toMatchObject(expected);
+    }
+    const prompt = { one: part(60_000).text, two: part(40_001).text };
+    expect(await asked('/v1/completions', { prompt })).toMatchObject([400, { error: { param: 'prompt' } }]);
+  });
+
   it('gives up at its deadline, and answers again what was overtaken before it left', async () => {
     const { run, app } = open({ generationMs: 20 });
     run.beforePiece = () => new Promise(() => {});
@@ -191,6 +213,26 @@ describe('in time', () => {
     };
     const whole = await post(app, '/v1/completions', { ...body, stream: false });
     expect(whole.headers.get('x-s3t-version')).toBe(String(run.servedVersion));
+  });
+
+  it('gives the place of a stream that nobody reads to another at its deadline', async () => {
+    const { app } = open({ maxGenerations: 1, generationMs: 20 });
+    const outgoing = Object.assign(new EventEmitter(), { destroyed: false, destroy: vi.fn() });
+    const init = { method: 'POST', headers: { 'Content-Type': 'application/json' } };
+    const stalled = await app.request(
+      '/v1/completions',
+      { ...init, body: JSON.stringify(body) },
+      { outgoing },
+    );
+    expect((await post(app, '/v1/completions', body)).status).toBe(429);
+    const metrics = async () => (await app.request('/metrics')).text();
+    await expect.poll(metrics).toMatch(/s3t_generations 0\n/);
+    // And its connection is not kept.
+    await expect.poll(() => outgoing.destroy.mock.calls.length).toBe(1);
+    expect(await metrics()).toMatch(/s3t_answers_leaving 0\n/);
+    expect(await stalled.text()).toContain('"code":"deadline"');
+    expect(await metrics()).toMatch(/s3t_generations 0\n/);
+    expect((await post(app, '/v1/completions', body)).status).toBe(200);
   });
 
   it('goes on with what it began with over a publication, but not over an erasure', async () => {

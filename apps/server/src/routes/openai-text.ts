@@ -126,7 +126,7 @@ async function whole(shared: Shared, c: Context, wanted: Wanted): Promise<Respon
 
 /** The answer piece by piece, as server-sent events. What is wrong before the first piece has a status of its own. */
 async function streamed(shared: Shared, c: Context, wanted: Wanted): Promise<Response> {
-  const { access, generations, egress, metrics } = shared;
+  const { access, generations, egress, metrics, options } = shared;
   const gone = new AbortController();
   const { signal } = c.req.raw;
   if (signal.aborted) gone.abort();
@@ -187,7 +187,8 @@ async function streamed(shared: Shared, c: Context, wanted: Wanted): Promise<Res
     // Nothing is computed ahead of the reader: what lies ready could not be taken back.
     { highWaterMark: 0 },
   );
-  egress.track(c.env, version);
+  // Whoever reads is told at the deadline that it has come; a connection that nobody reads from would stay for ever.
+  egress.track(c.env, version, 2 * options.generationMs);
   stamp(c, { version, manifest });
   // `X-Accel-Buffering` keeps nginx from holding events back.
   return c.body(body, 200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' });

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { type App, createApp } from '../app.ts';
 import { gate, post, settle } from '../testing/request.ts';
 import { StandIn } from '../testing/stand-in.ts';
@@ -129,6 +129,30 @@ it('goes on with a callback after a restart, with the tries that are left to it'
   expect(received[2]!.headers['x-opendsr-signature']).toBe(received[0]!.headers['x-opendsr-signature']);
   await expect.poll(() => run.kept.size).toBe(0);
   expect(await metric('delivered')).toBe(1);
+});
+
+it('goes on with callbacks though nothing can be read or kept for a while', async () => {
+  start();
+  const { url, received } = await receiver(2);
+  const full = new Error('no space is left');
+  const errors: unknown[] = [];
+  const options = { callbackDelays: [1, 1], onError: (error: unknown) => errors.push(error) };
+  const note = run.note.bind(run);
+  vi.spyOn(run, 'note').mockImplementationOnce(note).mockRejectedValueOnce(full);
+  await app.shutdown();
+  app = createApp(run, options);
+  await post(app, '/requests', request({ status_callback_urls: [url] }));
+  await expect.poll(() => received.length).toBe(3);
+  await expect.poll(() => run.kept.size).toBe(0);
+  expect(errors).toEqual([full]);
+
+  run.kept.set('callback/1', JSON.stringify({ url, body: '{}', headers: {}, tries: 0, due: 0 }));
+  vi.spyOn(run, 'notes').mockRejectedValueOnce(full);
+  await app.shutdown();
+  app = createApp(run, options);
+  await expect.poll(() => received.length).toBe(4);
+  await expect.poll(() => run.kept.size).toBe(0);
+  expect(errors).toEqual([full, full]);
 });
 
 it('is in progress while it is, and never to be cancelled', async () => {

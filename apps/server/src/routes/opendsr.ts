@@ -83,20 +83,22 @@ export function opendsrRoutes(shared: Shared): Hono {
     inFlight.add(id);
     try {
       const subjects = body.subject_identities.map(({ identity_value }) => identity_value);
-      const receipt = await erase(
-        { subjects },
-        { receivedAt, idempotencyKey: keyOf(id), drain: (version) => egress.settle(version) },
-      ).catch((error) => {
-        throw renamed(error);
-      });
+      const drain = (version: number) => egress.settle(version);
+      const receipt = await erase({ subjects }, { receivedAt, idempotencyKey: keyOf(id), drain }).catch(
+        (error) => {
+          throw renamed(error);
+        },
+      );
+      // One that finishes what failed half-way is not asked to drain.
+      await drain(receipt.after.version);
       if (receipt.repeated !== true) metrics.erasures.add();
       for (const url of body.status_callback_urls ?? []) {
         const text = JSON.stringify({ ...statusOf(c, id, receipt), status_callback_url: url });
         await callbacks.send(url, text, { 'Content-Type': 'application/json', ...(await signed(c, text)) });
       }
       const { request_status: _, ...known } = statusOf(c, id, receipt);
-      const bytes = new TextEncoder().encode(await c.req.text());
-      const encoded = { received_time: receipt.receivedAt, encoded_request: base64(bytes) };
+      const request = Buffer.from(await c.req.text()).toString('base64');
+      const encoded = { received_time: receipt.receivedAt, encoded_request: request };
       return respond(c, { ...known, ...encoded }, receipt.repeated ? 200 : 201);
     } finally {
       inFlight.delete(id);
@@ -124,9 +126,10 @@ export function opendsrRoutes(shared: Shared): Hono {
   }
 
   async function signed(c: Context, text: string): Promise<Record<string, string>> {
+    const signature = await service.log.sign(new TextEncoder().encode(text));
     return {
       'X-OpenDSR-Processor-Domain': new URL(c.req.url).hostname,
-      'X-OpenDSR-Signature': base64(await service.log.sign(new TextEncoder().encode(text))),
+      'X-OpenDSR-Signature': Buffer.from(signature).toString('base64'),
     };
   }
 }
@@ -166,12 +169,6 @@ function mayBeCalled(text: string): boolean {
   return (
     (protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname))) && username + password === ''
   );
-}
-
-function base64(bytes: Uint8Array): string {
-  let text = '';
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text);
 }
 
 const errorSchema = v.object({

@@ -7,9 +7,9 @@ import type { Shared } from '../context.ts';
 import { type ImageFiles, plainInputs, type RequestInputs } from '../image-files.ts';
 import { base64Bytes } from '../inputs.ts';
 import { json, problemsAs, VERSION } from '../openapi.ts';
+import { textSchema as text } from '../text-limits.ts';
 
 const file = v.pipe(v.string(), v.description('A PNG, JPEG, GIF or WebP file as base64, or as a data: URL.'));
-const text = v.pipe(v.string(), v.maxLength(100_000));
 const texts = v.pipe(v.array(text), v.minLength(1), v.maxLength(2));
 const errorSchema = v.object({ error: v.string(), error_type: v.string() });
 const scores = v.array(v.object({ label: v.string(), score: v.number() }));
