@@ -349,11 +349,15 @@ function assertSameConfig(own: RunConfig, { config, file }: LocatedConfig, folde
     for (const field of ['training.keep.where', 'training.keep.bytes', 'training.together'])
       fields.delete(field);
   for (const field of new Set([...left.keys(), ...right.keys()]))
-    if (left.get(field) !== right.get(field))
-      throw new UnlearnerError(
-        'config',
-        `${file}: ${field}: is ${right.get(field) ?? 'missing'}, but the run in ${folder} was created with ${left.get(field) ?? 'nothing'}; use another run folder`,
-      );
+    if (left.get(field) !== right.get(field)) {
+      const [now, then] = [right.get(field) ?? 'missing', left.get(field) ?? 'nothing'];
+      // A store may hold a password.
+      const problem =
+        field === 'store'
+          ? `is not the one that the run in ${folder} was created with`
+          : `is ${now}, but the run in ${folder} was created with ${then}`;
+      throw new UnlearnerError('config', `${file}: ${field}: ${problem}; use another run folder`);
+    }
 }
 
 function flatten(value: unknown, path = ''): Map<string, string> {

@@ -155,6 +155,8 @@ describe('a run folder', () => {
       [{ lora: { targets: ['query'] } }, 'lora.targets: is ["query"], but'],
       [{ data: { eval: undefined } }, 'data.eval: is missing, but'],
       [{ training: { clipNorm: 1 } }, 'training.clipNorm: is 1, but'],
+      // It may hold a password.
+      [{ store: 'file:elsewhere' }, 'another.json: store: is not the one that the run in'],
     ];
     for (const [change, problem] of cases) {
       const config = await project.writeConfig('another.json', change);
