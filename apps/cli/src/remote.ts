@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type Client,
+  charactersOf,
   connect,
+  MOST_OF_REQUEST,
   type Model,
   type RepairState,
   ServerError,
@@ -27,8 +29,6 @@ export type RemotePrediction = Omit<Prediction, 'stages'>;
 const MAX_INPUTS = 64;
 /** Base64 grows by a third, and servers take 32 MiB. */
 const MAX_PIXELS = 20 * 1024 * 1024;
-/** Of all texts of a request: what servers take. */
-const MAX_CHARACTERS = 1_000_000;
 const POLL_MS = 500;
 
 /** The server that holds a run, as the command line uses it: patient where it is busy, in requests of a size it takes. */
@@ -149,7 +149,7 @@ function split(inputs: readonly Input[]): Input[][] {
   let taken = 0;
   for (const input of inputs) {
     const share =
-      'image' in input ? input.image.pixels.length / MAX_PIXELS : charactersOf(input) / MAX_CHARACTERS;
+      'image' in input ? input.image.pixels.length / MAX_PIXELS : charactersOf(input) / MOST_OF_REQUEST;
     const last = parts.at(-1);
     if (last && last.length < MAX_INPUTS && taken + share <= 1) {
       last.push(input);
@@ -160,9 +160,4 @@ function split(inputs: readonly Input[]): Input[][] {
     }
   }
   return parts;
-}
-
-function charactersOf({ text }: Extract<Input, { text: unknown }>): number {
-  const texts = typeof text === 'string' ? [text] : Object.values<string>(text);
-  return texts.reduce((sum, { length }) => sum + length, 0);
 }

@@ -17,6 +17,7 @@ import { parseChunks, parseEvents } from './sse.ts';
 
 export { inputFields } from './input-fields.ts';
 export { type Api, type RpcOptions, rpc } from './rpc.ts';
+export { charactersOf, MOST_OF_REQUEST } from './text-size.ts';
 export type { Answer, Erasure, Message, RepairState };
 
 /** What is served, as `/v1/models` has it. */

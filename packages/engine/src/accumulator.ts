@@ -1,6 +1,6 @@
 import type { Device } from './device.ts';
 import { gridOf } from './operation.ts';
-import { checkFloats, checkGradients } from './optimiser-checks.ts';
+import { checkFloats, checkGradients, checkParameters } from './optimiser-checks.ts';
 import { type Tensor, zeros } from './tensor.ts';
 
 /**
@@ -27,7 +27,7 @@ export class GradientAccumulator {
   readonly #device: Device;
 
   constructor(device: Device, parameters: readonly Tensor[]) {
-    checkFloats('GradientAccumulator', 'parameter', device, parameters);
+    checkParameters('GradientAccumulator', device, parameters);
     this.#device = device;
     this.gradients = parameters.map(({ shape }) => zeros(device, shape));
   }

@@ -90,6 +90,9 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     assertUsable();
     settle('ready');
     device.numerics?.replaying(looks);
+  };
+  /** Texture forms made before hold other values now. */
+  const changed = () => {
     for (const storage of written) storage.version++;
   };
   return {
@@ -99,6 +102,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
     replay: () => {
       begin();
       device.submit(commands, bindGroups, recurring);
+      changed();
     },
     replayInParts: async (signal) => {
       signal?.throwIfAborted();
@@ -111,7 +115,7 @@ export function capture<T>(device: Device, step: () => T): Captured<T> {
       try {
         return await profileCommands(device, commands, bindGroups, rounds);
       } finally {
-        for (const storage of written) storage.version++;
+        changed();
       }
     },
     dispose,

@@ -5,17 +5,24 @@ import type { Tensor } from './tensor.ts';
 
 // The kernels of optimisers walk bare memory: with what does not fit they would train wrongly and say nothing.
 
-/** Fails unless all of them are alive, on the device, and f32, and no parameter is constant. @param what what to call one of them */
+/** Fails unless all of them are alive, on the device, and f32. @param what what to call one of them */
 export function checkFloats(name: string, what: string, device: Device, tensors: readonly Tensor[]): void {
   tensors.forEach((each, index) => {
     const { shape, dtype } = each;
     if (each.isDisposed) throw new EngineError(`${name}: ${what} ${index} of shape [${shape}] is disposed`);
     if (each.device !== device)
       throw new EngineError(`${name}: ${what} ${index} of shape [${shape}] is on another device`);
-    if (what === 'parameter' && each.storage.constant)
-      throw new EngineError(`${name}: parameter ${index} of shape [${shape}] is constant`);
     if (dtype !== 'f32')
       throw new ShapeError(`${name}: ${what} ${index} of shape [${shape}] holds ${dtype}, not f32`);
+  });
+}
+
+/** The same for parameters, which may not be constant. */
+export function checkParameters(name: string, device: Device, parameters: readonly Tensor[]): void {
+  checkFloats(name, 'parameter', device, parameters);
+  parameters.forEach(({ storage, shape }, index) => {
+    if (storage.constant)
+      throw new EngineError(`${name}: parameter ${index} of shape [${shape}] is constant`);
   });
 }
 

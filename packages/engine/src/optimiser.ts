@@ -3,7 +3,7 @@ import type { Device } from './device.ts';
 import { EngineError } from './errors.ts';
 import { gridOf } from './operation.ts';
 import { fill } from './operations/layout.ts';
-import { checkFloats, checkGradients } from './optimiser-checks.ts';
+import { checkGradients, checkParameters } from './optimiser-checks.ts';
 import { scope } from './scope.ts';
 import { withoutGradients } from './tape.ts';
 import { type Tensor, tensor, zeros } from './tensor.ts';
@@ -34,7 +34,7 @@ export class AdamW {
   #powers: [number, number] = [1, 1];
 
   constructor(device: Device, parameters: readonly Tensor[], options: AdamWOptions = {}) {
-    checkFloats('AdamW', 'parameter', device, parameters);
+    checkParameters('AdamW', device, parameters);
     this.parameters = parameters;
     this.#device = device;
     const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01, clipNorm = null } = options;
@@ -66,7 +66,7 @@ export class AdamW {
   apply(gradients: readonly Tensor[]): void {
     if (this.#powers[0] === 1 && !this.#device.isCapturing)
       throw new EngineError('AdamW: begin() sets the learning rate of a step before apply()');
-    checkFloats('AdamW', 'parameter', this.#device, this.parameters);
+    checkParameters('AdamW', this.#device, this.parameters);
     checkGradients('AdamW', this.#device, gradients, this.parameters);
     scope(() =>
       withoutGradients(() => {

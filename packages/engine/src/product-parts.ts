@@ -107,7 +107,7 @@ function take(x: Tensor, shape: readonly number[], transposed: boolean, { first,
   return part;
 }
 
-/** Unpacks whole rows of a frozen weight, as many as the limit allows at once, and partials what a block of it needs of them. */
+/** Unpacks whole rows of a frozen weight, as many as the limit allows at once, and copies what a block of it needs of them. */
 function unpackInto(part: Tensor, x: Tensor, shape: readonly number[], first: readonly number[]): void {
   const { device } = x;
   const [batch, rows, width] = part.shape as [number, number, number];

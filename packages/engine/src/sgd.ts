@@ -3,7 +3,7 @@ import type { Device } from './device.ts';
 import { EngineError } from './errors.ts';
 import { gridOf } from './operation.ts';
 import { fill } from './operations/layout.ts';
-import { checkFloats, checkGradients } from './optimiser-checks.ts';
+import { checkGradients, checkParameters } from './optimiser-checks.ts';
 import { scope } from './scope.ts';
 import { withoutGradients } from './tape.ts';
 import { type Tensor, tensor, zeros } from './tensor.ts';
@@ -36,7 +36,7 @@ export class SGD {
   constructor(device: Device, parameters: readonly Tensor[], options: SGDOptions = {}) {
     const { momentum = 0, nesterov = false, weightDecay = 0, clipNorm = null } = options;
     if (nesterov && momentum === 0) throw new EngineError('SGD: nesterov needs a momentum above 0');
-    checkFloats('SGD', 'parameter', device, parameters);
+    checkParameters('SGD', device, parameters);
     this.parameters = parameters;
     this.#device = device;
     this.#options = { momentum, nesterov, weightDecay, clipNorm };
@@ -56,7 +56,7 @@ export class SGD {
    * @throws EngineError, ShapeError when they do not fit the parameters
    */
   apply(gradients: readonly Tensor[]): void {
-    checkFloats('SGD', 'parameter', this.#device, this.parameters);
+    checkParameters('SGD', this.#device, this.parameters);
     checkGradients('SGD', this.#device, gradients, this.parameters);
     const { clipNorm, nesterov } = this.#options;
     scope(() =>

@@ -113,6 +113,7 @@ export {
   type TextInput,
   Tokenizer,
 } from './text/tokenizer.ts';
+export { unlessStopped } from './unless-stopped.ts';
 export {
   arrangeVit,
   classify,

@@ -103,46 +103,50 @@ export async function backupLedger(
  * since is erased, and the adapters that had learnt from it are destroyed. The run folder has the newest journal before anything else.
  * @throws UnlearnerError naming what is wrong, with nothing in the run folder but the journal
  */
-export async function restoreRun({ backup, run, journal, onFile }: RestoreOptions): Promise<Restored> {
-  const folder = resolve(run);
+export async function restoreRun(options: RestoreOptions): Promise<Restored> {
   try {
-    await assertRoom(folder);
-    const manifest = await readBackup(backup);
-    const own = await journalAt(join(folder, JOURNAL_FILE));
-    const newest = newerOf(own, journal === undefined ? null : await givenJournal(journal));
-    if (newest !== null) await assertGoesOn(newest, backup);
-    const isNew = (await mkdir(folder, { recursive: true })) !== undefined;
-    // On its file system, and it may be a mount point or a link.
-    const restoring = join(folder, RESTORING);
-    const clear = async (): Promise<void> => {
-      for (const name of [...PARTS, RESTORING])
-        if (name !== JOURNAL_FILE) await rm(join(folder, name), { recursive: true, force: true });
-    };
-    try {
-      if (newest !== null && newest !== own) await putJournal(folder, newest.bytes);
-      await clear();
-      await mkdir(restoring, { mode: 0o700 });
-      await restoreFiles(backup, manifest, restoring, onFile);
-      // The database lies in the run folder now, wherever it did before.
-      await writeStore(restoring, 'file:');
-      if (newest !== null)
-        await writeFile(join(restoring, JOURNAL_FILE), newest.bytes, { flush: true, mode: 0o600 });
-      const done = await eraseAgain(restoring);
-      await moveUp(folder);
-      if (isNew) await syncFolder(dirname(folder));
-      const { erasures: _, ...about } = summary(manifest);
-      return { ...about, ...done, newerJournal: newest !== null };
-    } catch (error) {
-      await clear();
-      if (isNew) {
-        // It came from elsewhere, and is still there.
-        await rm(join(folder, JOURNAL_FILE), { force: true });
-        await rmdir(folder);
-      }
-      throw error;
-    }
+    return await restored(options);
   } catch (error) {
     throw told(error);
+  }
+}
+
+async function restored({ backup, run, journal, onFile }: RestoreOptions): Promise<Restored> {
+  const folder = resolve(run);
+  await assertRoom(folder);
+  const manifest = await readBackup(backup);
+  const own = await journalAt(join(folder, JOURNAL_FILE));
+  const newest = newerOf(own, journal === undefined ? null : await givenJournal(journal));
+  if (newest !== null) await assertGoesOn(newest, backup);
+  const isNew = (await mkdir(folder, { recursive: true })) !== undefined;
+  // On its file system, and it may be a mount point or a link.
+  const restoring = join(folder, RESTORING);
+  const clear = async (): Promise<void> => {
+    for (const name of [...PARTS, RESTORING])
+      if (name !== JOURNAL_FILE) await rm(join(folder, name), { recursive: true, force: true });
+  };
+  try {
+    if (newest !== null && newest !== own) await putJournal(folder, newest.bytes);
+    await clear();
+    await mkdir(restoring, { mode: 0o700 });
+    await restoreFiles(backup, manifest, restoring, onFile);
+    // The database lies in the run folder now, wherever it did before.
+    await writeStore(restoring, 'file:');
+    if (newest !== null)
+      await writeFile(join(restoring, JOURNAL_FILE), newest.bytes, { flush: true, mode: 0o600 });
+    const done = await eraseAgain(restoring);
+    await moveUp(folder);
+    if (isNew) await syncFolder(dirname(folder));
+    const { erasures: _, ...about } = summary(manifest);
+    return { ...about, ...done, newerJournal: newest !== null };
+  } catch (error) {
+    await clear();
+    if (isNew) {
+      // It came from elsewhere, and is still there.
+      await rm(join(folder, JOURNAL_FILE), { force: true });
+      await rmdir(folder);
+    }
+    throw error;
   }
 }
 

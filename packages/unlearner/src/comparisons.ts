@@ -1,11 +1,11 @@
 import type { Ensemble } from '@s3t/model';
 import { UnlearnerError } from './errors.ts';
+import { Trainings } from './trainings.ts';
 
 /** Work that computes with training records beside training, and compares with the run as it was: the next erasure ends it. */
 export class Comparisons {
   #underWay = 0;
-  readonly #trainings: Set<Promise<unknown>> = new Set();
-  #stopped: Promise<unknown> = Promise.resolve();
+  readonly trainings: Trainings = new Trainings();
   #erasure = new AbortController();
 
   /** Aborted at the next erasure. */
@@ -22,28 +22,12 @@ export class Comparisons {
     }
   }
 
-  /** Runs what trains a stage and leaves nothing of it on the device, however it ends. */
-  async training<T>(section: () => Promise<T>): Promise<T> {
-    const training = section();
-    this.#trainings.add(training);
-    try {
-      return await training;
-    } finally {
-      this.#trainings.delete(training);
-    }
-  }
-
-  /** Resolves when the trainings that erasures have stopped so far were zeroed in the queue of the device. */
-  get stopped(): Promise<unknown> {
-    return this.#stopped;
-  }
-
   /** Takes note of an erasure. @returns whether anything was under way */
   erased(): boolean {
     const changed = 'records were erased meanwhile; ask again';
     this.#erasure.abort(new UnlearnerError('unavailable', changed));
     this.#erasure = new AbortController();
-    this.#stopped = Promise.allSettled(this.#trainings);
+    this.trainings.stop();
     return this.#underWay > 0;
   }
 }

@@ -11,6 +11,7 @@ import {
   type NextTokens,
   placeStage,
   type StageForm,
+  unlessStopped,
 } from '@s3t/model';
 import { combine } from './combine.ts';
 import type { RunConfig } from './config.ts';
@@ -20,7 +21,6 @@ import { exampleOf } from './examples.ts';
 import { encodeAll } from './predict.ts';
 import { LESS_IS_BETTER, labelNumber, type MetricName, outputNames, TASKS } from './tasks.ts';
 import type { Measures } from './types.ts';
-import { unlessStopped } from './unless-stopped.ts';
 
 /** What decides the best epoch of a stage: the measure asked for, or what answers are measured with. */
 export function stoppingMetricOf(config: RunConfig): MetricName {

@@ -47,7 +47,7 @@ import type {
   WorkOptions,
 } from './types.ts';
 import { Unpublished } from './unpublished.ts';
-import { type VerifyHooks, type VerifyOptions, verifyRun } from './verify.ts';
+import { type VerifyOptions, verifyRun } from './verify.ts';
 import { Worker } from './work.ts';
 
 /**
@@ -74,6 +74,7 @@ export class Unlearner {
   /** The version that listeners heard of last. */
   #announced: number | null = null;
   readonly #listeners: Listeners = new Listeners();
+  readonly #emit: Listener = (event) => this.#listeners.emit(event);
   /** Erasures and publications, one after the other: each ends with the ensemble that its version names. */
   readonly #changes = new Mutex();
   readonly #erasures = new RightOfWay();
@@ -87,9 +88,9 @@ export class Unlearner {
     this.#opened = opened;
     const { base, device, form, run, ledger, located, setting, folder } = opened;
     const groups = groupsOf(form, located.config);
-    const { ensemble } = located.config;
-    const emit: Listener = (event) => this.#listeners.emit(event);
+    const emit = this.#emit;
     this.#records = new RunRecords(opened);
+    const { ensemble } = located.config;
     this.#serving = new Serving({ base, form, run, store: ledger.adapters, groups, ensemble });
     this.#answering = new Answering(opened, this.#serving, this.#erasures);
     this.lost = this.#serving.stopWith(device.lost);
@@ -109,7 +110,7 @@ export class Unlearner {
       changes: this.#changes,
       refresh: (now) => this.#refresh(now),
       forget: (gone) => this.#forget(gone),
-      stopped: () => Promise.all([this.#worker.stopped, this.#comparisons.stopped]),
+      stopped: () => Promise.all([this.#worker.trainings.stopped, this.#comparisons.trainings.stopped]),
       forgetCommitted: async (commitments) => {
         if (commitments.size > 0) this.#forgetKeys(await this.#records.keysOf(commitments), () => true);
       },
@@ -291,12 +292,8 @@ export class Unlearner {
     which: 'served' | 'all',
   ): Promise<{ places: RecordPlace[]; stacks: StackConfidences[] }> {
     this.#assertOwnBase();
-    const parts = {
-      opened: this.#opened,
-      serving: this.#serving,
-      erasures: this.#erasures,
-      data: this.#records,
-    };
+    const [opened, serving] = [this.#opened, this.#serving];
+    const parts = { opened, serving, erasures: this.#erasures, data: this.#records };
     return this.#guard(() =>
       this.#comparisons.run(() => confidencesOf(parts, ids, which, () => this.#comparisons.signal)),
     );
@@ -335,10 +332,8 @@ export class Unlearner {
 
   /** Receipts of the newest `limit` erasures that are finished, oldest first. */
   async receipts(limit = 10_000): Promise<Receipt[]> {
-    return this.#guard(async () => {
-      const rows = await this.#opened.ledger.receipts(limit);
-      return rows.map((row) => storedReceipt(row)!);
-    });
+    const { ledger } = this.#opened;
+    return this.#guard(async () => (await ledger.receipts(limit)).map((row) => storedReceipt(row)!));
   }
 
   /** Erasures that are in force and not acknowledged: what learnt from their records answers nothing, and is being destroyed. */
@@ -386,24 +381,10 @@ export class Unlearner {
    * @throws UnlearnerError `unavailable` when records are erased meanwhile
    */
   async verify(options: VerifyOptions = {}): Promise<Verification> {
-    return this.#guard(async () => {
-      const records = await this.#records.training();
-      const meter = await this.#records.meter();
-      const { erasure, ...moment } = await this.#changes.run(async () => ({
-        erasure: this.#comparisons.signal,
-        records: new Map(records),
-        meter,
-        active: await this.#opened.ledger.activeStages(),
-      }));
-      const stops = [erasure, this.#closing.signal, ...(options.signal ? [options.signal] : [])];
-      const hooks: VerifyHooks = {
-        emit: (event) => this.#listeners.emit(event),
-        training: (section) => this.#comparisons.training(section),
-      };
-      return this.#comparisons.run(() =>
-        verifyRun(this.#opened, moment, options, AbortSignal.any(stops), hooks),
-      );
-    });
+    const [opened, records, emit] = [this.#opened, this.#records, this.#emit];
+    const parts = { opened, records, emit, changes: this.#changes, comparisons: this.#comparisons };
+    const signal = this.#untilClosed(options.signal);
+    return this.#guard(() => verifyRun(parts, { ...options, signal }));
   }
 
   /**
@@ -463,7 +444,7 @@ export class Unlearner {
       await this.#serving.place(active);
       this.#serving.switchTo(active, version);
       // An erasure of what nothing had learnt from changes no version, and one that failed half-way is switched to again.
-      if (version.version !== this.#announced) this.#listeners.emit({ type: 'version', ...version });
+      if (version.version !== this.#announced) this.#emit({ type: 'version', ...version });
       this.#announced = version.version;
     } catch (error) {
       this.#serving.stop();

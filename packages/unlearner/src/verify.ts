@@ -2,10 +2,13 @@ import { createHash } from 'node:crypto';
 import { planStages, type StagePlan, sliceDigest } from '@s3t/algorithm';
 import type { ActiveStage } from '@s3t/ledger';
 import { decodeStage, type FrozenStage } from '@s3t/model';
+import type { Comparisons } from './comparisons.ts';
 import { UnlearnerError } from './errors.ts';
 import { KeptActivations } from './kept-activations.ts';
+import type { Mutex } from './mutex.ts';
 import type { OpenedRun } from './open-run.ts';
 import { placeRecords, type RunRecord } from './run-data.ts';
+import type { RunRecords } from './run-records.ts';
 import { groupsOf } from './setting.ts';
 import type { StageMeter } from './stage-meter.ts';
 import { workStage } from './stage-work.ts';
@@ -21,14 +24,17 @@ export interface VerifyOptions {
   signal?: AbortSignal;
 }
 
-export interface VerifyHooks {
+export interface VerifyParts {
+  opened: OpenedRun;
+  records: RunRecords;
+  /** Nothing is erased within it. */
+  changes: Mutex;
+  comparisons: Comparisons;
   emit: (event: UnlearnerEvent) => void;
-  /** Runs what trains a stage. */
-  training: <T>(section: () => Promise<T>) => Promise<T>;
 }
 
 /** The run at one moment: no erasure lies between the two. */
-export interface RunMoment {
+interface RunMoment {
   records: ReadonlyMap<string, RunRecord>;
   active: readonly ActiveStage[];
   /** What measures the epochs of a stage; null where none is stopped early. */
@@ -38,16 +44,32 @@ export interface RunMoment {
 /**
  * Holds the run against what it should be. Always: the log's chain, that the active stages are exactly those that the
  * data gives, and the digest of every stored adapter. On request stages are trained again and compared bit for bit.
- * @param signal stops it; an erasure must, since it then compares with what no longer is
- * @throws UnlearnerError `usage` for shards or a stage that the run has not
+ * @throws UnlearnerError `usage` for shards or a stage that the run has not; `unavailable` when records are erased meanwhile, since it then
+ *   compares with what no longer is
  */
 export async function verifyRun(
-  opened: OpenedRun,
-  { records, active: stages, meter }: RunMoment,
-  { fromScratch = false, shards, stage }: VerifyOptions,
-  signal: AbortSignal,
-  hooks: VerifyHooks,
+  parts: VerifyParts,
+  options: VerifyOptions & { signal: AbortSignal },
 ): Promise<Verification> {
+  const { opened, changes, comparisons } = parts;
+  const records = await parts.records.training();
+  const meter = await parts.records.meter();
+  const { erasure, ...moment } = await changes.run(async () => ({
+    erasure: comparisons.signal,
+    records: new Map(records),
+    meter,
+    active: await opened.ledger.activeStages(),
+  }));
+  const signal = AbortSignal.any([erasure, options.signal]);
+  return comparisons.run(() => compare(parts, moment, { ...options, signal }));
+}
+
+async function compare(
+  parts: VerifyParts,
+  { records, active: stages, meter }: RunMoment,
+  { fromScratch = false, shards, stage, signal }: VerifyOptions & { signal: AbortSignal },
+): Promise<Verification> {
+  const { opened } = parts;
   const { ledger } = opened;
   if (shards) assertShards(shards, opened.run.shards);
   await ledger.verifyChain();
@@ -73,7 +95,7 @@ export async function verifyRun(
   }
   if (fromScratch || stage !== undefined) {
     const [stored, again] = stage === undefined ? [null, withPrefixes(compared, chosen)] : [stages, compared];
-    const retrained = await retrain(opened, { records, meter }, again, stored, hooks, signal);
+    const retrained = await retrain(parts, { records, meter }, again, stored, signal);
     for (const each of compared) if (weightsOf(each) !== retrained.get(each.id)) differing.add(each.id);
   }
   signal.throwIfAborted();
@@ -138,11 +160,10 @@ async function isIntact({ ledger }: OpenedRun, weights: string): Promise<boolean
  * @param stored the stages whose adapters make up prefixes; null trains those again too and reads nothing from the store
  */
 async function retrain(
-  opened: OpenedRun,
+  { opened, comparisons, emit }: VerifyParts,
   { records, meter }: Pick<RunMoment, 'records' | 'meter'>,
   plan: readonly StagePlan[],
   stored: readonly ActiveStage[] | null,
-  { emit, training }: VerifyHooks,
   signal: AbortSignal,
 ): Promise<Map<string, string>> {
   const { base, form, located, folder } = opened;
@@ -175,7 +196,7 @@ async function retrain(
       const context = { base, form, config, activations, meter, prefix, records: own };
       // What is placed from here on is waited for by the erasure that stops it.
       signal.throwIfAborted();
-      const { values, bytes } = await training(() =>
+      const { values, bytes } = await comparisons.trainings.run(() =>
         workStage(
           context,
           stage,

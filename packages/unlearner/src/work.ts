@@ -1,6 +1,13 @@
 import { planStages, type StagePlan, type StageSetting } from '@s3t/algorithm';
 import type { ActiveStage, Ledger } from '@s3t/ledger';
-import { type BaseModel, decodeStage, type FrozenStage, type StageForm, stageSteps } from '@s3t/model';
+import {
+  type BaseModel,
+  decodeStage,
+  type FrozenStage,
+  type StageForm,
+  stageSteps,
+  unlessStopped,
+} from '@s3t/model';
 import type { RunConfig } from './config.ts';
 import { KeptActivations } from './kept-activations.ts';
 import type { RightOfWay } from './right-of-way.ts';
@@ -9,8 +16,8 @@ import { groupsOf } from './setting.ts';
 import { SliceDigests, type SliceState } from './slice-digests.ts';
 import type { StageMeter } from './stage-meter.ts';
 import { type StageContext, type TrainedStage, workStages } from './stage-work.ts';
+import { Trainings } from './trainings.ts';
 import type { TrainingSummary, UnlearnerEvent, WorkOptions } from './types.ts';
-import { unlessStopped } from './unless-stopped.ts';
 import type { Unpublished } from './unpublished.ts';
 
 /** The stages a run wants over the records that remain, and the revision of every slice they were planned with. */
@@ -79,9 +86,7 @@ export class Worker {
   /** By shard. */
   readonly #kept: Map<number, KeptActivations> = new Map();
   #current: { plans: readonly StagePlan[]; abort: AbortController } | null = null;
-  /** The training that is on the device: settled, however it ended, once nothing of it is. */
-  #training: Promise<unknown> | null = null;
-  #stopped: Promise<unknown> = Promise.resolve();
+  readonly trainings: Trainings = new Trainings();
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
@@ -128,14 +133,9 @@ export class Worker {
     const spoilt = this.#current?.plans.filter(touches) ?? [];
     if (spoilt.length > 0) {
       this.#current!.abort.abort(new SupersededError(spoilt));
-      this.#stopped = this.#training ?? Promise.resolve();
+      this.trainings.stop();
     }
     return this.#current !== null || this.#kept.size > 0;
-  }
-
-  /** Resolves when what erasures have stopped so far was zeroed in the queue of the device. It waits for nothing that waits for an erasure. */
-  get stopped(): Promise<unknown> {
-    return this.#stopped;
   }
 
   /** Trains what is missing, until nothing is. */
@@ -239,20 +239,25 @@ export class Worker {
       const stepsDone = plans.map(() => 0);
       // What is placed from here on is waited for by the erasure that stops it.
       either.throwIfAborted();
-      const training = workStages(
-        plans.map((plan, i) => ({ plan, context: contexts[i]! })),
-        (i, { step, steps, loss }) => {
-          stepsDone[i] = step;
-          const doneSteps = total.done + stepsDone.reduce((sum, done) => sum + done, 0);
-          emit({ type: 'step', stage: plans[i]!.id, step, steps, doneSteps, totalSteps: total.total, loss });
-        },
-        either,
+      const trained = await this.trainings.run(() =>
+        workStages(
+          plans.map((plan, i) => ({ plan, context: contexts[i]! })),
+          (i, { step, steps, loss }) => {
+            stepsDone[i] = step;
+            const doneSteps = total.done + stepsDone.reduce((sum, done) => sum + done, 0);
+            emit({
+              type: 'step',
+              stage: plans[i]!.id,
+              step,
+              steps,
+              doneSteps,
+              totalSteps: total.total,
+              loss,
+            });
+          },
+          either,
+        ),
       );
-      const ended = () => {
-        this.#training = null;
-      };
-      this.#training = training.then(ended, ended);
-      const trained = await training;
       for (const [i, plan] of plans.entries()) {
         const isPublished = await this.#publish(
           plan,

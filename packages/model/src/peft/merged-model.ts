@@ -12,6 +12,7 @@ import type { BaseModel } from '../model.ts';
 import { safetensorsHeader } from '../safetensors.ts';
 import { placeStage, type Stage, type StageForm } from '../stage.ts';
 import type { FrozenStage } from '../stage-training.ts';
+import { unlessStopped } from '../unless-stopped.ts';
 import { stackValues } from './adapter-folder.ts';
 
 /** The classes of transformers that have the heads of stages, by model_type. A language model's head is the base's own. */
@@ -48,7 +49,7 @@ export async function writeMergedModel(
   const { digest, ...checkpoint } = await openCheckpointSoon(base.folder);
   try {
     // That of a large base takes long, and nobody has to wait for it who wants to stop.
-    if ((await orAborted(digest, signal)) !== base.digest)
+    if ((await unlessStopped(digest, signal)) !== base.digest)
       throw new ModelError(`${base.folder}: changed since it was loaded; put the old base back`);
     await mkdir(folder, { recursive: true });
     const { layers, values } = stackValues(stages);
@@ -64,19 +65,6 @@ export async function writeMergedModel(
     await copyCompanions(checkpoint, folder);
   } finally {
     await checkpoint.tensors.close();
-  }
-}
-
-/** @throws the signal's reason, if it is aborted first */
-async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal?.reason);
-  if (signal?.aborted) abort();
-  signal?.addEventListener('abort', abort);
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal?.removeEventListener('abort', abort);
   }
 }
 
