@@ -1,4 +1,4 @@
-import { SIGNAL_EXIT_CODES } from './errors.ts';
+import { Interrupted, SIGNAL_EXIT_CODES } from './errors.ts';
 import { say } from './terminal/print.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -11,6 +11,11 @@ export interface Interrupts extends Disposable {
   readonly signal: AbortSignal;
   /** Which signal it was. */
   readonly received: NodeJS.Signals | undefined;
+  /**
+   * Throws what was caught: once we were told to stop, whatever it looks like from inside, as our own doing.
+   * @param stopped what that means, for the person
+   */
+  rethrow(error: unknown, stopped: string): never;
 }
 
 /**
@@ -38,6 +43,9 @@ export function catchInterrupts(note: string): Interrupts {
     signal: controller.signal,
     get received() {
       return received;
+    },
+    rethrow(error, stopped) {
+      throw controller.signal.aborted ? new Interrupted(received ?? 'SIGINT', stopped) : error;
     },
     [Symbol.dispose]() {
       for (const name of SIGNALS) process.off(name, onSignal);

@@ -49,11 +49,14 @@ describe('openLedger', () => {
 
   test('says nothing of a URL that is none: it may hold a password', async () => {
     const folder = await folderOf();
-    for (const store of ['postgres://user:pa/ss@host/db', 'postgresql://user:secret@host:99999/db']) {
+    for (const [store, code, message] of [
+      ['postgres://user:pa/ss@host/db', 'open', 'store is no URL'],
+      ['postgresql://user:secret@host:99999/db', 'open', 'store is no URL'],
+      ['postgres://user:secret%E4@host/db', 'open', 'write % in a password as %25'],
+      ['postgre://user:secret@host/db', 'invalid', 'store is neither'],
+    ] as const) {
       const error = await openLedger({ store, folder }).catch((reason: unknown) => reason);
-      expect(error).toMatchObject({
-        ...{ name: 'LedgerError', code: 'open', message: expect.stringContaining('store is no URL') },
-      });
+      expect(error).toMatchObject({ name: 'LedgerError', code, message: expect.stringContaining(message) });
       expect(inspect(error, { depth: null })).not.toMatch(/pa\/ss|secret/);
     }
     expect(await readLock(folder)).toBeNull();

@@ -59,10 +59,8 @@ export async function openLedger(options: OpenLedger): Promise<Ledger> {
 function placeOf(store: string, folder: string): { kind: 'pglite'; path: string } | { kind: 'postgres' } {
   if (/^postgres(ql)?:\/\//.test(store)) return { kind: 'postgres' };
   if (!store.startsWith('file:')) {
-    throw new LedgerError(
-      'invalid',
-      `store ${JSON.stringify(store)} is neither file:, file:<path> nor postgres://...`,
-    );
+    // It is not shown: with a slip in its first word it may still hold a password.
+    throw new LedgerError('invalid', 'store is neither file:, file:<path> nor postgres://...');
   }
   const path = store.slice('file:'.length);
   return { kind: 'pglite', path: path === '' ? join(folder, 'ledger') : resolve(folder, path) };

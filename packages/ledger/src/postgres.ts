@@ -21,7 +21,7 @@ export async function openPostgres(store: string, folder: string, exclusive: boo
       ? {}
       : { options: `-c search_path=${pg.escapeIdentifier(name).replaceAll(' ', '\\ ')}` }),
   };
-  const holder = new pg.Client(connection);
+  const holder = clientOf(connection);
   let lost: string | null = null;
   holder.on('error', (error) => {
     lost = error.message;
@@ -79,6 +79,18 @@ function parsed(store: string): URL {
     'open',
     'cannot open the ledger: store is no URL; write / @ : # in a password as %2F %40 %3A %23',
   );
+}
+
+/** Here its URL is read. */
+function clientOf(connection: pg.ClientConfig): pg.Client {
+  try {
+    return new pg.Client(connection);
+  } catch {
+    throw new LedgerError(
+      'open',
+      'cannot open the ledger: store has a % that stands for no letter; write % in a password as %25',
+    );
+  }
 }
 
 function held(folder: string, url: URL): LedgerHeldError {

@@ -1,5 +1,11 @@
 import { Device } from '@s3t/engine';
-import { type DownloadProgress, type ImportedAdapter, importAdapter, resolveBase } from '@s3t/model';
+import {
+  type DownloadProgress,
+  type ImportedAdapter,
+  importAdapter,
+  resolveBase,
+  unlessStopped,
+} from '@s3t/model';
 import { UnlearnerError } from './errors.ts';
 import { translate } from './open-run.ts';
 
@@ -12,6 +18,8 @@ export interface ImportOptions {
   out: string;
   /** Told how far the download of a base from a hub is. */
   onDownload?: (progress: DownloadProgress) => void;
+  /** Ends it early, with its reason. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -24,16 +32,18 @@ export async function importBase({
   adapter,
   out,
   onDownload,
+  signal,
 }: ImportOptions): Promise<ImportedAdapter> {
   try {
-    const folder = await resolveBase(base, { onProgress: onDownload });
+    const folder = await unlessStopped(resolveBase(base, { onProgress: onDownload }), signal);
     const device = await Device.open();
     try {
-      return await importAdapter(device, folder, adapter, out);
+      return await importAdapter(device, folder, adapter, out, signal);
     } finally {
       device.close();
     }
   } catch (error) {
+    signal?.throwIfAborted();
     if ((error as Error).name === 'OptionError')
       throw new UnlearnerError('usage', (error as Error).message, { cause: error });
     throw translate(error);

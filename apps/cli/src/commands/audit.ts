@@ -1,7 +1,7 @@
 import type { LineChart } from '@s3t/laboratory/plot';
 import type { AuditMoment, AuditReport } from '@s3t/unlearner';
 import type { Command } from 'commander';
-import { Interrupted, UsageError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integer, JSON_OUTPUT, number, RUN, type RunOptions } from '../options.ts';
 import { PLOT, type PlotOption, writePlot } from '../plot/plot-file.ts';
@@ -62,10 +62,7 @@ async function runAudit(
       onMoment: (moment) => say(`asking the stacks ${MOMENTS[moment]}`),
     });
   const report = await whereFree(work, () => 'audit a copy of it: s3t backup, s3t restore')
-    .catch((error) => {
-      if (!interrupts.signal.aborted) throw error;
-      throw new Interrupted(interrupts.received ?? 'SIGINT', 'stopped; the run was not changed');
-    })
+    .catch((error) => interrupts.rethrow(error, 'stopped; the run was not changed'))
     .finally(() => progress.clear());
   if (plot) await writePlot(plot, rocChart(report));
   if (json) printJson(report);

@@ -1,6 +1,5 @@
 import type { Export } from '@s3t/unlearner';
 import type { Command } from 'commander';
-import { Interrupted } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integer, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
 import { withFreeRun } from '../run-access.ts';
@@ -33,10 +32,7 @@ async function exportShard(out: string, { run, json, ...options }: Options): Pro
     run,
     (unlearner) => unlearner.export({ ...options, out, signal: interrupts.signal }),
     () => 'export from a copy of it: s3t backup, s3t restore',
-  ).catch((error) => {
-    if (!interrupts.signal.aborted) throw error;
-    throw new Interrupted(interrupts.received ?? 'SIGINT', 'stopped: nothing was exported');
-  });
+  ).catch((error) => interrupts.rethrow(error, 'stopped: nothing was exported'));
   if (json) printJson(exported);
   else print(render(exported));
 }

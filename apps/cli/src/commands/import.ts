@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { catchInterrupts } from '../interrupt.ts';
 import { JSON_OUTPUT } from '../options.ts';
 import { plural } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
@@ -26,12 +27,15 @@ export function addImport(program: Command): void {
 async function importAdapter(adapter: string, out: string, { base, json }: Options): Promise<void> {
   // Only here: it brings the engine, which `s3t --help` can do without.
   const { importBase } = await import('@s3t/unlearner');
+  using interrupts = catchInterrupts('stopping; nothing is left of the import');
   const progress = new Progress();
   const imported = await importBase({
-    ...{ base, adapter, out },
+    ...{ base, adapter, out, signal: interrupts.signal },
     onDownload: ({ file, bytes, total }) =>
       progress.update({ label: 'download', done: bytes, total, note: file }),
-  }).finally(() => progress.clear());
+  })
+    .finally(() => progress.clear())
+    .catch((error) => interrupts.rethrow(error, 'stopped: nothing was imported'));
   if (json) printJson({ out, ...imported });
   else print(`${out}: a base with ${plural(imported.merged.length, 'layer')} changed by ${adapter}`);
 }

@@ -1,7 +1,7 @@
 import { inputFields, type Model } from '@s3t/server/client';
 import type { ContinueOptions, Prediction, Unlearner } from '@s3t/unlearner';
 import type { Command } from 'commander';
-import { Interrupted, UsageError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integer, JSON_OUTPUT, number, RUN, type RunOptions } from '../options.ts';
 import { type Continuation, continueAll, type TextSource } from '../predict/continue.ts';
@@ -133,10 +133,9 @@ async function continueTexts(
     isNew = isLast;
     process.stdout.write(isLast ? `${piece}\n` : piece);
   };
-  const found = await continueAll(source, named, sampling, json ? undefined : show).catch((error) => {
-    if (!interrupts.signal.aborted) throw error;
-    throw new Interrupted(interrupts.received ?? 'SIGINT', 'stopped: what was said so far is not all');
-  });
+  const found = await continueAll(source, named, sampling, json ? undefined : show).catch((error) =>
+    interrupts.rethrow(error, 'stopped: what was said so far is not all'),
+  );
   if (json) printJson(continued(found));
 }
 

@@ -1,6 +1,6 @@
 import type { Unlearner, Verification, VerifyOptions } from '@s3t/unlearner';
 import type { Command } from 'commander';
-import { Interrupted, UsageError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integers, JSON_OUTPUT, RUN, type RunOptions } from '../options.ts';
 import { withFreeRun } from '../run-access.ts';
@@ -60,8 +60,7 @@ async function verifyRun({ run, json, ...options }: VerifyOptions & RunOptions):
     try {
       return await unlearner.verify({ ...options, signal: interrupts.signal });
     } catch (error) {
-      if (!interrupts.signal.aborted) throw error;
-      throw new Interrupted(interrupts.received ?? 'SIGINT', 'stopped before the verification was finished');
+      return interrupts.rethrow(error, 'stopped before the verification was finished');
     } finally {
       stop();
       progress.clear();

@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import type { Changes, ExperimentName, ExperimentOptions, PreparationOptions } from '@s3t/laboratory';
 import type { Command } from 'commander';
-import { Interrupted, UsageError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { catchInterrupts } from '../interrupt.ts';
 import { integer, integers, JSON_OUTPUT, type JsonOption, number } from '../options.ts';
 import { writePlot } from '../plot/plot-file.ts';
@@ -161,9 +161,8 @@ async function runPaper(experiment: ExperimentName, o: Options): Promise<void> {
         ].join('\n\n'),
       );
   } catch (error) {
-    if (!interrupts.signal.aborted) throw error;
-    throw new Interrupted(
-      interrupts.received ?? 'SIGINT',
+    interrupts.rethrow(
+      error,
       `stopped: what is trained is kept in ${out}; the same command goes on from there`,
     );
   } finally {

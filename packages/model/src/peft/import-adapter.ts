@@ -7,9 +7,10 @@ import { join, resolve } from 'node:path';
 import { type Device, mergeLora, scope, tensor } from '@s3t/engine';
 import { exists, openTensors, readJson } from '../checkpoint/open-tensors.ts';
 import type { TensorStore } from '../checkpoint/tensor-store.ts';
-import { openCheckpoint } from '../checkpoint.ts';
+import { openCheckpointSoon } from '../checkpoint.ts';
 import { ModelError, OptionError } from '../errors.ts';
 import { type LoraConfig, loraScale } from '../lora.ts';
+import { unlessStopped } from '../unless-stopped.ts';
 import { checkAdapterConfig } from './adapter-config.ts';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from './adapter-folder.ts';
 import { copyCompanions, writeTensors } from './merged-model.ts';
@@ -33,6 +34,7 @@ const PART = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/;
  * Writes a base with a PEFT adapter merged into it into a new folder: f32, tensor by tensor. Whole modules that the adapter saved (a
  * head) take the place of the base's.
  * @param out is there whole or not at all
+ * @param signal ends it early, with its reason
  * @throws ModelError naming the file and the field or tensor that does not fit; OptionError when `out` exists
  */
 export async function importAdapter(
@@ -40,6 +42,7 @@ export async function importAdapter(
   baseFolder: string,
   adapterFolder: string,
   out: string,
+  signal?: AbortSignal,
 ): Promise<ImportedAdapter> {
   if (await exists(out)) throw new OptionError(`${out}: exists already; name a new folder`);
   const configFile = join(adapterFolder, ADAPTER_CONFIG);
@@ -47,11 +50,12 @@ export async function importAdapter(
   const weightsFile = join(adapterFolder, ADAPTER_WEIGHTS);
   const lora = loraOf(config, configFile);
   checkAdapterConfig(config, lora, configFile);
-  const checkpoint = await openCheckpoint(baseFolder);
+  const { digest, ...checkpoint } = await openCheckpointSoon(baseFolder);
   // Without the slash that somebody may have written behind its name: the part lies beside it, not in it.
   const target = resolve(out);
   const part = `${target}.part`;
   try {
+    const base = await unlessStopped(digest, signal);
     const adapter = await openTensors(weightsFile);
     try {
       const { tensors } = checkpoint;
@@ -70,7 +74,7 @@ export async function importAdapter(
         return [name, { shape, read }] as const;
       });
       const about: ImportedAdapter = {
-        base: checkpoint.digest,
+        base,
         adapter: {
           config: await digestOf(configFile),
           weights: await digestOf(weightsFile),
@@ -80,7 +84,7 @@ export async function importAdapter(
       };
       await rm(part, { recursive: true, force: true });
       await mkdir(part, { recursive: true });
-      await writeTensors(join(part, 'model.safetensors'), new Map(entries));
+      await writeTensors(join(part, 'model.safetensors'), new Map(entries), signal);
       const { dtype: _, ...kept } = checkpoint.config;
       await writeJson(join(part, 'config.json'), { ...kept, torch_dtype: 'float32' });
       await copyCompanions(checkpoint, part);

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Device, scope, type Tensor, tensor } from '@s3t/engine';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { LayerAdapter } from '../adapter.ts';
 import type { Inputs } from '../architecture.ts';
 import { readJson } from '../checkpoint/open-tensors.ts';
@@ -192,6 +192,19 @@ describe('merged into the base', () => {
     const merged = await loadBaseModel(device, out, { maxLength: 12 });
     const logits = await logitsOf(base, form, [], new Map(), merged);
     expect(relativeError(logits, await logitsOfPeft('llama'))).toBeLessThan(1e-5);
+  });
+
+  it('leaves nothing when it is stopped', async () => {
+    const out = join(folder, 'stopped');
+    const left = async () => (await readdir(folder)).filter((name) => name.startsWith('stopped'));
+    const stop = new AbortController();
+    const [from, adapter] = [join(REFERENCE, 'llama/llama2'), join(REFERENCE, 'peft', 'saved-llama')];
+    const outcome = importAdapter(device, from, adapter, out, stop.signal).catch((error) => error);
+    await vi.waitUntil(async () => (await left()).length > 0, { interval: 1 });
+    const reason = new Error('stopped');
+    stop.abort(reason);
+    expect(await outcome).toBe(reason);
+    expect(await left()).toEqual([]);
   });
 
   it('is refused by name what does not fit, and leaves nothing', async () => {
