@@ -23,6 +23,6 @@ const step = capture(device, () => {
 for (let done = 0; done <= 100; done++) {
   optimiser.begin(0.05); // the learning rate of this step
   step.replay();
-  if (done % 20 === 0) console.log(`step ${done}: loss ${(await step.outputs.loss.read())[0]!.toFixed(4)}`);
+  if (done % 20 === 0) console.log(`step ${done}: loss ${(await step.outputs.loss.item()).toFixed(4)}`);
 }
 device.close();

@@ -9,7 +9,6 @@ import {
   layerNorm,
   linear,
   loraLinear,
-  matmul,
   mean,
   reshape,
   rmsNorm,
@@ -85,18 +84,11 @@ function vitForward(find: Find): (x: Tensor) => Tensor {
 }
 
 function llamaForward(device: Device, find: Find): (x: Tensor) => Tensor {
-  const { blocks, heads, keyHeads, scale, epsilon, tokens, width } = llama;
+  const { blocks, heads, keyHeads, scale, epsilon, tokens, width, classes } = llama;
   const table = ropeTable(device, { headWidth: width / heads, positions: tokens });
-  const rows = (x: Tensor) => reshape(x, [-1, x.shape.at(-1)!]);
-  const dense = (x: Tensor, name: string) => {
-    const y = matmul(rows(x), find(`${name}.weight`), { transposeB: true });
-    return reshape(y, [...x.shape.slice(0, -1), -1]);
-  };
-  // Llama has no biases, loraLinear takes one.
-  const zeroBias = (length: number) => tensor(device, new Float32Array(length), [length], { constant: true });
-  const bias = { query: zeroBias(width), value: zeroBias((width / heads) * keyHeads) };
-  const adapted = (x: Tensor, block: number, name: keyof typeof bias) =>
-    loraLinear(x, find(`${block}.${name}.weight`), bias[name], {
+  const dense = (x: Tensor, name: string) => linear(x, find(`${name}.weight`), null);
+  const adapted = (x: Tensor, block: number, name: 'query' | 'value') =>
+    loraLinear(x, find(`${block}.${name}.weight`), null, {
       down: find(`${block}.${name}.down`),
       up: find(`${block}.${name}.up`),
       scale,
@@ -112,6 +104,6 @@ function llamaForward(device: Device, find: Find): (x: Tensor) => Tensor {
       const y = rmsNorm(x, find(`${i}.norm2.weight`), epsilon);
       x = add(x, dense(swiglu(dense(y, `${i}.gate`), dense(y, `${i}.up`)), `${i}.down`));
     }
-    return rows(dense(rmsNorm(x, find('norm.weight'), epsilon), 'head'));
+    return reshape(dense(rmsNorm(x, find('norm.weight'), epsilon), 'head'), [-1, classes]);
   };
 }

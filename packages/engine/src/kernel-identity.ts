@@ -10,4 +10,4 @@ export function kernelIdentity(): string {
   return JSON.stringify({ revision: REVISION, kernels: names.map((name) => [name, sources[name]]) });
 }
 
-const REVISION = 4;
+const REVISION = 5;

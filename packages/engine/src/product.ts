@@ -29,7 +29,7 @@ export interface ProductEpilogue {
   residual?: Tensor;
   /** Apply `kind`; `before` takes what C would be without it. */
   activation?: { kind: Activation; before: Tensor };
-  /** Add a low-rank change. Only together with a bias, and to a batch of one product. */
+  /** Add a low-rank change to a batch of one product. */
   lowRank?: LowRankChange;
 }
 

@@ -77,16 +77,26 @@ const CHECKS: readonly Check[] = [
   { name: 'linear', inputs: [[34, 36], [40, 36], [40]], attributes: { activation: 'gelu' }, stored: 'f16' },
   { name: 'linear', inputs: [[34, 36], [40, 36], [40], [34, 40]], attributes: {} },
   { name: 'linear', inputs: [[9, 5], [7, 5], [7]], attributes: { activation: 'silu' } },
+  {
+    name: 'unbiasedLinear',
+    inputs: [
+      [34, 36],
+      [40, 36],
+      [34, 40],
+    ],
+    attributes: {},
+  },
+  { name: 'loraLinear', inputs: [[34, 36], [40, 36], 0, [16, 36], [40, 16]], attributes: { scale: 2 } },
   { name: 'linear', inputs: [[5, 64], { shape: [8, 64], dtype: 'int4x32' }, [8]], attributes: {} },
-  { name: 'loraLinear', inputs: [[66, 68], [68, 68], [68], 0, [16, 68], [68, 16]], attributes: { scale: 2 } },
+  { name: 'loraLinear', inputs: [[66, 68], [68, 68], 0, [16, 68], [68, 16], [68]], attributes: { scale: 2 } },
   {
     name: 'loraLinear',
-    inputs: [[34, 36], { shape: [40, 36], dtype: 'int8' }, [40], [34, 36], [16, 36], [40, 16]],
+    inputs: [[34, 36], { shape: [40, 36], dtype: 'int8' }, [34, 36], [16, 36], [40, 16], [40]],
     attributes: { scale: 2 },
   },
   {
     name: 'groupedLoraLinear',
-    inputs: [[2, 34, 36], [40, 36], [40], 0, [2, 16, 36], [2, 40, 16]],
+    inputs: [[2, 34, 36], [40, 36], 0, [2, 16, 36], [2, 40, 16], [40]],
     attributes: { scale: 2 },
   },
   {
@@ -306,6 +316,7 @@ function faultsOf(device: Device, made: Made, [output, ...found]: Float32Array[]
 const PRODUCTS: readonly string[] = [
   'matmul',
   'linear',
+  'unbiasedLinear',
   'loraLinear',
   'groupedLoraLinear',
   'vocabularyCrossEntropy',

@@ -21,7 +21,8 @@ import { stored } from './half-activations.ts';
 /** y = x W^T + b, with W [out, in] and b [out]; or with several W [groups, out, in], for as many equal parts of the batch. */
 export interface LinearWeights {
   weight: Tensor;
-  bias: Tensor;
+  /** Null where the layer has none. */
+  bias: Tensor | null;
 }
 
 /**
@@ -88,7 +89,8 @@ function groupedLinear({ weight, bias }: LinearWeights, x: Tensor, after: Linear
   const [groups, out, width] = weight.shape as [number, number, number];
   const parts = reshape(x, [groups, x.size / groups / width, width]);
   // Rounded once, like the sum of `linear`: the product of f16 would be rounded before its bias.
-  const y = add(matmul(stored(parts, 'f32'), weight, { transposeB: true }), bias);
+  const product = matmul(stored(parts, 'f32'), weight, { transposeB: true });
+  const y = bias ? add(product, bias) : product;
   const rows = followed(reshape(y, [...x.shape.slice(0, -1), out]), after);
   return x.dtype === 'f16' ? cast(rows, 'f16') : rows;
 }

@@ -84,6 +84,12 @@ export interface Network {
   tokenLoss?(top: Tensor, labels: Tensor, weights: Tensor): Tensor;
 }
 
+/** What a LayerNorm scales and shifts by. */
+export interface NormWeights {
+  weight: Tensor;
+  bias: Tensor;
+}
+
 /** A layer's weights, some of them replaced. */
 export function withMerged<Layer extends object>(
   layer: Layer,

@@ -20,7 +20,7 @@ import {
   where,
 } from '@s3t/engine';
 import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
-import { type Architecture, type Head, type Network, withMerged } from './architecture.ts';
+import { type Architecture, type Head, type Network, type NormWeights, withMerged } from './architecture.ts';
 import { type Parameter, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { type ConfigFields, checkFields, failIn } from './config-fields.ts';
@@ -79,13 +79,14 @@ const BERT_TARGETS = [
 export type BertTarget = (typeof BERT_TARGETS)[number]['name'];
 
 /** The linear layers by target, and the norms. */
-export type BertLayer = Record<BertTarget | 'attentionNorm' | 'outputNorm', LinearWeights>;
+export type BertLayer = Record<BertTarget, LinearWeights> &
+  Record<'attentionNorm' | 'outputNorm', NormWeights>;
 
 export interface BertWeights {
   words: Tensor;
   positions: Tensor;
   tokenTypes: Tensor;
-  norm: LinearWeights;
+  norm: NormWeights;
   layers: BertLayer[];
   /** BERT's alone: a RoBERTa's head has its own. */
   pooler?: LinearWeights;
@@ -316,7 +317,7 @@ export function encoderLayer(
 ): Tensor {
   const dense = (target: BertTarget, input: Tensor, after?: LinearOptions) =>
     adaptedLinear(layer[target], input, target, adapter, after);
-  const norm = ({ weight, bias }: LinearWeights, sum: Tensor) =>
+  const norm = ({ weight, bias }: NormWeights, sum: Tensor) =>
     layerNorm(sum, weight, bias, config.layer_norm_eps);
   const rows = onlyFirstToken ? slice(x, 1, 0, 1) : x;
   const heads = config.num_attention_heads;

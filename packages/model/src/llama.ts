@@ -17,7 +17,6 @@ import {
   swiglu,
   type Tensor,
   vocabularyCrossEntropy,
-  zeros,
 } from '@s3t/engine';
 import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
 import { type Architecture, type Network, withMerged } from './architecture.ts';
@@ -209,7 +208,7 @@ export async function loadLlama(
     rotations.dispose();
     throw error;
   });
-  return arrangeLlama(device, config, weights, rotations);
+  return arrangeLlama(config, weights, rotations);
 }
 
 /**
@@ -217,19 +216,12 @@ export async function loadLlama(
  * @param rotations of `ropeTable`, for the positions of the longest text
  */
 export function arrangeLlama(
-  device: Device,
   config: LlamaConfig,
   weights: ReadonlyMap<string, Tensor>,
   rotations: Tensor,
 ): LlamaWeights {
   const find = (name: string) => weights.get(`${name}.weight`)!;
-  // No linear layer of a Llama has a bias, and `linear` wants one: layers of one width share it.
-  const biases = new Map<number, Tensor>();
-  const unbiased = (weight: Tensor): LinearWeights => {
-    const width = weight.shape[0]!;
-    if (!biases.has(width)) biases.set(width, zeros(device, [width], { constant: true }));
-    return { weight, bias: biases.get(width)! };
-  };
+  const unbiased = (weight: Tensor): LinearWeights => ({ weight, bias: null });
   return {
     embedding: find('embed_tokens'),
     layers: Array.from({ length: config.num_hidden_layers }, (_, i) => ({

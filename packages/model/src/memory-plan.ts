@@ -52,7 +52,7 @@ export async function planLlamaStage(
         return [name, weight];
       }),
     );
-    const plain = llamaNetwork(config, arrangeLlama(device, config, weights, rotations), tokens);
+    const plain = llamaNetwork(config, arrangeLlama(config, weights, rotations), tokens);
     const network = activations === 'f16' ? withHalfActivations(plain) : plain;
     const base = device.memory().liveBytes;
     const form: StageForm = { architecture: network.architecture, lora, outputs: 0 };

@@ -73,7 +73,7 @@ const PREFIX = [{ layers: [3], values: randomStage([3], 31) }];
 describe('a quantised base', () => {
   it('keeps the linear layers of its layers in fewer bits, and nothing else', async () => {
     const { weight, bias } = quantised.network.linearOf(0, 'output.dense');
-    expect([weight.dtype, bias.dtype]).toEqual(['int8', 'f32']);
+    expect([weight.dtype, bias!.dtype]).toEqual(['int8', 'f32']);
     const other = await tinyBase(device);
     const rounding = relativeError(
       await weight.read(),

@@ -17,7 +17,7 @@ import {
   type Tensor,
 } from '@s3t/engine';
 import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
-import { type Architecture, type Network, withMerged } from './architecture.ts';
+import { type Architecture, type Network, type NormWeights, withMerged } from './architecture.ts';
 import { type Parameter, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { type ConfigFields, checkFields, failIn } from './config-fields.ts';
@@ -37,12 +37,12 @@ export interface VitConfig {
 }
 
 export interface VitLayer {
-  normBefore: LinearWeights;
+  normBefore: NormWeights;
   query: LinearWeights;
   key: LinearWeights;
   value: LinearWeights;
   attentionOutput: LinearWeights;
-  normAfter: LinearWeights;
+  normAfter: NormWeights;
   intermediate: LinearWeights;
   output: LinearWeights;
 }
@@ -52,7 +52,7 @@ export interface VitWeights {
   positions: Tensor;
   patches: LinearWeights;
   layers: VitLayer[];
-  norm: LinearWeights;
+  norm: NormWeights;
 }
 
 const REQUIRED = [

@@ -46,8 +46,8 @@ function define(
   return operation<{ scale: number }>({
     name,
     summary,
-    dtypes: [NUMBERS, WEIGHT_TYPES, 'f32', NUMBERS],
-    shape: ([x, weight, bias, adapted, down, up]) => {
+    dtypes: [NUMBERS, WEIGHT_TYPES, NUMBERS],
+    shape: ([x, weight, adapted, down, up, bias]) => {
       if (weight!.length !== 2) throw new ShapeError(`${name}: weight [${weight}] must be [n, k]`);
       const [n, k] = weight as readonly [number, number];
       if (x!.at(-1) !== k)
@@ -57,7 +57,7 @@ function define(
         throw new ShapeError(
           `${name}: x [${x}], A [${down}] and B [${up}] differ in axis 0, which counts the groups`,
         );
-      if (bias!.join() !== `${n}`)
+      if (bias && bias.join() !== `${n}`)
         throw new ShapeError(`${name}: bias [${bias}] does not fit axis 0 of weight [${weight}]`);
       const stack = grouped ? [x![0]!] : [];
       const rank = down!.at(-2);
@@ -69,19 +69,19 @@ function define(
         );
       return [...x!.slice(0, -1), n];
     },
-    forward: ({ inputs: [x, weight, bias, adapted, down, up], attributes: { scale }, output }) => {
+    forward: ({ inputs: [x, weight, adapted, down, up, bias], attributes: { scale }, output }) => {
       const { groups, rows, n, k, rank } = loraShape(x!.shape, weight!.shape, down!.shape, grouped);
       const turned = { transposeA: false, transposeB: true };
       const hidden = empty(x!.device, [groups * rows, rank]);
       launchProduct({ ...turned, batch: groups, m: rows, n: rank, k }, adapted!, down!, hidden);
       launchProduct({ ...turned, batch: 1, m: groups * rows, n, k }, x!, weight!, output, 1, {
-        bias: bias!,
+        bias,
         lowRank: { hidden, up: up!, adapters: groups, scale },
       });
       return [hidden];
     },
     gradient: ({ inputs, attributes: { scale }, saved: [hidden], gradient, wanted }) => {
-      const [x, weight, , adapted, down, up] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+      const [x, weight, adapted, down, up] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor];
       const { groups, rows, n, k, rank } = loraShape(x.shape, weight.shape, down.shape, grouped);
       const make = (when: boolean | undefined, shape: Shape) => (when ? empty(x.device, shape) : null);
       const plain = { transposeA: false, transposeB: false };
@@ -94,17 +94,17 @@ function define(
       if (dx) launchProduct({ ...plain, batch: 1, m: groups * rows, n: k, k: n }, gradient, weight, dx);
       // Without dropout both paths start from one tensor: their gradients are summed in the product.
       const shared = dx !== null && adapted === x;
-      const dAdapted = make(wanted[3] && !shared, x.shape);
+      const dAdapted = make(wanted[2] && !shared, x.shape);
       const through = shared ? dx : dAdapted;
       if (through)
         launchProduct({ ...each, n: k, k: rank }, dHidden, down, through, 1, { accumulate: shared });
-      const dDown = make(wanted[4], down.shape);
+      const dDown = make(wanted[3], down.shape);
       if (dDown) launchProduct({ ...turned, m: rank, n: k }, dHidden, adapted, dDown);
-      const dUp = make(wanted[5], up.shape);
+      const dUp = make(wanted[4], up.shape);
       if (dUp) launchProduct({ ...turned, m: n, n: rank }, gradient, hidden!, dUp, scale);
-      return [dx, null, null, dAdapted, dDown, dUp];
+      return [dx, null, dAdapted, dDown, dUp, null];
     },
-    reference: ([x, weight, bias, adapted, down, up], { scale }) => {
+    reference: ([x, weight, adapted, down, up, bias], { scale }) => {
       const { groups, rows, n, k, rank } = loraShape(x!.shape, weight!.shape, down!.shape, grouped);
       const whole = { data: x!.data, shape: [groups * rows, k] };
       const base = productReference(whole, weight!, { transposeB: true });
@@ -115,9 +115,9 @@ function define(
         transposeB: true,
         alpha: scale,
       });
-      return base.map((value, i) => value + bias!.data[i % n]! + change[i]!);
+      return base.map((value, i) => value + (bias?.data[i % n] ?? 0) + change[i]!);
     },
-    frozen: [1, 2],
+    frozen: [1, 5],
     cases,
   });
 }
@@ -127,10 +127,20 @@ const applyLoraLinear = define(
   'x weight^T + bias + scale * (adapted down^T) up^T; no gradient for weight and bias',
   false,
   [
-    { inputs: [[9, 8], [6, 8], [6], [9, 8], [4, 8], [6, 4]], attributes: { scale: 0.5 } },
-    { inputs: [[2, 17, 32], [36, 32], [36], [2, 17, 32], [16, 32], [36, 16]], attributes: { scale: 4 } },
+    { inputs: [[9, 8], [6, 8], [9, 8], [4, 8], [6, 4], [6]], attributes: { scale: 0.5 } },
     {
-      inputs: [[9, 8], { shape: [6, 8], dtype: 'int8' }, [6], [9, 8], [4, 8], [6, 4]],
+      inputs: [
+        [9, 8],
+        [6, 8],
+        [9, 8],
+        [4, 8],
+        [6, 4],
+      ],
+      attributes: { scale: 0.5 },
+    },
+    { inputs: [[2, 17, 32], [36, 32], [2, 17, 32], [16, 32], [36, 16], [36]], attributes: { scale: 4 } },
+    {
+      inputs: [[9, 8], { shape: [6, 8], dtype: 'int8' }, [9, 8], [4, 8], [6, 4], [6]],
       attributes: { scale: 0.5 },
     },
   ],
@@ -141,15 +151,25 @@ const applyGrouped = define(
   'loraLinear with an adapter of its own for each entry of the first axis; the base product is shared',
   true,
   [
-    { inputs: [[3, 9, 8], [6, 8], [6], [3, 9, 8], [3, 4, 8], [3, 6, 4]], attributes: { scale: 0.5 } },
+    { inputs: [[3, 9, 8], [6, 8], [3, 9, 8], [3, 4, 8], [3, 6, 4], [6]], attributes: { scale: 0.5 } },
+    {
+      inputs: [
+        [3, 9, 8],
+        [6, 8],
+        [3, 9, 8],
+        [3, 4, 8],
+        [3, 6, 4],
+      ],
+      attributes: { scale: 0.5 },
+    },
     {
       inputs: [
         [2, 2, 5, 64],
         { shape: [12, 64], dtype: 'int4x64' },
-        [12],
         [2, 2, 5, 64],
         [2, 3, 64],
         [2, 12, 3],
+        [12],
       ],
       attributes: { scale: 2 },
     },
@@ -159,11 +179,11 @@ const applyGrouped = define(
 /**
  * A linear layer with a low-rank change (LoRA, Hu et al. 2021): x weight^T + bias + scale * (adapted A^T) B^T. The base
  * is frozen: weight (of any weight type) and bias get no gradient.
- * @param x [..., k] @param weight [n, k] @param bias [n] @param adapter A `down` [rank, k], B `up` [n, rank]
+ * @param x [..., k] @param weight [n, k] @param bias [n], or null for none @param adapter A `down` [rank, k], B `up` [n, rank]
  */
-export function loraLinear(x: Tensor, weight: Tensor, bias: Tensor, adapter: Adapter): Tensor {
+export function loraLinear(x: Tensor, weight: Tensor, bias: Tensor | null, adapter: Adapter): Tensor {
   const { down, up, scale, adapted = x } = adapter;
-  return applyLoraLinear([x, weight, bias, adapted, down, up], { scale });
+  return applyLoraLinear([x, weight, adapted, down, up, ...(bias ? [bias] : [])], { scale });
 }
 
 /** A pool of adapters. `of`: u32 [groups], which of them each entry of x goes through; without it entry g goes through adapter g. */
@@ -176,13 +196,18 @@ interface Adapters extends Adapter {
  * names. Serves an ensemble, whose shards share the base, the training of several sequences at once, and requests for
  * different adapters. An entry and its gradient have the bits that `loraLinear` gives for it alone; the gradient of an adapter that
  * several entries name is the sum of theirs, in their order.
- * @param x [groups, ..., k] @param weight [n, k] @param bias [n]
+ * @param x [groups, ..., k] @param weight [n, k] @param bias [n], or null for none
  * @param adapters A `down` [adapters, rank, k], B `up` [adapters, n, rank]; as many as groups, unless `of` says which
  */
-export function groupedLoraLinear(x: Tensor, weight: Tensor, bias: Tensor, adapters: Adapters): Tensor {
+export function groupedLoraLinear(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null,
+  adapters: Adapters,
+): Tensor {
   const { adapted = x, scale } = adapters;
   const { down, up } = adapters.of ? named(x, adapters, adapters.of) : adapters;
-  return applyGrouped([x, weight, bias, adapted, down, up], { scale });
+  return applyGrouped([x, weight, adapted, down, up, ...(bias ? [bias] : [])], { scale });
 }
 
 /** The adapter of each entry of x, copied from the pool: a small fraction of what the entry itself reads. */
