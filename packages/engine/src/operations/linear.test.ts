@@ -95,10 +95,21 @@ describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %
     }
   });
 
+  test('a layer without a bias has the bits of one whose bias is zero, and so do its gradients', async () => {
+    const [rows, n, k] = extents[0]!;
+    const [x, weight, residual, weights] = [made(rows, k), made(n, k), made(rows, n), made(rows, n)];
+    const [without, zero] = [null, zeros(device, [n])].map((bias) =>
+      bitsWithGradients(() => linear(x, weight, bias, { residual }), [x, weight, residual], weights),
+    );
+    expect(await without).toEqual(await zero);
+  });
+
   test('a residual of another shape is refused', () => {
     const z = (...shape: number[]) => zeros(device, shape);
     expect(() => scope(() => linear(z(2, 5), z(3, 5), z(3), { residual: z(2, 4) }))).toThrow(
-      new ShapeError('linear: the result [2,3] of x [2,5] and residual [2,4] differ in axis 1'),
+      new ShapeError(
+        'linear: the result [2,3] of x [2,5] with weight [3,5] and residual [2,4] differ in axis 1',
+      ),
     );
   });
 });

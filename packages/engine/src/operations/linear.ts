@@ -40,7 +40,7 @@ function define(
       const differing = residual ? shape.findIndex((extent, axis) => extent !== residual[axis]) : -1;
       if (residual && (differing >= 0 || residual.length !== shape.length))
         throw new ShapeError(
-          `${name}: the result [${shape}] of x [${x}] and weight [${weight}] and residual [${residual}] differ in ${differing >= 0 ? `axis ${differing}` : 'rank'}`,
+          `${name}: the result [${shape}] of x [${x}] with weight [${weight}] and residual [${residual}] differ in ${differing >= 0 ? `axis ${differing}` : 'rank'}`,
         );
       return shape;
     },
