@@ -54,8 +54,8 @@ export async function digestFiles(folder: string, names: readonly string[]): Pro
   return digest.digest('hex');
 }
 
-/** One piece is read while the other is hashed. */
-async function digestFile(path: string): Promise<Buffer> {
+/** SHA-256 of a file: one piece is read while the other is hashed. @throws ModelError naming it */
+export async function digestFile(path: string): Promise<Buffer> {
   const source = await fileSource(path);
   try {
     const digest = createHash('sha256');

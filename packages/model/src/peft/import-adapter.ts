@@ -1,10 +1,10 @@
 // A PEFT adapter that somebody else trained, merged into its base: a folder that is a base like any other. What it learnt from is
 // outside of every run on it, as what the base was pre-trained on is.
 
-import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Device, mergeLora, scope, tensor } from '@s3t/engine';
+import { digestFile } from '../checkpoint/digest.ts';
 import { exists, openTensors, readJson } from '../checkpoint/open-tensors.ts';
 import type { TensorStore } from '../checkpoint/tensor-store.ts';
 import { openCheckpointSoon } from '../checkpoint.ts';
@@ -76,8 +76,8 @@ export async function importAdapter(
       const about: ImportedAdapter = {
         base,
         adapter: {
-          config: await digestOf(configFile),
-          weights: await digestOf(weightsFile),
+          config: (await digestFile(configFile)).toString('hex'),
+          weights: (await digestFile(weightsFile)).toString('hex'),
         },
         merged: [...changes.merged.keys()].sort(),
         replaced: [...changes.replaced.keys()].sort(),
@@ -182,12 +182,6 @@ async function mergedValues(
   using up = await place(adapter, `${PREFIX}${module}.lora_B.weight`);
   using merged = scope(() => mergeLora(weight, { down, up, scale }));
   return await merged.read();
-}
-
-async function digestOf(file: string): Promise<string> {
-  return createHash('sha256')
-    .update(await readFile(file))
-    .digest('hex');
 }
 
 async function writeJson(file: string, content: unknown): Promise<void> {
