@@ -32,12 +32,16 @@ export class DataError extends Error {
   }
 }
 
-function describePlace({ file, field, row, line }: DataPlace): string {
-  const parts = [file];
-  if (line !== undefined) parts.push(row === undefined ? `line ${line}` : `line ${line} (row ${row})`);
-  else if (row !== undefined) parts.push(`row ${row}`);
+export function describePlace({ file, field, row, line }: DataPlace): string {
+  const parts = [file, describeRow({ row, line })].filter(Boolean);
   if (field !== undefined) parts.push(`field ${quote(field)}`);
   return parts.join(', ');
+}
+
+/** The row of a place; empty where it has none. */
+export function describeRow({ row, line }: Pick<DataPlace, 'row' | 'line'>): string {
+  if (line === undefined) return row === undefined ? '' : `row ${row}`;
+  return row === undefined ? `line ${line}` : `line ${line} (row ${row})`;
 }
 
 /** A value for an error message: on one line, and cut after 40 characters. */

@@ -28,7 +28,7 @@ export function jsonRows(bytes: Uint8Array, file: string): Row[] {
     if (typeof object !== 'object' || object === null || Array.isArray(object))
       throw new DataError('is not a JSON object', { file, row });
     const fields = object as Record<string, unknown>;
-    return { line: row + 1, get: (field) => (Object.hasOwn(fields, field) ? fields[field] : undefined) };
+    return { get: (field) => (Object.hasOwn(fields, field) ? fields[field] : undefined) };
   });
 }
 

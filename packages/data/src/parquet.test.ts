@@ -56,3 +56,51 @@ test.each([
   expect(error.file).toBe(join(folder, name));
   expect(error.message).toMatch(problem);
 });
+
+test('a folder of files: errors name file and row', async () => {
+  const part = (name: string, id: string[]): string => {
+    const text = id.map((one) => (one === 'odd' ? null : 't'));
+    const columnData = [
+      { name: 'id', data: id, type: 'STRING' as const },
+      { name: 'text', data: text, type: 'STRING' as const, nullable: true },
+    ];
+    return put(folder, name, new Uint8Array(parquetWriteBuffer({ columnData })));
+  };
+  const options = { id: 'id', text: ['text'] };
+  const first = part('parts/train-0.parquet', ['a', 'b']);
+  const second = part('parts/train-1.parquet', ['c', 'odd']);
+  const missing = await dataError(loadRecords('parts', 'train', options, folder));
+  expect(missing).toMatchObject({ file: second, row: 1, field: 'text' });
+  expect(missing.message).toContain(`${second}, row 1, field "text"`);
+  part('parts/train-1.parquet', ['c', 'b']);
+  const twice = await dataError(loadRecords('parts', 'train', options, folder));
+  expect(twice).toMatchObject({ file: second, row: 1, field: 'id' });
+  expect(twice.message).toContain(`already that of ${first}, row 1;`);
+});
+
+test('a folder of files: more rows than a call may have arguments', async () => {
+  const columnData = [{ name: 'text', data: new Array<string>(150_000).fill('t'), type: 'STRING' as const }];
+  put(folder, 'many/train-0.parquet', new Uint8Array(parquetWriteBuffer({ columnData })));
+  expect(await loadRecords('many', 'train', { text: ['text'] }, folder)).toHaveLength(150_000);
+});
+
+test('a folder of files: paths of pictures are relative to their own file', async () => {
+  const png = await sharp({ create: { width: 2, height: 1, channels: 3, background: '#0f0' } })
+    .png()
+    .toBuffer();
+  put(folder, 'paths/a.png', png);
+  put(folder, 'a.png', 'another file');
+  const columnData = [{ name: 'image', data: ['a.png'], type: 'STRING' as const }];
+  put(folder, 'paths/train-0.parquet', new Uint8Array(parquetWriteBuffer({ columnData })));
+  const [record] = await loadRecords('paths', 'train', { image: 'image' }, folder);
+  expect(await record!.image!()).toMatchObject({ width: 2, height: 1 });
+});
+
+test.each([
+  ['rows.json', '[\n{"a": "x"},\n{"b": "y"}\n]'],
+  ['rows.parquet', new Uint8Array(parquetWriteBuffer({ columnData: [{ name: 'a', data: ['x', null] }] }))],
+])('%s: a row is no line', async (name, content) => {
+  put(folder, name, content);
+  const error = await dataError(loadRecords(name, 'train', { text: ['a'] }, folder));
+  expect(error).toMatchObject({ row: 1, field: 'a', line: undefined });
+});

@@ -30,8 +30,7 @@ export async function parquetRows(bytes: Uint8Array, file: string): Promise<Row[
     const why = error instanceof Error ? error.message.replace(/\s+/g, ' ').trim() : 'unknown error';
     throw new DataError(`is not a parquet file that can be read (${why})`, { file });
   }
-  return rows.map((row, number) => ({
-    line: number + 1,
+  return rows.map((row) => ({
     get: (field) => (Object.hasOwn(row, field) ? plain(row[field]) : undefined),
   }));
 }

@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { recordDigest } from './digest.ts';
-import { DataError, type DataPlace, quote } from './errors.ts';
+import { DataError, type DataPlace, describePlace, describeRow, quote } from './errors.ts';
 import { readBytes } from './files.ts';
 import { fileImage, sharpDecoder } from './image.ts';
 import { checkLabel } from './labels.ts';
@@ -9,8 +9,10 @@ import type { DataOptions, DataRecord, Split } from './record.ts';
 
 /** One row of a table, whatever the file format. */
 export interface Row {
-  /** Line of the file, from 1. */
-  line: number;
+  /** Line of a text file, from 1; none where a row is not a line. */
+  line?: number;
+  /** Where it lies, of a table in several files: the file, and the number of the row in it. */
+  part?: { file: string; row: number };
   /** The value of a field; undefined if the row does not have it. */
   get(field: string): unknown;
 }
@@ -38,7 +40,7 @@ async function recordOf(
   split: Split,
   options: DataOptions,
 ): Promise<DataRecord> {
-  const place = (field: string): DataPlace => ({ file, field, row, line: source.line });
+  const place = (field: string): DataPlace => placeOf(source, row, file, field);
   const read = (field: string, scalar: boolean): string => readField(source.get(field), scalar, place(field));
 
   const id =
@@ -73,10 +75,14 @@ async function recordOf(
     record.image = () => decoder.decode(stored, where);
     return record;
   }
-  const path = resolve(dirname(file), filled(read(options.image, false), where));
+  const path = resolve(dirname(where.file), filled(read(options.image, false), where));
   record.digest = recordDigest({ ...record, image: await readBytes(path, where) });
   record.image = fileImage(path, record, { decoder: options.decoder, row: where.row });
   return record;
+}
+
+function placeOf(source: Row, row: number, file: string, field?: string): DataPlace {
+  return { ...(source.part ?? { file, row }), field, line: source.line };
 }
 
 /** The bytes of an image file that lies in the table itself, as hubs keep them in parquet: `{bytes, path}`, or the bytes alone. */
@@ -122,9 +128,10 @@ function refuseDuplicates(
   records.forEach(({ id }, row) => {
     const first = seen.get(id);
     if (first !== undefined) {
-      const place = { file, field, row, line: rows[row]?.line };
-      const problem = `id ${quote(id)} is already that of line ${rows[first]?.line} (row ${first})`;
-      throw new DataError(`${problem}; ids must be unique`, place);
+      const place = placeOf(rows[row] as Row, row, file, field);
+      const before = placeOf(rows[first] as Row, first, file);
+      const where = before.file === place.file ? describeRow(before) : describePlace(before);
+      throw new DataError(`id ${quote(id)} is already that of ${where}; ids must be unique`, place);
     }
     seen.set(id, row);
   });
