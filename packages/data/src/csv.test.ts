@@ -19,6 +19,21 @@ describe('CSV and TSV', () => {
     ]);
   });
 
+  test.each(['a.csv', 'a.tsv'])('%s: lines that end in different ways', async (name) => {
+    const [delimiter, quote] = name.endsWith('.csv') ? [',', '"'] : ['\t', ''];
+    const line = (...values: string[]): string => values.join(delimiter);
+    for (const ends of ['\n\r\n\n', '\r\n\n\r\n', '\n\n\r\n', '\r\r\r'].map(
+      (all) => all.match(/\r?\n|\r/g)!,
+    )) {
+      const lines = [line('text', 'label', 'id'), line('a', 'x', '1'), line('b', 'y', `${quote}2${quote}`)];
+      const records = await load(name, lines.map((one, i) => `${one}${ends[i]}`).join(''));
+      expect(records.map(({ id, label, text }) => [id, label, text?.text])).toEqual([
+        ['1', 'x', 'a'],
+        ['2', 'y', 'b'],
+      ]);
+    }
+  });
+
   test('TSV: a quote is a character', async () => {
     const records = await load('a.tsv', 'id\tlabel\ttext\n1\tx\t"Tis said\n2\ty\tso" he\n');
     expect(records.map(({ text }) => text?.text)).toEqual(['"Tis said', 'so" he']);

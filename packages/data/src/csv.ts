@@ -40,11 +40,20 @@ interface Parsed {
   info: Info;
 }
 
+/**
+ * Both ends of lines, whichever the first line has: rows are appended by other programs than wrote the header. By csv-parse's own choice, that of
+ * the first line, the carriage return would become part of the last value, which may be an id.
+ */
+function lineEnds(text: string): string[] {
+  return /\r\n|\n|\r/.exec(text)?.[0] === '\r' ? ['\r'] : ['\r\n', '\n'];
+}
+
 function parseAll(text: string, file: string, delimiter: ',' | '\t'): Parsed[] {
   try {
     return parse(text, {
       delimiter,
       quote: delimiter === ',' ? '"' : false,
+      record_delimiter: lineEnds(text),
       info: true,
       relax_column_count: true, // counted above, where the row is known
       skip_empty_lines: true,
