@@ -104,3 +104,21 @@ test.each([
   const error = await dataError(loadRecords(name, 'train', { text: ['a'] }, folder));
   expect(error).toMatchObject({ row: 1, field: 'a', line: undefined });
 });
+
+test('text that is no UTF-8 is refused where it is read', async () => {
+  const file = new Uint8Array(
+    parquetWriteBuffer({
+      codec: 'UNCOMPRESSED',
+      columnData: [
+        { name: 'text', data: ['good', 'caf~'], type: 'STRING', encoding: 'PLAIN' },
+        { name: 'other', data: ['one', 'two'], type: 'STRING', encoding: 'PLAIN' },
+      ],
+    }),
+  );
+  for (let at = 0; at < file.length; at++) if (file[at] === 0x7e) file[at] = 0xe9;
+  put(folder, 'latin.parquet', file);
+  const error = await dataError(loadRecords('latin.parquet', 'train', { text: ['text'] }, folder));
+  expect(error).toMatchObject({ row: 1, field: 'text' });
+  expect(error.message).toMatch(/no UTF-8/);
+  expect(await loadRecords('latin.parquet', 'train', { text: ['other'] }, folder)).toHaveLength(2);
+});

@@ -25,7 +25,11 @@ export async function parquetRows(bytes: Uint8Array, file: string): Promise<Row[
   let rows: Record<string, unknown>[];
   try {
     const content = bytes.slice().buffer;
-    rows = await parquetReadObjects({ file: content, utf8: false });
+    rows = await parquetReadObjects({
+      file: content,
+      utf8: false,
+      parsers: { stringFromBytes: textOrBytes },
+    });
   } catch (error) {
     const why = error instanceof Error ? error.message.replace(/\s+/g, ' ').trim() : 'unknown error';
     throw new DataError(`is not a parquet file that can be read (${why})`, { file });
@@ -33,6 +37,18 @@ export async function parquetRows(bytes: Uint8Array, file: string): Promise<Row[
   return rows.map((row) => ({
     get: (field) => (Object.hasOwn(row, field) ? plain(row[field]) : undefined),
   }));
+}
+
+// Fatal, as of other tables. A byte order mark at the beginning of a value is dropped.
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** What is declared as text and is none stays bytes: where a field is read that must be text, the error can name its row. */
+function textOrBytes(bytes: Uint8Array | undefined): unknown {
+  try {
+    return bytes && utf8.decode(bytes);
+  } catch {
+    return bytes;
+  }
 }
 
 function plain(value: unknown): unknown {

@@ -103,8 +103,13 @@ function readField(value: unknown, scalar: boolean, place: DataPlace): string {
     if (Math.abs(value) <= Number.MAX_SAFE_INTEGER) return String(value);
     throw new DataError('is a number too large to be exact; write it as a string', place);
   }
-  const found = value === null ? 'null' : Array.isArray(value) ? 'an array' : kinds[typeof value];
-  throw new DataError(`must be a string${scalar ? ' or a number' : ''}, found ${found}`, place);
+  throw new DataError(`must be a string${scalar ? ' or a number' : ''}, found ${kindOf(value)}`, place);
+}
+
+function kindOf(value: unknown): string | undefined {
+  if (value === null) return 'null';
+  if (value instanceof Uint8Array) return 'bytes that are not declared as text or are no UTF-8';
+  return Array.isArray(value) ? 'an array' : kinds[typeof value];
 }
 
 function filled(value: string, place: DataPlace): string {
