@@ -13,6 +13,9 @@ export function csvRows(bytes: Uint8Array, file: string, delimiter: ',' | '\t'):
   const parsed = parseAll(textOf(bytes, file), file, delimiter);
   const header = parsed.shift()?.record;
   if (header === undefined) return [];
+  // csv-parse counts a CRLF inside quotes as two lines.
+  const crlfs = (record: string[]): number => record.join().split('\r\n').length - 1;
+  let doubles = crlfs(header);
   const columns = new Map<string, number>();
   const doubled = new Set<string>();
   header.forEach((name, index) => {
@@ -27,11 +30,13 @@ export function csvRows(bytes: Uint8Array, file: string, delimiter: ',' | '\t'):
     throw new DataError(`${problem} (the first line must name the columns)`, { file, field });
   };
   return parsed.map(({ record, info }, row) => {
+    doubles += crlfs(record);
+    const line = info.lines - doubles;
     if (record.length !== header.length) {
       const problem = `has ${record.length} values, the header names ${header.length} columns`;
-      throw new DataError(problem, { file, row, line: info.lines });
+      throw new DataError(problem, { file, row, line });
     }
-    return { line: info.lines, get: (field) => record[column(field)] };
+    return { line, get: (field) => record[column(field)] };
   });
 }
 

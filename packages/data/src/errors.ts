@@ -24,7 +24,8 @@ export class DataError extends Error {
   readonly line?: number;
 
   constructor(problem: string, place: DataPlace) {
-    super(`${describePlace(place)}: ${problem}`);
+    // One line, whatever files and fields are called.
+    super(`${describePlace(place)}: ${problem}`.replace(/[\p{Cc}\u2028\u2029]+/gu, ' '));
     this.file = place.file;
     if (place.field !== undefined) this.field = place.field;
     if (place.row !== undefined) this.row = place.row;

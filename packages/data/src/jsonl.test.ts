@@ -163,6 +163,11 @@ describe('JSON Lines errors', () => {
     expect(error.message).toContain('label "0" is not one of the configured labels: "cat", "dog"');
   });
 
+  test('one line, whatever a file is called', async () => {
+    const error = await dataError(load('{"image":"no\\nsuch.png"}', { image: 'image' }));
+    expect(error.message).toMatch(/no such\.png does not exist$/);
+  });
+
   test('a long value is cut', async () => {
     const error = await dataError(load(row({ label: 'x'.repeat(5000) }), { ...options, labels: ['a'] }));
     expect(error.message.length).toBeLessThan(folder.length + 200);

@@ -48,6 +48,8 @@ test('one JSON array, as Alpaca is published', async () => {
 test.each([
   ['bad.parquet', 'no', /is not a parquet file/],
   ['bad.json', '{"a":', /is not valid JSON/],
+  ['bad.json', '[{"a":"x"},\n{"a":"y" "b"}]', /, line 2: is not valid JSON/],
+  ['latin.json', Buffer.from('[{"a":"x"},\n{"a":"\xe9"}]', 'latin1'), /, line 2: is not UTF-8 text/],
   ['one.json', '{"a":1}', /does not hold an array/],
   ['row.json', '[{"a":"x"},1]', /row 1: is not a JSON object/],
 ])('%s is refused', async (name, content, problem) => {
