@@ -124,3 +124,20 @@ test('text that is no UTF-8 is refused where it is read', async () => {
   expect(error.message).toMatch(/no UTF-8/);
   expect(await loadRecords('latin.parquet', 'train', { text: ['other'] }, folder)).toHaveLength(2);
 });
+
+test('what is broken in two columns is one error', async () => {
+  const columnData = ['id', 'text'].map((name) => ({ name, data: ['a', 'b'], type: 'STRING' as const }));
+  const file = Buffer.from(parquetWriteBuffer({ columnData }));
+  // The first page, and in the schema the name of the second column, which is found out before.
+  file.fill(0xff, 4, 12);
+  file.write('tex!', file.indexOf('text'));
+  put(folder, 'twice.parquet', file);
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown) => unhandled.push(reason);
+  process.on('unhandledRejection', note);
+  const error = await dataError(loadRecords('twice.parquet', 'train', { text: ['text'] }, folder));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  process.off('unhandledRejection', note);
+  expect(error.message).toMatch(/is not a parquet file that can be read/);
+  expect(unhandled).toEqual([]);
+});

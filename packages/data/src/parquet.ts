@@ -22,15 +22,26 @@ export function parquetFilesOf(files: readonly string[], split: Split): string[]
 export async function parquetRows(bytes: Uint8Array, file: string): Promise<Row[]> {
   // Only here: other formats need no parser.
   const { parquetReadObjects } = await import('hyparquet');
+  const buffer = bytes.slice().buffer;
+  let hasFailed = false;
+  // Where a column is found broken when others have begun, hyparquet forgets these: if they fail, too, nobody handles it, and the process ends.
+  // So nothing is read before all have begun, nor once one has failed.
+  const content = {
+    byteLength: buffer.byteLength,
+    slice: async (start: number, end?: number): Promise<ArrayBuffer> => {
+      await new Promise((resolve) => setTimeout(resolve));
+      return hasFailed ? new Promise(() => {}) : buffer.slice(start, end);
+    },
+  };
   let rows: Record<string, unknown>[];
   try {
-    const content = bytes.slice().buffer;
     rows = await parquetReadObjects({
       file: content,
       utf8: false,
       parsers: { stringFromBytes: textOrBytes },
     });
   } catch (error) {
+    hasFailed = true;
     const why = error instanceof Error ? error.message.replace(/\s+/g, ' ').trim() : 'unknown error';
     throw new DataError(`is not a parquet file that can be read (${why})`, { file });
   }
