@@ -141,3 +141,14 @@ test('what is broken in two columns is one error', async () => {
   expect(error.message).toMatch(/is not a parquet file that can be read/);
   expect(unhandled).toEqual([]);
 });
+
+test('two columns of one name are refused where one is asked for', async () => {
+  const columnData = ['id', 'text', 'texu'].map((name) => ({ name, data: [name], type: 'STRING' as const }));
+  const file = Buffer.from(parquetWriteBuffer({ columnData }));
+  for (let at = file.indexOf('texu'); at >= 0; at = file.indexOf('texu')) file.write('text', at);
+  put(folder, 'named.parquet', file);
+  const error = await dataError(loadRecords('named.parquet', 'train', { text: ['text'] }, folder));
+  expect(error).toMatchObject({ field: 'text' });
+  expect(error.message).toMatch(/two columns have this name/);
+  expect(await loadRecords('named.parquet', 'train', { text: ['id'] }, folder)).toHaveLength(1);
+});
