@@ -30,6 +30,7 @@ export async function recordsOfRows(
   if (rows.length === 0) throw new DataError('holds no records', { file });
   const records = await mapInOrder(rows, (row, index) => recordOf(row, index, file, split, options));
   refuseDuplicates(records, rows, file, options.id);
+  refuseTwoForms(records, rows, file, options.subject);
   return records;
 }
 
@@ -103,10 +104,10 @@ function readField(value: unknown, scalar: boolean, place: DataPlace): string {
     if (Math.abs(value) <= Number.MAX_SAFE_INTEGER) return String(value);
     throw new DataError('is a number too large to be exact; write it as a string', place);
   }
-  throw new DataError(`must be a string${scalar ? ' or a number' : ''}, found ${kindOf(value)}`, place);
+  throw new DataError(`must be a string${scalar ? ' or a number' : ''}, found ${found(value)}`, place);
 }
 
-function kindOf(value: unknown): string | undefined {
+function found(value: unknown): string | undefined {
   if (value === null) return 'null';
   if (value instanceof Uint8Array) return 'bytes that are not declared as text or are no UTF-8';
   return Array.isArray(value) ? 'an array' : kinds[typeof value];
@@ -133,11 +134,45 @@ function refuseDuplicates(
   records.forEach(({ id }, row) => {
     const first = seen.get(id);
     if (first !== undefined) {
-      const place = placeOf(rows[row] as Row, row, file, field);
-      const before = placeOf(rows[first] as Row, first, file);
-      const where = before.file === place.file ? describeRow(before) : describePlace(before);
+      const { place, where } = twoPlaces(rows, first, row, file, field);
       throw new DataError(`id ${quote(id)} is already that of ${where}; ids must be unique`, place);
     }
     seen.set(id, row);
   });
+}
+
+/** To a reader one name in two Unicode forms is one person; erased by either, the records of the other would stay. */
+function refuseTwoForms(
+  records: readonly DataRecord[],
+  rows: readonly Row[],
+  file: string,
+  field?: string,
+): void {
+  const seen = new Map<string, number>();
+  records.forEach(({ subject }, row) => {
+    if (subject === undefined) return;
+    const form = subject.normalize('NFC');
+    const first = seen.get(form);
+    if (first === undefined) seen.set(form, row);
+    else if (records[first]?.subject !== subject) {
+      const { place, where } = twoPlaces(rows, first, row, file, field);
+      throw new DataError(
+        `${quote(subject)} is written in another Unicode form in ${where}; choose one`,
+        place,
+      );
+    }
+  });
+}
+
+/** The place of a row that does not go with an earlier one, and where that is, without the file if it is the same. */
+function twoPlaces(
+  rows: readonly Row[],
+  first: number,
+  row: number,
+  file: string,
+  field?: string,
+): { place: DataPlace; where: string } {
+  const place = placeOf(rows[row] as Row, row, file, field);
+  const before = placeOf(rows[first] as Row, first, file);
+  return { place, where: before.file === place.file ? describeRow(before) : describePlace(before) };
 }
