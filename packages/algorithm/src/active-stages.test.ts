@@ -116,6 +116,7 @@ describe('repair', () => {
   it('refuses what is no system', () => {
     expect(() => new ActiveStages(0, [[0]])).toThrow(AlgorithmError);
     expect(() => new ActiveStages(1, [])).toThrow(AlgorithmError);
+    expect(() => new ActiveStages(2 ** 45, [[0]])).toThrow('the number of stages must be');
     expect(() => new ActiveStages(1, [[0, 0]])).toThrow('no permutation of 0 to 1: 0,0');
   });
 });

@@ -1,6 +1,9 @@
 import { isPermutation } from './combinatorics.ts';
 import { AlgorithmError, requireInteger } from './errors.ts';
 
+/** A byte and a step each, at the beginning of every history. */
+const MOST_STAGES = 2 ** 26;
+
 /** A stage of every shard: a distinct prefix of the sequences. */
 export interface TrieNode {
   /** Depth in the trie, from 0. */
@@ -46,7 +49,7 @@ export class ActiveStages {
   /** Of each slice, the stages that have learnt from it. */
   readonly #having: readonly (readonly number[])[];
 
-  /** @throws AlgorithmError for shards below 1, no sequences, or one that is no permutation of 0 .. L-1. */
+  /** @throws AlgorithmError for shards below 1, more than 2^26 stages in all, no sequences, or one that is no permutation of 0 .. L-1. */
   constructor(shards: number, sequences: readonly (readonly number[])[]) {
     requireInteger('shards', shards, 1);
     const slices = sequences[0]?.length ?? 0;
@@ -57,6 +60,7 @@ export class ActiveStages {
       }
     }
     this.nodes = trieOf(sequences);
+    requireInteger('the number of stages', shards * this.nodes.length, 1, MOST_STAGES);
     this.shards = shards;
     this.slices = slices;
     this.#having = Array.from({ length: slices }, (_, slice) =>

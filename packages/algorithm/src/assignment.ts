@@ -12,11 +12,13 @@ export function assign(weights: readonly (readonly number[])[]): number[] {
   for (const [row, column] of columnOf.entries()) rowOf[column] = row;
   for (let row = 0; row < weights.length; row++) {
     const own = columnOf[row]!;
+    // For all columns of the row: from what a search has seen in vain nothing leads to the free one, as it has changed nothing.
+    const seen = new Set<number>();
     for (let column = 0; column < own; column++) {
-      if (!isTight(row, column) || rowOf[column]! < row) continue;
+      if (seen.has(column) || !isTight(row, column) || rowOf[column]! < row) continue;
       // Every optimal matching is made of tight pairs, and every matching of tight pairs is optimal: the row may take the column if whoever
       // holds it can do without, along pairs of later rows that end in the column that becomes free.
-      const seen = new Set([column]);
+      seen.add(column);
       const settle = (other: number): boolean => {
         for (let next = 0; next < weights.length; next++) {
           if (seen.has(next) || !isTight(other, next) || rowOf[next]! < row) continue;
@@ -53,13 +55,14 @@ function optimal(weights: readonly (readonly number[])[]): {
     const distance = new Array<number>(size).fill(Infinity);
     const before = new Array<number>(size).fill(-1);
     const reached: number[] = [];
+    const isReached = new Uint8Array(size);
     let row = start;
     let column = -1;
     let travelled = 0;
     for (;;) {
       let nearest = -1;
       for (let next = 0; next < size; next++) {
-        if (reached.includes(next)) continue;
+        if (isReached[next] === 1) continue;
         const through = travelled + slackOf(row, next);
         if (through < distance[next]!) {
           distance[next] = through;
@@ -71,6 +74,7 @@ function optimal(weights: readonly (readonly number[])[]): {
       travelled = distance[column]!;
       if (rowOf[column] === -1) break;
       reached.push(column);
+      isReached[column] = 1;
       row = rowOf[column]!;
     }
     rowPrice[start]! += travelled;

@@ -59,6 +59,12 @@ describe('canonicalJson', () => {
     expect(() => canonicalJson(value as CanonicalValue)).toThrow(message);
   });
 
+  it('refuses what is nested too deep, before the stack ends', () => {
+    const nested = (depth: number) => JSON.parse('['.repeat(depth) + ']'.repeat(depth)) as CanonicalValue;
+    expect(canonicalJson(nested(512))).toHaveLength(1024);
+    for (const depth of [513, 100_000]) expect(() => canonicalJson(nested(depth))).toThrow(AlgorithmError);
+  });
+
   it('refuses a cycle, but not the same object twice', () => {
     const shared = { x: 1 };
     expect(canonicalJson({ a: shared, b: [shared] })).toBe('{"a":{"x":1},"b":[{"x":1}]}');

@@ -3,7 +3,10 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 import { AlgorithmError } from './errors.ts';
 
-/** What has a canonical form: JSON values, as deep as they like. */
+/** So deep a value may be nested: everyone who checks a digest must be able to compute it, however small their stack. */
+const DEEPEST = 512;
+
+/** What has a canonical form: JSON values, up to 512 arrays and objects deep. */
 export type CanonicalValue =
   | string
   | number
@@ -16,7 +19,7 @@ export type CanonicalValue =
  * Canonical JSON as in RFC 8785 (JCS): keys sorted by UTF-16 code units, no spaces, numbers as ECMAScript prints them, -0 as 0.
  *
  * Throws an AlgorithmError that names the path (`$.a.b[2]`) of anything JSON would drop or change in silence: undefined, NaN, Infinity,
- * bigint, functions, class instances, holes in arrays, strings that are not well-formed Unicode, cycles.
+ * bigint, functions, class instances, holes in arrays, strings that are not well-formed Unicode, cycles; and what is nested deeper than 512.
  */
 export function canonicalJson(value: CanonicalValue): string {
   return write(value, '$', new Set());
@@ -71,6 +74,9 @@ function write(value: unknown, path: string, open: Set<object>): string {
 
 function container(value: object, path: string, open: Set<object>): string {
   if (open.has(value)) throw refusal(path, 'a cycle');
+  // Without its path, which is as long as it is deep.
+  if (open.size === DEEPEST)
+    throw new AlgorithmError(`a value nested deeper than ${DEEPEST} has no canonical JSON`);
   open.add(value);
   const text = Array.isArray(value) ? list(value, path, open) : record(value, path, open);
   open.delete(value);

@@ -92,5 +92,6 @@ describe('the report', () => {
   test('is the same for the same seed, and needs both kinds', () => {
     expect(of([3, 2], [1, 2])).toEqual(of([3, 2], [1, 2]));
     expect(() => of([1], [])).toThrow('there are 1 and 0');
+    expect(() => of([1], [Number.NaN])).toThrow('scores[1] must be a number, got NaN');
   });
 });

@@ -80,7 +80,7 @@ export interface MembershipReport {
 /**
  * How well scores tell members from others. Intervals are percentiles of a bootstrap over groups (Efron 1979): trials of one record are not
  * independent.
- * @throws AlgorithmError when members or others are missing, or an option is out of range
+ * @throws AlgorithmError when members or others are missing, a score is no number, or an option is out of range
  */
 export function membershipReport(
   trials: readonly Pick<MembershipTrial, 'group' | 'isMember'>[],
@@ -89,6 +89,10 @@ export function membershipReport(
 ): MembershipReport {
   requireNumber('fpr', fpr, 0, 1);
   requireInteger('resamples', resamples, 1, 2 ** 20);
+  // Equal to nothing, not even to itself, NaN has no rank.
+  for (const [i] of trials.entries())
+    if (!(scores[i]! >= -Infinity))
+      throw new AlgorithmError(`scores[${i}] must be a number, got ${scores[i]}`);
   const groups = new Map<number, number[]>();
   trials.forEach(({ group }, i) => {
     const own = groups.get(group);

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { AlgorithmError, deletionRate } from './index.ts';
+import {
+  AlgorithmError,
+  deletionRate,
+  deletionRateUnderPrior,
+  selectSequences,
+  uniformPrior,
+} from './index.ts';
 import { interpolate, PlanError, type PlanOptions, plan, stageSecondsOf } from './plan.ts';
 
 const GENEROUS = {
@@ -120,6 +126,31 @@ describe('plan', () => {
       )!.expected.meanDepth;
     // Cyclic rotation starts at slice 0, which goes first; matching ends with it.
     expect(depth('bms')).toBeGreaterThan(depth('cyclic'));
+  });
+
+  it('expects no more deletions of sequences that start at the same slice', () => {
+    const choices = { ...OPTIONS.choices, shards: [2], slices: [4], budget: [4], strategy: ['random'] };
+    const firsts = selectSequences('random', { slices: 4, budget: 4, seed: 3 }).map(([first]) => first!);
+    expect(new Set(firsts).size).toBeLessThan(4);
+    const [best] = plan({ ...OPTIONS, choices, seed: 3 });
+    expect(best!.deletionRate).toBeCloseTo(
+      deletionRateUnderPrior({ shards: 2, prior: uniformPrior(4), firsts }),
+      9,
+    );
+  });
+
+  const { costs, choices, limits } = OPTIONS;
+  it.each<[Partial<PlanOptions>, string]>([
+    [{ costs: { ...costs, secondsPerRecord: [] } }, 'secondsPerRecord needs at least 1 value'],
+    [{ costs: { ...costs, secondsPerRecord: [Number.NaN] } }, 'secondsPerRecord must be'],
+    [{ costs: { ...costs, layers: 3.5 } }, 'layers must be'],
+    [{ costs: { ...costs, layerBytes: -1 } }, 'layerBytes must be'],
+    [{ limits: { ...limits, loss: Number.NaN } }, 'loss must be'],
+    [{ choices: { ...choices, shards: [0] } }, 'shards must be'],
+    [{ choices: { ...choices, policy: [] } }, 'choices.policy leaves nothing'],
+  ])('refuses options out of range: %o', (options, message) => {
+    expect(() => plan({ ...OPTIONS, ...options })).toThrow(AlgorithmError);
+    expect(() => plan({ ...OPTIONS, ...options })).toThrow(message);
   });
 
   it('says what the nearest shape needs when none fits', () => {

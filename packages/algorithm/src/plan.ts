@@ -97,7 +97,7 @@ export interface Plan extends Shape {
  *   storage and time.
  */
 export function plan(o: PlanOptions): Plan[] {
-  requireInteger('records', o.records, 1);
+  check(o);
   const shapes = shapesOf(o);
   const fitting = shapes.filter(({ needs }) => needs.every(({ value, limit }) => value <= limit));
   if (fitting.length === 0) throw nothingFits(shapes);
@@ -110,6 +110,23 @@ export function plan(o: PlanOptions): Plan[] {
         : a.shards - b.shards || a.expected.trainingLoad - b.expected.trainingLoad) ||
       a.storageBytes - b.storageBytes,
   );
+}
+
+function check({ records, costs, limits, choices, prior }: PlanOptions): void {
+  requireInteger('records', records, 1);
+  requireInteger('layers', costs.layers, 1);
+  requireNumber('layerBytes', costs.layerBytes, 0);
+  requireNumber('headBytes', costs.headBytes, 0);
+  if (costs.secondsPerRecord.length === 0)
+    throw new AlgorithmError('secondsPerRecord needs at least 1 value');
+  for (const seconds of costs.secondsPerRecord) requireNumber('secondsPerRecord', seconds, 0);
+  // Infinity: no limit.
+  for (const [name, limit] of Object.entries(limits))
+    if (!(limit >= 0)) throw new AlgorithmError(`${name} must be a number of at least 0, got ${limit}`);
+  for (const [name, some] of Object.entries(choices))
+    if (some.length === 0 && !(name === 'slices' && prior))
+      throw new AlgorithmError(`choices.${name} leaves nothing to choose among`);
+  for (const shards of choices.shards) requireInteger('shards', shards, 1);
 }
 
 /** Seconds to train a stage, by position: (k + 1) slices of records, each as long as (k + 1) / L of the stack takes. */
@@ -212,6 +229,7 @@ export class PlanError extends AlgorithmError {
 function evaluate(o: PlanOptions, sized: SizedShape, policy: RepairPolicy): Plan {
   const { shape, sequences, stages, stageSeconds, storageBytes, trainSeconds } = sized;
   const { limits, accuracyByDepth } = o;
+  const firsts = [...new Set(sequences.map(([first]) => first!))];
   const curve = accuracyByDepth ?? [0, 1];
   if (curve.length < 2) throw new AlgorithmError('accuracyByDepth needs at least 2 values');
   for (const accuracy of curve) requireNumber('accuracyByDepth', accuracy, 0, 1);
@@ -239,12 +257,9 @@ function evaluate(o: PlanOptions, sized: SizedShape, policy: RepairPolicy): Plan
     storageBytes,
     trainSeconds,
     deletionRate: o.prior
-      ? deletionRateUnderPrior({
-          shards: shape.shards,
-          prior: o.prior,
-          firsts: sequences.map(([first]) => first!),
-        })
-      : deletionRate(shape),
+      ? deletionRateUnderPrior({ shards: shape.shards, prior: o.prior, firsts })
+      : // Sequences that are drawn may start at one slice: together they wait for no more deletions than one of them.
+        deletionRate({ ...shape, budget: firsts.length }),
     expected,
     loss,
     breaks,

@@ -17,7 +17,10 @@ import {
 } from './theory.ts';
 
 describe('simulateDeletionRate', () => {
-  const rate = (budget: number, more: { trials?: number; seed?: number; prior?: number[] } = {}) =>
+  const rate = (
+    budget: number,
+    more: { shards?: number; trials?: number; seed?: number; prior?: number[] } = {},
+  ) =>
     simulateDeletionRate({
       shards: 5,
       slices: 4,
@@ -101,6 +104,7 @@ describe('simulateDeletionRate', () => {
   it('refuses trials and shards out of range', () => {
     expect(() => rate(1, { trials: 0 })).toThrow(AlgorithmError);
     expect(() => rate(1, { seed: -1 })).toThrow(AlgorithmError);
+    expect(() => rate(1, { shards: 2 ** 45 })).toThrow('the number of slices in all shards must be');
   });
 });
 

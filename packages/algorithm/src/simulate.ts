@@ -9,6 +9,9 @@ const DELETION_RATE = 1;
 const RETENTION = 2;
 const RETRAININGS = 5;
 
+/** Each takes two bytes, and is filled anew for every trial. */
+const MOST_CELLS = 2 ** 26;
+
 export interface SimulationOptions {
   /** L: slices of a shard. */
   slices: number;
@@ -68,6 +71,7 @@ export function simulateRetrainings(o: SimulationOptions & { shards: number; del
 /** Makes a function that deletes at random until no shard has a stage left, and says how many deletions that took. */
 function collector(o: SimulationOptions & { shards: number }): (random: PhiloxStream) => number {
   const { shards, slices } = o;
+  requireInteger('the number of slices in all shards', shards * slices, 1, MOST_CELLS);
   const firsts = new Set(selectSequences(o.strategy, o).map((sequence) => sequence[0]!));
   for (const slice of firsts) {
     if (o.prior?.[slice] === 0) throw new AlgorithmError(`slice ${slice} has prior 0: it is never hit`);

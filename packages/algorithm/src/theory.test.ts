@@ -19,6 +19,9 @@ describe('harmonic', () => {
     expect(harmonic(4)).toBeCloseTo(25 / 12, 14);
     // ln n + Euler's constant + 1/2n - 1/12n^2
     expect(harmonic(1e6)).toBeCloseTo(Math.log(1e6) + 0.5772156649015329 + 5e-7, 11);
+    // By its expansion from here on; and whatever n is, not in n steps.
+    expect(harmonic(2 ** 20 + 1) - harmonic(2 ** 20)).toBeCloseTo(1 / (2 ** 20 + 1), 12);
+    expect(harmonic(2 ** 52)).toBeCloseTo(52 * Math.LN2 + 0.5772156649015329, 12);
     expect(() => harmonic(-1)).toThrow(AlgorithmError);
     expect(() => harmonic(1.5)).toThrow(AlgorithmError);
   });

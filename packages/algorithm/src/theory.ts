@@ -1,9 +1,15 @@
 import { factorial, fallingFactorial } from './combinatorics.ts';
 import { requireInteger, requireNumber } from './errors.ts';
 
-/** The harmonic number H_n = 1 + 1/2 + ... + 1/n; H_0 = 0. `n` is an integer of at least 0, else an AlgorithmError. Takes n steps. */
+const EULER_MASCHERONI = 0.5772156649015329;
+
+/**
+ * The harmonic number H_n = 1 + 1/2 + ... + 1/n; H_0 = 0. `n` is an integer of at least 0, else an AlgorithmError. Beyond 2^20, where adding takes
+ * long, by its expansion (Euler-Maclaurin): what is left out is below 1 / (120 n^4).
+ */
 export function harmonic(n: number): number {
   requireInteger('n', n, 0);
+  if (n > 2 ** 20) return Math.log(n) + EULER_MASCHERONI + 1 / (2 * n) - 1 / (12 * n * n);
   let sum = 0;
   // Smallest first: the rounding errors stay smallest.
   for (let i = n; i >= 1; i--) sum += 1 / i;

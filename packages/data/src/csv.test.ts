@@ -19,6 +19,21 @@ describe('CSV and TSV', () => {
     ]);
   });
 
+  test.each(['a.csv', 'a.tsv'])('%s: lines that end in different ways', async (name) => {
+    const [delimiter, quote] = name.endsWith('.csv') ? [',', '"'] : ['\t', ''];
+    const line = (...values: string[]): string => values.join(delimiter);
+    for (const ends of ['\n\r\n\n', '\r\n\n\r\n', '\n\n\r\n', '\r\r\r'].map(
+      (all) => all.match(/\r?\n|\r/g)!,
+    )) {
+      const lines = [line('text', 'label', 'id'), line('a', 'x', '1'), line('b', 'y', `${quote}2${quote}`)];
+      const records = await load(name, lines.map((one, i) => `${one}${ends[i]}`).join(''));
+      expect(records.map(({ id, label, text }) => [id, label, text?.text])).toEqual([
+        ['1', 'x', 'a'],
+        ['2', 'y', 'b'],
+      ]);
+    }
+  });
+
   test('TSV: a quote is a character', async () => {
     const records = await load('a.tsv', 'id\tlabel\ttext\n1\tx\t"Tis said\n2\ty\tso" he\n');
     expect(records.map(({ text }) => text?.text)).toEqual(['"Tis said', 'so" he']);
@@ -45,6 +60,12 @@ describe('CSV and TSV', () => {
     ['an open quote', 'id,label,text\n1,l,a\n2,l,"somebody\n3,l,b\n', { row: 1 }, /quote is never closed/],
     ['text after a quote', 'id,label,text\n1,l,"a"somebody\n', { row: 0, line: 2 }, /closing quote/],
     ['a quote inside', 'id,label,text\n1,l,somebody"x\n', { line: 2 }, /quote inside/],
+    [
+      'lines as editors count them',
+      'id,"la\r\nbel",label,text\r\n1,,l,"a\r\nb"\r\n2,,,c\r\n',
+      { field: 'label', row: 1, line: 5 },
+      /is empty/,
+    ],
     ['an empty label', 'id,label,text\n1,,a\n', { field: 'label', row: 0, line: 2 }, /is empty/],
     ['duplicate ids', 'id,label,text\n1,l,a\n1,l,b\n', { field: 'id', row: 1, line: 3 }, /line 2 \(row 0\)/],
     ['not UTF-8', Buffer.from('id,label,text\n1,l,\xe9\n', 'latin1'), { line: 2 }, /UTF-8/],

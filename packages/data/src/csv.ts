@@ -13,6 +13,9 @@ export function csvRows(bytes: Uint8Array, file: string, delimiter: ',' | '\t'):
   const parsed = parseAll(textOf(bytes, file), file, delimiter);
   const header = parsed.shift()?.record;
   if (header === undefined) return [];
+  // csv-parse counts a CRLF inside quotes as two lines.
+  const crlfs = (record: string[]): number => record.join().split('\r\n').length - 1;
+  let doubles = crlfs(header);
   const columns = new Map<string, number>();
   const doubled = new Set<string>();
   header.forEach((name, index) => {
@@ -27,11 +30,13 @@ export function csvRows(bytes: Uint8Array, file: string, delimiter: ',' | '\t'):
     throw new DataError(`${problem} (the first line must name the columns)`, { file, field });
   };
   return parsed.map(({ record, info }, row) => {
+    doubles += crlfs(record);
+    const line = info.lines - doubles;
     if (record.length !== header.length) {
       const problem = `has ${record.length} values, the header names ${header.length} columns`;
-      throw new DataError(problem, { file, row, line: info.lines });
+      throw new DataError(problem, { file, row, line });
     }
-    return { line: info.lines, get: (field) => record[column(field)] };
+    return { line, get: (field) => record[column(field)] };
   });
 }
 
@@ -40,11 +45,20 @@ interface Parsed {
   info: Info;
 }
 
+/**
+ * Both ends of lines, whichever the first line has: rows are appended by other programs than wrote the header. By csv-parse's own choice, that of
+ * the first line, the carriage return would become part of the last value, which may be an id.
+ */
+function lineEnds(text: string): string[] {
+  return /\r\n|\n|\r/.exec(text)?.[0] === '\r' ? ['\r'] : ['\r\n', '\n'];
+}
+
 function parseAll(text: string, file: string, delimiter: ',' | '\t'): Parsed[] {
   try {
     return parse(text, {
       delimiter,
       quote: delimiter === ',' ? '"' : false,
+      record_delimiter: lineEnds(text),
       info: true,
       relax_column_count: true, // counted above, where the row is known
       skip_empty_lines: true,

@@ -24,7 +24,8 @@ export class DataError extends Error {
   readonly line?: number;
 
   constructor(problem: string, place: DataPlace) {
-    super(`${describePlace(place)}: ${problem}`);
+    // One line, whatever files and fields are called.
+    super(`${describePlace(place)}: ${problem}`.replace(/[\p{Cc}\u2028\u2029]+/gu, ' '));
     this.file = place.file;
     if (place.field !== undefined) this.field = place.field;
     if (place.row !== undefined) this.row = place.row;
@@ -32,12 +33,16 @@ export class DataError extends Error {
   }
 }
 
-function describePlace({ file, field, row, line }: DataPlace): string {
-  const parts = [file];
-  if (line !== undefined) parts.push(row === undefined ? `line ${line}` : `line ${line} (row ${row})`);
-  else if (row !== undefined) parts.push(`row ${row}`);
+export function describePlace({ file, field, row, line }: DataPlace): string {
+  const parts = [file, describeRow({ row, line })].filter(Boolean);
   if (field !== undefined) parts.push(`field ${quote(field)}`);
   return parts.join(', ');
+}
+
+/** The row of a place; empty where it has none. */
+export function describeRow({ row, line }: Pick<DataPlace, 'row' | 'line'>): string {
+  if (line === undefined) return row === undefined ? '' : `row ${row}`;
+  return row === undefined ? `line ${line}` : `line ${line} (row ${row})`;
 }
 
 /** A value for an error message: on one line, and cut after 40 characters. */

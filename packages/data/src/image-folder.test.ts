@@ -40,6 +40,7 @@ describe('a folder of images', () => {
   test.each([
     ['an empty folder', [], /holds no images/],
     ['a format we cannot decode', ['cat/1.bmp'], /\.bmp images are not supported; convert/],
+    ['another name for a JPEG', ['cat/1.png', 'cat/2.jfif'], /\.jfif images are not supported; convert/],
     ['an image without label', ['cat/1.png', '2.png'], /outside the label folders/],
     ['folders too deep', ['train/cat/1.png'], /folder inside a label folder/],
     ['two Unicode forms of a name', ['cat/\u00e9.png', 'cat/e\u0301.png'], /same id as/],

@@ -8,7 +8,10 @@ import { mapInOrder } from './parallel.ts';
 import type { DataOptions, DataRecord } from './record.ts';
 
 // Image formats that the decoder, as npm installs it, lacks or that we do not test. Skipping them would train on less than the owner thinks.
-const refused = ['.avif', '.bmp', '.heic', '.heif', '.jp2', '.jxl', '.svg', '.tif', '.tiff'];
+const refused = [
+  ...['.avif', '.bmp', '.heic', '.heif', '.jp2', '.jxl', '.svg', '.tif', '.tiff'],
+  ...['.apng', '.ico', '.jfif', '.jpe', '.pbm', '.pgm', '.pnm', '.ppm', '.tga'],
+];
 
 /**
  * Records of a folder whose sub-folders are the labels: `cats/1.png` is a record with the id `cats/1.png` and the label `cats`.

@@ -55,6 +55,13 @@ describe('decoding images', () => {
     }
   });
 
+  test('a format that is not named is refused, whatever the file is called', async () => {
+    const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="2" height="1"><text>a</text></svg>';
+    const black = raw([0, 0, 0], 1, 3);
+    for (const bytes of [Buffer.from(svg), await black.tiff().toBuffer(), await black.avif().toBuffer()])
+      expect((await dataError(decodeImage(bytes, place))).message).toMatch(/is none of png, jpeg, webp, gif/);
+  });
+
   test('transparency is laid over white', async () => {
     const rgba = [0, 0, 0, 0, 10, 20, 30, 255, 200, 0, 0, 128];
     expect((await decode(raw(rgba, 3, 4).png())).pixels).toEqual([255, 255, 255, 10, 20, 30, 227, 127, 127]);

@@ -37,6 +37,9 @@ export function fileImage(
   };
 }
 
+// By content, whatever a file is called. Of the others that sharp reads an SVG has other pixels where other fonts are installed.
+const formats: ReadonlySet<string> = new Set(['png', 'jpeg', 'webp', 'gif']);
+
 /** The default. */
 export const sharpDecoder: ImageDecoder = { name: 'sharp', decode: decodeImage };
 
@@ -45,8 +48,8 @@ export const sharpDecoder: ImageDecoder = { name: 'sharp', decode: decodeImage }
  *
  * Greyscale files give 1 channel, all others 3 (sRGB; palettes and CMYK are converted). 16 bits become 8 as libvips does it, within one of
  * x / 257. Transparent pixels are laid over white, as a web page does. EXIF orientation is applied, as browsers and Hugging Face's image
- * loading do; embedded colour profiles of RGB and grey files are not, as Pillow does not. Broken or truncated files are errors, never half
- * an image.
+ * loading do; embedded colour profiles of RGB and grey files are not, as Pillow does not. Broken or truncated files and other formats are errors, never
+ * half an image.
  * @param maxPixels refuses images that have more, before they are decoded. Default: 16,383 x 16,383
  * @throws DataError at `place`
  */
@@ -59,7 +62,8 @@ export async function decodeImage(
   const { default: sharp } = await import('sharp');
   try {
     const input = sharp(bytes, { failOn: 'error', ignoreIcc: true, limitInputPixels: maxPixels });
-    const { space } = await input.metadata();
+    const { format, space } = await input.metadata();
+    if (!formats.has(format)) throw new Error(`${format} is none of ${[...formats].join(', ')}`);
     const channels = space === 'b-w' || space === 'grey16' ? 1 : 3;
     // sRGB even for grey, which repeats it exactly: asked for grey, sharp drops the alpha channel unused.
     const { data, info } = await input

@@ -163,6 +163,20 @@ describe('JSON Lines errors', () => {
     expect(error.message).toContain('label "0" is not one of the configured labels: "cat", "dog"');
   });
 
+  test('a subject in two Unicode forms: an erasure by one would leave the records of the other', async () => {
+    const about = (...subjects: (string | null)[]) =>
+      load(subjects.map((who, id) => row({ id, who })).join('\n'), { ...options, subject: 'who' });
+    await expect(about('Jos\u00e9', 'Jos\u00e9', null, 'Jose', '')).resolves.toHaveLength(5);
+    const error = await dataError(about('Jos\u00e9', null, 'Jose\u0301'));
+    expect(error).toMatchObject({ field: 'who', row: 2, line: 3 });
+    expect(error.message).toMatch(/another Unicode form in line 1 \(row 0\)/);
+  });
+
+  test('one line, whatever a file is called', async () => {
+    const error = await dataError(load('{"image":"no\\nsuch.png"}', { image: 'image' }));
+    expect(error.message).toMatch(/no such\.png does not exist$/);
+  });
+
   test('a long value is cut', async () => {
     const error = await dataError(load(row({ label: 'x'.repeat(5000) }), { ...options, labels: ['a'] }));
     expect(error.message.length).toBeLessThan(folder.length + 200);

@@ -80,7 +80,11 @@ async function loadFolder(folder: string, split: Split, options: DataOptions): P
   const parquet = parquetFilesOf(files, split);
   if (parquet.length > 0) {
     const rows: Row[] = [];
-    for (const name of parquet) rows.push(...(await readRows(join(folder, name))));
+    for (const name of parquet) {
+      const file = join(folder, name);
+      // One by one: a call takes no hundred thousand arguments.
+      for (const [row, { get }] of (await readRows(file)).entries()) rows.push({ get, part: { file, row } });
+    }
     return recordsOfRows(rows, folder, split, options);
   }
   if (idx) return recordsOfRasters([await readIdxFolder(folder, files, split)], split, options);

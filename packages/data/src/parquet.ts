@@ -21,19 +21,52 @@ export function parquetFilesOf(files: readonly string[], split: Split): string[]
 /** Rows of a parquet file. Whole numbers of 64 bits become numbers where that is exact. @throws DataError */
 export async function parquetRows(bytes: Uint8Array, file: string): Promise<Row[]> {
   // Only here: other formats need no parser.
-  const { parquetReadObjects } = await import('hyparquet');
+  const { parquetMetadata, parquetReadObjects, parquetSchema } = await import('hyparquet');
+  const buffer = bytes.slice().buffer;
+  let hasFailed = false;
+  // Where a column is found broken when others have begun, hyparquet forgets these: if they fail, too, nobody handles it, and the process ends.
+  // So nothing is read before all have begun, nor once one has failed.
+  const content = {
+    byteLength: buffer.byteLength,
+    slice: async (start: number, end?: number): Promise<ArrayBuffer> => {
+      await new Promise((resolve) => setTimeout(resolve));
+      return hasFailed ? new Promise(() => {}) : buffer.slice(start, end);
+    },
+  };
   let rows: Record<string, unknown>[];
+  let columns: string[];
   try {
-    const content = bytes.slice().buffer;
-    rows = await parquetReadObjects({ file: content, utf8: false });
+    const metadata = parquetMetadata(buffer);
+    columns = parquetSchema(metadata).children.map(({ element }) => element.name);
+    rows = await parquetReadObjects({
+      metadata,
+      file: content,
+      utf8: false,
+      parsers: { stringFromBytes: textOrBytes },
+    });
   } catch (error) {
+    hasFailed = true;
     const why = error instanceof Error ? error.message.replace(/\s+/g, ' ').trim() : 'unknown error';
     throw new DataError(`is not a parquet file that can be read (${why})`, { file });
   }
-  return rows.map((row, number) => ({
-    line: number + 1,
-    get: (field) => (Object.hasOwn(row, field) ? plain(row[field]) : undefined),
-  }));
+  const doubled = new Set(columns.filter((name, at) => columns.indexOf(name) < at));
+  const read = (row: Record<string, unknown>, field: string): unknown => {
+    if (doubled.has(field)) throw new DataError('two columns have this name', { file, field });
+    return Object.hasOwn(row, field) ? plain(row[field]) : undefined;
+  };
+  return rows.map((row) => ({ get: (field) => read(row, field) }));
+}
+
+// Fatal, as of other tables. A byte order mark at the beginning of a value is dropped.
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** What is declared as text and is none stays bytes: where a field is read that must be text, the error can name its row. */
+function textOrBytes(bytes: Uint8Array | undefined): unknown {
+  try {
+    return bytes && utf8.decode(bytes);
+  } catch {
+    return bytes;
+  }
 }
 
 function plain(value: unknown): unknown {

@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { recordDigest } from './digest.ts';
-import { DataError, type DataPlace, quote } from './errors.ts';
+import { DataError, type DataPlace, describePlace, describeRow, quote } from './errors.ts';
 import { readBytes } from './files.ts';
 import { fileImage, sharpDecoder } from './image.ts';
 import { checkLabel } from './labels.ts';
@@ -9,8 +9,10 @@ import type { DataOptions, DataRecord, Split } from './record.ts';
 
 /** One row of a table, whatever the file format. */
 export interface Row {
-  /** Line of the file, from 1. */
-  line: number;
+  /** Line of a text file, from 1; none where a row is not a line. */
+  line?: number;
+  /** Where it lies, of a table in several files: the file, and the number of the row in it. */
+  part?: { file: string; row: number };
   /** The value of a field; undefined if the row does not have it. */
   get(field: string): unknown;
 }
@@ -28,6 +30,7 @@ export async function recordsOfRows(
   if (rows.length === 0) throw new DataError('holds no records', { file });
   const records = await mapInOrder(rows, (row, index) => recordOf(row, index, file, split, options));
   refuseDuplicates(records, rows, file, options.id);
+  refuseTwoForms(records, rows, file, options.subject);
   return records;
 }
 
@@ -38,7 +41,7 @@ async function recordOf(
   split: Split,
   options: DataOptions,
 ): Promise<DataRecord> {
-  const place = (field: string): DataPlace => ({ file, field, row, line: source.line });
+  const place = (field: string): DataPlace => placeOf(source, row, file, field);
   const read = (field: string, scalar: boolean): string => readField(source.get(field), scalar, place(field));
 
   const id =
@@ -73,10 +76,14 @@ async function recordOf(
     record.image = () => decoder.decode(stored, where);
     return record;
   }
-  const path = resolve(dirname(file), filled(read(options.image, false), where));
+  const path = resolve(dirname(where.file), filled(read(options.image, false), where));
   record.digest = recordDigest({ ...record, image: await readBytes(path, where) });
   record.image = fileImage(path, record, { decoder: options.decoder, row: where.row });
   return record;
+}
+
+function placeOf(source: Row, row: number, file: string, field?: string): DataPlace {
+  return { ...(source.part ?? { file, row }), field, line: source.line };
 }
 
 /** The bytes of an image file that lies in the table itself, as hubs keep them in parquet: `{bytes, path}`, or the bytes alone. */
@@ -97,8 +104,13 @@ function readField(value: unknown, scalar: boolean, place: DataPlace): string {
     if (Math.abs(value) <= Number.MAX_SAFE_INTEGER) return String(value);
     throw new DataError('is a number too large to be exact; write it as a string', place);
   }
-  const found = value === null ? 'null' : Array.isArray(value) ? 'an array' : kinds[typeof value];
-  throw new DataError(`must be a string${scalar ? ' or a number' : ''}, found ${found}`, place);
+  throw new DataError(`must be a string${scalar ? ' or a number' : ''}, found ${found(value)}`, place);
+}
+
+function found(value: unknown): string | undefined {
+  if (value === null) return 'null';
+  if (value instanceof Uint8Array) return 'bytes that are not declared as text or are no UTF-8';
+  return Array.isArray(value) ? 'an array' : kinds[typeof value];
 }
 
 function filled(value: string, place: DataPlace): string {
@@ -122,10 +134,45 @@ function refuseDuplicates(
   records.forEach(({ id }, row) => {
     const first = seen.get(id);
     if (first !== undefined) {
-      const place = { file, field, row, line: rows[row]?.line };
-      const problem = `id ${quote(id)} is already that of line ${rows[first]?.line} (row ${first})`;
-      throw new DataError(`${problem}; ids must be unique`, place);
+      const { place, where } = twoPlaces(rows, first, row, file, field);
+      throw new DataError(`id ${quote(id)} is already that of ${where}; ids must be unique`, place);
     }
     seen.set(id, row);
   });
+}
+
+/** To a reader one name in two Unicode forms is one person; erased by either, the records of the other would stay. */
+function refuseTwoForms(
+  records: readonly DataRecord[],
+  rows: readonly Row[],
+  file: string,
+  field?: string,
+): void {
+  const seen = new Map<string, number>();
+  records.forEach(({ subject }, row) => {
+    if (subject === undefined) return;
+    const form = subject.normalize('NFC');
+    const first = seen.get(form);
+    if (first === undefined) seen.set(form, row);
+    else if (records[first]?.subject !== subject) {
+      const { place, where } = twoPlaces(rows, first, row, file, field);
+      throw new DataError(
+        `${quote(subject)} is written in another Unicode form in ${where}; choose one`,
+        place,
+      );
+    }
+  });
+}
+
+/** The place of a row that does not go with an earlier one, and where that is, without the file if it is the same. */
+function twoPlaces(
+  rows: readonly Row[],
+  first: number,
+  row: number,
+  file: string,
+  field?: string,
+): { place: DataPlace; where: string } {
+  const place = placeOf(rows[row] as Row, row, file, field);
+  const before = placeOf(rows[first] as Row, first, file);
+  return { place, where: before.file === place.file ? describeRow(before) : describePlace(before) };
 }

@@ -46,7 +46,7 @@ export const bms: SequenceStrategy = {
           sequence.includes(slice) ? -Infinity : scoreTerm([...sequence, slice], prior, lookahead),
         ),
       );
-      const unit = Math.max(...terms.flat()) * GRID;
+      const unit = Math.max(...terms.map((row) => Math.max(...row))) * GRID;
       const weights = terms.map((row) =>
         row.map((term) => (term > 0 && unit > 0 ? Math.round(term / unit) : Math.min(term, 0))),
       );
