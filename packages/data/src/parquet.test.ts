@@ -33,6 +33,23 @@ test('rows of parquet: texts, whole numbers of 64 bits as labels, pictures in th
   expect(records[0]!.digest).not.toBe(records[1]!.digest);
 });
 
+test('the digest of a picture in the table covers the class that decides where its record lies', async () => {
+  const png = await sharp({ create: { width: 1, height: 1, channels: 3, background: '#0f0' } })
+    .png()
+    .toBuffer();
+  const columnData = [
+    { name: 'tier', data: ['gold', 'plain'], type: 'STRING' as const },
+    { name: 'img', data: [Uint8Array.from(png), Uint8Array.from(png)], type: 'BYTE_ARRAY' as const },
+  ];
+  put(folder, 'tiers.parquet', new Uint8Array(parquetWriteBuffer({ columnData })));
+  const of = async (risk?: string) =>
+    (await loadRecords('tiers.parquet', 'train', { image: 'img', risk }, folder)).map(({ digest }) => digest);
+  const [gold, plain] = await of('tier');
+  expect(gold).not.toBe(plain);
+  const [first, second] = await of();
+  expect(first).toBe(second);
+});
+
 test('of several splits to measure with, the first', () => {
   const files = ['test-0.parquet', 'validation_matched-0.parquet', 'train-0.parquet', 'x.json'];
   expect(parquetFilesOf(files, 'eval')).toEqual(['validation_matched-0.parquet']);

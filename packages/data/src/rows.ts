@@ -71,7 +71,7 @@ async function recordOf(
   const where = place(options.image);
   const stored = storedImage(source.get(options.image));
   if (stored) {
-    record.digest = recordDigest({ label, text: record.text, image: stored });
+    record.digest = recordDigest({ ...record, image: stored });
     const { decoder = sharpDecoder } = options;
     record.image = () => decoder.decode(stored, where);
     return record;
