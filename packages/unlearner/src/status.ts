@@ -12,7 +12,7 @@ export async function statusOf(
   wanted: WantedStages,
 ): Promise<Status> {
   const { ledger, located, run } = opened;
-  const { shards, slices, budget } = located.config;
+  const { shards, slices } = located.config;
   const [active, version, counts, revisions, repair] = await Promise.all([
     ledger.activeStages(),
     ledger.version(),
@@ -47,7 +47,12 @@ export async function statusOf(
     erasuresBySlice: Array.from({ length: slices }, (_, slice) =>
       revisions.reduce((sum, shard) => sum + shard[slice]!, 0),
     ),
-    deletionRate: deletionRate({ shards, slices, budget }),
+    // Sequences that are drawn may begin with one slice.
+    deletionRate: deletionRate({
+      shards,
+      slices,
+      budget: new Set(run.sequences.map(([first]) => first)).size,
+    }),
   };
 }
 

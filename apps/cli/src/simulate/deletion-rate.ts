@@ -40,9 +40,11 @@ async function run({ json, plot, ...options }: Options): Promise<void> {
 /** Lemma 1, or its form for slices that are not alike. */
 function expected(options: Omit<Options, 'json' | 'plot'>): number {
   const { shards, prior, strategy } = options;
-  if (!prior) return deletionRate(options);
-  const firsts = selectSequences(strategy, options).map(([first]) => first!);
-  return deletionRateUnderPrior({ shards, prior, firsts });
+  // Those that are drawn may be alike.
+  const firsts = [...new Set(selectSequences(strategy, options).map(([first]) => first!))];
+  return prior
+    ? deletionRateUnderPrior({ shards, prior, firsts })
+    : deletionRate({ ...options, budget: firsts.length });
 }
 
 async function draw(file: string, options: Omit<Options, 'json' | 'plot'>): Promise<void> {
