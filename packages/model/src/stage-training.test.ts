@@ -307,6 +307,15 @@ describe('what goes wrong', () => {
     };
     await expect(trainStage(base, second(), progress)).rejects.toThrow('listener');
     level();
+    const [{ layers, values }] = PREFIX as [(typeof PREFIX)[0]];
+    const short = new Map([...values].map(([name, value], i) => [name, i < 3 ? value : value.subarray(1)]));
+    await expect(trainStage(base, second({ prefix: [{ layers, values: short }] }))).rejects.toThrow(
+      'tensor: ',
+    );
+    level();
+    const form = { ...FORM, lora: { ...FORM.lora, dropout: 2 } };
+    await expect(trainStage(base, second({ form }))).rejects.toThrow('dropout: rate 2 is not in [0, 1)');
+    level();
     await baseActivations(base, 5, drawPicture, [2]);
     level();
     const stop = () => {

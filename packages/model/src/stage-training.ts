@@ -15,6 +15,7 @@ import { EarlyStopping, type StoppingRule } from './early-stopping.ts';
 import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
 import { type ObjectiveName, objectiveOf } from './objective.ts';
+import { Owned } from './owned.ts';
 import { placePrefix } from './placed-prefix.ts';
 import { placeStage, type StageForm, type StageValues, startStage } from './stage.ts';
 import { type StepParts, TrainingStep } from './training-step.ts';
@@ -114,38 +115,46 @@ export async function trainStage(
   const objective = objectiveOf(task.objective ?? 'classification', network.architecture);
   const above = task.prefix.at(-1)?.values ?? null;
   const start = startStage(task.form, task.layers, task.key, above);
-  const { stage, parameters } = placeStage(device, task.form, task.layers, start, 'train');
-  const prefix = placePrefix(base, task);
-  const random = randomState(device, task.key);
-  const trained = [...parameters.values()];
-  const optimiser = new AdamW(device, trained, {
-    weightDecay: training.weightDecay,
-    clipNorm: training.clipNorm ?? undefined,
-  });
-  const sums = accumulation > 1 ? new GradientAccumulator(device, trained) : null;
-  const share = sums && zeros(device, [1]);
-  const update =
-    sums &&
-    capture(device, () => {
-      optimiser.apply(sums.gradients);
-      sums.clear();
-    });
-  const parts: StepParts = {
-    ...{ base, task, stage, prefix, random, trained, share },
-    finish: (found) => (sums ? sums.add(found) : optimiser.apply(found)),
-  };
-  const byLength = new Map<number, TrainingStep>();
-  const stepFor = (length: number) => {
-    const known = byLength.get(length) ?? new TrainingStep(parts, length);
-    byLength.set(length, known);
-    return known;
-  };
   const weightOf = ({ records }: Batch) =>
     records.reduce((sum, record) => sum + recordWeight(task, record, objective.labels), 0);
   const stopping = task.stopping && new EarlyStopping(task.stopping);
   let best: StageValues | null = null;
   let isKept = false;
+  const owned = new Owned();
   try {
+    const { stage, parameters } = owned.add(
+      placeStage(device, task.form, task.layers, start, 'train'),
+      (placed) => destroyAll(placed.parameters.values()),
+    );
+    const prefix = owned.add(placePrefix(base, task), ({ tensors }) => destroyAll(tensors));
+    const random = owned.add(randomState(device, task.key), ({ state }) => state.dispose());
+    const trained = [...parameters.values()];
+    const { weightDecay, clipNorm } = training;
+    const optimiser = owned.add(
+      new AdamW(device, trained, { weightDecay, clipNorm: clipNorm ?? undefined }),
+      dispose,
+    );
+    const sums = accumulation > 1 ? owned.add(new GradientAccumulator(device, trained), dispose) : null;
+    const share = sums && owned.add(zeros(device, [1]), dispose);
+    const update =
+      sums &&
+      owned.add(
+        capture(device, () => {
+          optimiser.apply(sums.gradients);
+          sums.clear();
+        }),
+        dispose,
+      );
+    const parts: StepParts = {
+      ...{ base, task, stage, prefix, random, trained, share, owned },
+      finish: (found) => (sums ? sums.add(found) : optimiser.apply(found)),
+    };
+    const byLength = new Map<number, TrainingStep>();
+    const stepFor = (length: number) => {
+      const known = byLength.get(length) ?? new TrainingStep(parts, length);
+      byLength.set(length, known);
+      return known;
+    };
     // Those of all epochs, also where it ends early: the learning rate follows them.
     const steps = stageSteps(task.records, training);
     let done = 0;
@@ -203,14 +212,15 @@ export async function trainStage(
     return values;
   } finally {
     if (!isKept) forgetValues(best);
-    for (const step of byLength.values()) step.dispose();
-    update?.dispose();
-    sums?.dispose();
-    share?.dispose();
-    optimiser.dispose();
-    random.state.dispose();
-    for (const tensor of [...trained, ...prefix.tensors]) tensor.destroy();
+    owned.release();
   }
+}
+
+const dispose = (made: { dispose(): void }): void => made.dispose();
+
+/** Zeroes tensors on the device and gives them back. */
+export function destroyAll(tensors: Iterable<Tensor>): void {
+  for (const tensor of tensors) tensor.destroy();
 }
 
 /** How much a record counts: the sum over its labels. */
