@@ -24,7 +24,7 @@ const CLASSES: Record<string, string> = {
 };
 
 /** A tensor of the file, and where its values come from. */
-interface Entry {
+export interface Entry {
   shape: readonly number[];
   read(): Promise<Float32Array<ArrayBuffer>>;
 }
