@@ -4,11 +4,10 @@ import { ModelError } from './errors.ts';
 import { type JointPart, JointStep } from './joint-step.ts';
 import type { BaseModel } from './model.ts';
 import { objectiveOf } from './objective.ts';
-import { Owned } from './owned.ts';
+import { destroyAll, Owned } from './owned.ts';
 import { placePrefix } from './placed-prefix.ts';
 import { placeStage, type StageValues, startStage } from './stage.ts';
 import {
-  destroyAll,
   readValues,
   recordWeight,
   type StageProgress,

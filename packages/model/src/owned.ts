@@ -1,3 +1,5 @@
+import type { Tensor } from '@s3t/engine';
+
 /** What a piece of work holds on a device. All of it is given back when the work ends, also where it ends while it still gathers. */
 export class Owned {
   readonly #releases: (() => void)[] = [];
@@ -23,4 +25,9 @@ export function ownedUnless<T>(make: (owned: Owned) => T): T {
     owned.release();
     throw error;
   }
+}
+
+/** Zeroes tensors on the device and gives them back. */
+export function destroyAll(tensors: Iterable<Tensor>): void {
+  for (const tensor of tensors) tensor.destroy();
 }

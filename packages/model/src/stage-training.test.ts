@@ -1,6 +1,6 @@
-import { philox } from '@s3t/engine';
+import { empty, philox } from '@s3t/engine';
 import { describe, expect, it } from 'vitest';
-import { baseActivations } from './activations.ts';
+import { BasePass, baseActivations } from './activations.ts';
 import { ModelError } from './errors.ts';
 import { type StageValues, startStage } from './stage.ts';
 import { type StageProgress, type StageTask, stageSteps, trainStage } from './stage-training.ts';
@@ -18,7 +18,7 @@ import {
   taskOf,
   useTinyBase,
 } from './testing/stage-tasks.ts';
-import { FORM, randomStage, relativeError, sameBits, TINY, tinyTensors } from './testing/tiny.ts';
+import { FORM, PICTURE, randomStage, relativeError, sameBits, TINY, tinyTensors } from './testing/tiny.ts';
 import type { ReferenceAdapter } from './testing/vit-reference.ts';
 import { loadVit, vitNetwork } from './vit.ts';
 
@@ -323,5 +323,15 @@ describe('what goes wrong', () => {
     };
     await expect(baseActivations(base, 5, stop, [2])).rejects.toThrow('no picture');
     level();
+  });
+
+  it('leaves no picture in memory that something else may get', async () => {
+    const pass = new BasePass(base, [1]);
+    await pass.run([drawPicture(0), drawPicture(1)]);
+    pass.dispose();
+    // As large as the pass's inputs, and never written.
+    const next = empty(device, [pass.batch, PICTURE]);
+    expect((await next.read()).every((value) => value === 0)).toBe(true);
+    next.dispose();
   });
 });

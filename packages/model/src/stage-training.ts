@@ -15,7 +15,7 @@ import { EarlyStopping, type StoppingRule } from './early-stopping.ts';
 import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
 import { type ObjectiveName, objectiveOf } from './objective.ts';
-import { Owned } from './owned.ts';
+import { destroyAll, Owned } from './owned.ts';
 import { placePrefix } from './placed-prefix.ts';
 import { placeStage, type StageForm, type StageValues, startStage } from './stage.ts';
 import { type StepParts, TrainingStep } from './training-step.ts';
@@ -217,11 +217,6 @@ export async function trainStage(
 }
 
 const dispose = (made: { dispose(): void }): void => made.dispose();
-
-/** Zeroes tensors on the device and gives them back. */
-export function destroyAll(tensors: Iterable<Tensor>): void {
-  for (const tensor of tensors) tensor.destroy();
-}
 
 /** How much a record counts: the sum over its labels. */
 export function recordWeight({ weights }: StageTask, record: number, labels: number): number {
