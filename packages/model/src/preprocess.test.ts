@@ -217,6 +217,10 @@ describe('parsePreprocessing', () => {
     ['resample', { resample: 1 }],
     ['do_resize', { do_resize: false }],
     ['crop_pct', { crop_pct: 0.9 }],
+    // Blue, green, red; a border; pixels from -1 on.
+    ['do_flip_channel_order', { do_flip_channel_order: true }],
+    ['do_pad', { do_pad: true }],
+    ['rescale_offset', { rescale_offset: true }],
     ['crop_size', { do_center_crop: true }],
     ['crop_size', { do_center_crop: true, crop_size: 5 }],
     ['crop_size', { do_center_crop: true, crop_size: { width: 4, height: 9 } }],

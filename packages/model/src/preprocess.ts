@@ -31,6 +31,16 @@ const FILTERS = new Map<unknown, Filter>([
   [3, 'bicubic'],
 ]);
 
+/** What may be done to a picture here, and what makes no difference: pictures come as colour or grey, and have no label in them. */
+const STEPS = new Set([
+  'do_resize',
+  'do_center_crop',
+  'do_rescale',
+  'do_normalize',
+  'do_convert_rgb',
+  'do_reduce_labels',
+]);
+
 /** Reads a ViT preprocessor_config.json. @throws ModelError naming the field */
 export function parsePreprocessing(
   config: Record<string, unknown>,
@@ -52,6 +62,9 @@ export function parsePreprocessing(
   if (config.do_resize === false) fail('do_resize', 'must not be false: pictures come in any size');
   if (config.crop_pct !== undefined && config.crop_pct !== null)
     fail('crop_pct', 'is not known; size and crop_size say the same');
+  for (const [field, value] of Object.entries(config))
+    if (value === true && (field === 'rescale_offset' || (/^do_/.test(field) && !STEPS.has(field))))
+      fail(field, 'is true; that step is not known');
   const { size, crop_size } = config;
   const cropped = typeof crop_size === 'number' ? { width: crop_size, height: crop_size } : crop_size;
   const isCropped = config.do_center_crop === true;
