@@ -8,6 +8,7 @@ import { destroyAll, Owned } from './owned.ts';
 import { placePrefix } from './placed-prefix.ts';
 import { placeStage, type StageValues, startStage } from './stage.ts';
 import {
+  checkLabels,
   readValues,
   recordWeight,
   type StageProgress,
@@ -129,6 +130,7 @@ export async function trainStages(
 function placeLane(base: BaseModel, task: StageTask, part: number, owned: Owned): Lane {
   const { device } = base;
   const { form, layers, key, training } = task;
+  checkLabels(task);
   const above = task.prefix.at(-1)?.values ?? null;
   const start = startStage(form, layers, key, above);
   const { stage, parameters } = owned.add(placeStage(device, form, layers, start, 'train'), (placed) =>

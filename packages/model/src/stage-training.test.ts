@@ -9,6 +9,7 @@ import {
   constantRate,
   device,
   drawPicture,
+  LABELS,
   lossesOf,
   PREFIX,
   RECORDS,
@@ -268,6 +269,18 @@ describe('what goes wrong', () => {
     await expect(trainStage(base, taskOf(), onProgress, controller.signal)).rejects.toBe(reason);
     expect(steps).toEqual([1, 2]);
   });
+
+  it.each([3, -1, 0.5, Number.NaN])(
+    'is a ModelError when a record that counts has the label %s',
+    async (label) => {
+      const labels = [...LABELS.slice(0, 4), label, ...LABELS.slice(5)];
+      await expect(trainStage(base, taskOf({ labels }))).rejects.toThrow(
+        new ModelError(`training: record 4 has label ${label}, the head has 3 outputs`),
+      );
+      const weights = labels.map((_, record) => (record === 4 ? 0 : 1));
+      await expect(trainStage(base, taskOf({ labels, weights }))).resolves.toBeInstanceOf(Map);
+    },
+  );
 
   it.each([
     ['an activation is NaN', { activation: (_: number, target: Float32Array) => target.fill(Number.NaN) }],

@@ -100,7 +100,8 @@ export function stageSteps(
 /**
  * Trains one stage and returns its values. Nothing but the task decides the bytes. Batches are filled up with rows of weight
  * zero, so that steps over texts of one length have the same shape and are captured once.
- * @throws ModelError when the loss or a weight stops being a finite number; whatever `signal` aborts with
+ * @throws ModelError when a label is none of the head's, when the loss or a weight stops being a finite number; whatever `signal` aborts
+ * with
  */
 export async function trainStage(
   base: BaseModel,
@@ -113,6 +114,7 @@ export async function trainStage(
   const { batchSize, accumulation = 1 } = training;
   const { tokens } = network.architecture;
   const objective = objectiveOf(task.objective ?? 'classification', network.architecture);
+  checkLabels(task);
   const above = task.prefix.at(-1)?.values ?? null;
   const start = startStage(task.form, task.layers, task.key, above);
   const weightOf = ({ records }: Batch) =>
@@ -217,6 +219,19 @@ export async function trainStage(
 }
 
 const dispose = (made: { dispose(): void }): void => made.dispose();
+
+/** A kernel takes what is past the last class for the last one. @throws ModelError naming the record */
+export function checkLabels({ objective = 'classification', form, labels, weights }: StageTask): void {
+  if (objective !== 'classification') return;
+  for (let record = 0; record < labels.length; record++) {
+    const label = labels[record]!;
+    const isClass = Number.isInteger(label) && label >= 0 && label < form.outputs;
+    if (!isClass && weights?.[record] !== 0)
+      throw new ModelError(
+        `training: record ${record} has label ${label}, the head has ${form.outputs} outputs`,
+      );
+  }
+}
 
 /** How much a record counts: the sum over its labels. */
 export function recordWeight({ weights }: StageTask, record: number, labels: number): number {
