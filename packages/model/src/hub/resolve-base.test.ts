@@ -223,6 +223,16 @@ describe('resolveBase', () => {
     expect(asked.some((line) => line.startsWith('config.json'))).toBe(false);
   });
 
+  it('may be asked for several times at once', async () => {
+    for (let round = 0; round < 4; round++) {
+      const folders = await Promise.all(Array.from({ length: 3 }, () => find('org/model')));
+      expect(folders).toEqual(new Array(3).fill(join(cacheDir, 'org--model', COMMIT)));
+      expect(await readFile(join(folders[0]!, 'model.safetensors'))).toEqual(WEIGHTS);
+      expect((await readdir(join(cacheDir, 'org--model'))).sort()).toEqual([COMMIT, 'refs']);
+      await rm(join(cacheDir, 'org--model'), { recursive: true });
+    }
+  });
+
   it.each(['config.json', 'model.safetensors'])(
     'keeps no %s that is not what the hub promised',
     async (name) => {

@@ -1,13 +1,14 @@
 // A base named by its hub id becomes a folder of a cache: <cache>/<organisation>--<name>/<commit>, with what each revision
 // meant in <cache>/<organisation>--<name>/refs. A folder is there whole or not at all.
 
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { oneLine } from '../checkpoint/one-line.ts';
 import { ModelError } from '../errors.ts';
 import { type HubId, parseHubId } from './hub-id.ts';
-import { downloadVerified, type PromisedFile } from './verified-file.ts';
+import { downloadVerified, isThere, type PromisedFile } from './verified-file.ts';
 
 export interface DownloadProgress {
   file: string;
@@ -103,8 +104,9 @@ async function fetchOnce(
     const access = { hubUrl, accessToken: env.HF_TOKEN || undefined, fetch: showingTokenTo(hubUrl) };
     const commit = await download(what, access, onProgress);
     await mkdir(join(own, 'refs'), { recursive: true });
-    await writeFile(`${ref}.part`, commit);
-    await rename(`${ref}.part`, ref);
+    const written = `${ref}.${randomUUID()}.part`;
+    await writeFile(written, commit);
+    await rename(written, ref);
     return join(own, commit);
   } catch (cause) {
     throw describe(cause, base, hubUrl, what);
@@ -157,26 +159,32 @@ async function download(
     if (path.split(/[\\/]/).some((name) => /^\.{0,2}$/.test(name)))
       throw new ModelError(`the hub lists a file ${oneLine(path)}, which is no path within a folder`);
   const part = `${target}.part`;
-  await mkdir(part, { recursive: true });
   const total = wanted.reduce((sum, { size }) => sum + size, 0);
   let done = 0;
-  for (const file of wanted) {
-    const { path } = file;
-    await mkdir(dirname(join(part, path)), { recursive: true });
-    if (!(await isThere(join(part, path)))) {
-      const bytesFrom = async function* (start: number): AsyncIterable<Uint8Array> {
-        const blob = await downloadFile({ repo, path, revision: commit, xet: false, ...access });
-        if (!blob) throw new ModelError(`${path}: the hub lists it and has it not`);
-        yield* blob.slice(start).stream() as unknown as AsyncIterable<Uint8Array>;
-      };
-      await downloadVerified(file, join(part, path), bytesFrom, (bytes) =>
-        onProgress({ file: path, bytes: done + bytes, total }),
-      );
+  try {
+    await mkdir(part, { recursive: true });
+    for (const file of wanted) {
+      const { path } = file;
+      await mkdir(dirname(join(part, path)), { recursive: true });
+      if (!(await isThere(join(part, path)))) {
+        const bytesFrom = async function* (start: number): AsyncIterable<Uint8Array> {
+          const blob = await downloadFile({ repo, path, revision: commit, xet: false, ...access });
+          if (!blob) throw new ModelError(`${path}: the hub lists it and has it not`);
+          yield* blob.slice(start).stream() as unknown as AsyncIterable<Uint8Array>;
+        };
+        await downloadVerified(file, join(part, path), bytesFrom, (bytes) =>
+          onProgress({ file: path, bytes: done + bytes, total }),
+        );
+      }
+      done += file.size;
+      onProgress({ file: path, bytes: done, total });
     }
-    done += file.size;
-    onProgress({ file: path, bytes: done, total });
+    await rename(part, target);
+  } catch (error) {
+    // Somebody else was done first.
+    if (!(await isThere(target))) throw error;
+    await rm(part, { recursive: true, force: true });
   }
-  await rename(part, target);
   return commit;
 }
 
@@ -191,13 +199,6 @@ function wantedFiles(listed: readonly PromisedFile[]): PromisedFile[] {
     ({ path }) => whole.length === 0 || path !== 'model.safetensors.index.json',
   );
   return [...others, ...weights];
-}
-
-function isThere(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** What went wrong, as one line that says what to do. */
