@@ -58,7 +58,6 @@ export async function importAdapter(
       const changes = changesOf(adapter, tensors, lora.rank, weightsFile);
       const untied = untiedHead(checkpoint.config, config, tensors, changes);
       const names = new Set([...tensors.names(), ...changes.replaced.keys()]);
-      // What older versions of transformers stored besides weights, as the numbers of positions, is made anew wherever a model is loaded.
       const weights = [...names].filter((name) => changes.replaced.has(name) || !isCounted(tensors, name));
       const entries = weights.map((name) => {
         const whole = changes.replaced.get(name);
@@ -180,9 +179,9 @@ function untiedHead(
   return { config, entries: [[HEAD, { shape, read: () => tensors.read(embedding) }]] };
 }
 
-/** Whether a tensor holds whole numbers: no weight does. */
+/** Whether a tensor is 0, 1, 2 and so on, or zeros: older versions of transformers stored it beside the weights, and made it anew in loading. */
 function isCounted(tensors: TensorStore, name: string): boolean {
-  return /^(?:[IU]\d|BOOL)/.test(tensors.info(name).dtype);
+  return /(?:^|\.)(?:position_ids|token_type_ids)$/.test(name) && tensors.info(name).dtype === 'I64';
 }
 
 /** What a checkpoint calls a tensor, where the model within it is named in one of the two and not in the other. */
