@@ -279,6 +279,13 @@ describe('resolveBase', () => {
     await fails(find('org/model'), 'org/model: cannot be kept in the cache (');
   });
 
+  it('says no password of the hub', async () => {
+    const endpoint = HF_ENDPOINT.replace('//', '//me:s3cret@');
+    const { message } = await find('org/model', { HF_ENDPOINT: endpoint }).catch((error) => error);
+    expect(message).toContain(`${HF_ENDPOINT} cannot be reached (`);
+    expect(message).not.toContain('s3cret');
+  });
+
   it('says what a hub that is busy says', async () => {
     isBusy = true;
     const { message } = await find('org/model').catch((error) => error);

@@ -208,7 +208,9 @@ function describe(cause: unknown, base: string, hubUrl: string, { type, path }: 
     statusCode?: number;
     message?: string;
   };
-  const say = (problem: string) => new ModelError(`${base}: ${problem}`, { cause });
+  // The hub's address may hold a password, and what fails to read it says all of it.
+  const say = (problem: string) =>
+    new ModelError(`${base}: ${problem.replaceAll(/\/\/[^/@\s]*@/g, '//')}`, { cause });
   if (cause instanceof ModelError) return say(cause.message);
   if (statusCode === 404)
     return say(`there is no folder ${path}, and ${hubUrl} has no such ${type} or revision (404)`);
