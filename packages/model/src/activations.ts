@@ -3,6 +3,7 @@ import type { HostInputs, Inputs } from './architecture.ts';
 import { bucketFor } from './batches.ts';
 import { carriedInputs, copyInputs, fieldsAt, hostInputs, placeInputs, writeInputs } from './inputs.ts';
 import type { BaseModel } from './model.ts';
+import { destroyAll, ownedUnless } from './owned.ts';
 
 /** Rows of one forward pass. Fixed: rows do not influence one another, and a fixed shape means one compiled step. */
 const BATCH = 64;
@@ -35,18 +36,22 @@ export class BasePass {
     const { device, network } = this.#base;
     const fields = fieldsAt(network.architecture.inputs, tokens);
     const top = Math.max(...this.layers);
-    const placed = placeInputs(device, fields, this.batch);
-    const carried = carriedInputs(fields, placed);
-    const step = capture(device, () => {
-      const found = new Map<number, Tensor>();
-      let x = network.embed(placed);
-      for (let layer = 0; layer <= top; layer++) {
-        if (this.layers.includes(layer)) found.set(layer, x);
-        if (layer < top) x = network.layer(layer, x, { inputs: carried });
-      }
-      return this.layers.map((layer) => found.get(layer)!);
+    const made = ownedUnless((owned) => {
+      const placed = owned.add(placeInputs(device, fields, this.batch), (inputs) =>
+        destroyAll(Object.values(inputs)),
+      );
+      const carried = carriedInputs(fields, placed);
+      const step = capture(device, () => {
+        const found = new Map<number, Tensor>();
+        let x = network.embed(placed);
+        for (let layer = 0; layer <= top; layer++) {
+          if (this.layers.includes(layer)) found.set(layer, x);
+          if (layer < top) x = network.layer(layer, x, { inputs: carried });
+        }
+        return this.layers.map((layer) => found.get(layer)!);
+      });
+      return { placed, step };
     });
-    const made = { placed, step };
     this.#captures.set(tokens, made);
     return made;
   }
@@ -80,7 +85,8 @@ export class BasePass {
   dispose(): void {
     for (const { placed, step } of this.#captures.values()) {
       step.dispose();
-      for (const input of Object.values(placed)) input.dispose();
+      // They hold records, which may be erased.
+      destroyAll(Object.values(placed));
     }
     this.#captures.clear();
   }

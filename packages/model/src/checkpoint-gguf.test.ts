@@ -14,7 +14,7 @@ const reference = (name: string) =>
   fileURLToPath(new URL(`../../../tools/reference/gguf/${name}`, import.meta.url));
 /** Weights without a tokenizer, and a tokenizer without weights. */
 const [LLAMA, TOKENIZER] = [reference('llama.gguf'), reference('tokenizer.gguf')];
-const TEMPLATE = 'Say {{ messages[0].content }}!';
+const TEMPLATE = '{{ bos_token }}Say {{ messages[0].content }}!';
 
 const text = (value: string) => {
   const length = Buffer.alloc(8);
@@ -60,7 +60,8 @@ it('is opened as a folder would be: configuration, tokenizer, tensors, and a dig
   await tensors.close();
   expect(config).toMatchObject({ model_type: 'llama', num_hidden_layers: 2, hidden_size: 32 });
   expect([...companions.keys()]).toEqual(['tokenizer.json', 'tokenizer_config.json']);
-  expect(companions.get('tokenizer_config.json')).toEqual({ chat_template: TEMPLATE });
+  const [bos_token, eos_token] = ['<s>', '</s>'];
+  expect(companions.get('tokenizer_config.json')).toEqual({ bos_token, eos_token, chat_template: TEMPLATE });
   expect(tensors.has('model.layers.1.mlp.down_proj.weight')).toBe(true);
   const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest();
   expect(digest).toBe(sha256(sha256(await readFile(whole))).toString('hex'));
@@ -80,6 +81,7 @@ it('becomes a base that reads texts', async () => {
     0,
   ]);
   expect(tokenizer.decode(tokenizer.encode('!').ids)).toBe('!');
+  expect(base.language!.chatPrompt([{ role: 'user', content: 'hi' }])).toBe('<s>Say hi!');
 });
 
 it('is a path and never a hub id', async () => {

@@ -120,6 +120,7 @@ describe('openCheckpoint', () => {
     for (const [content, problem] of [
       ['', 'is not JSON'],
       ['{"a":', 'is not JSON'],
+      [Buffer.from('{"a":"\xff"}', 'latin1'), 'is not JSON'],
       ['null', 'is not a JSON object'],
       ['7', 'is not a JSON object'],
       ['[{}]', 'is not a JSON object'],

@@ -56,6 +56,7 @@ describe('the fields of config.json', () => {
     ['add_cross_attention', true, 'is true; only false is known'],
     ['pruned_heads', { 0: [1] }, 'is {"0":[1]}; only {} is known'],
     ['quantization_config', { bits: 4 }, 'is {"bits":4}; only null is known'],
+    ['num_hidden_layers', 1e9, 'is 1000000000; at most 10000 are known'],
     ['auto_map', { AutoModel: 'own.Model' }, 'is {"AutoModel":"own.Model"}; only null is known'],
   ];
   it.each(

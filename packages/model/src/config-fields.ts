@@ -116,6 +116,9 @@ const FIXED: Readonly<Record<string, unknown>> = {
   auto_map: null,
 };
 
+/** More than any model has. Whoever believed a file that says more would fill memory with the names of its tensors. */
+const MOST_LAYERS = 10_000;
+
 /**
  * Holds the fields of a config.json against those that an architecture knows.
  * @throws ModelError, by `fail`, for a field that is not known and for one whose value is not computed here
@@ -124,6 +127,8 @@ export function checkFields(config: Record<string, unknown>, known: ConfigFields
   // What an architecture says of a field goes before what all have in common: a Llama that is a decoder is none of the less one.
   const fixed = new Map(Object.entries({ ...FIXED, ...known.fixed }));
   const harmless = new Set([...HARMLESS, ...known.harmless, ...known.read]);
+  const layers = config.num_hidden_layers as number;
+  if (layers > MOST_LAYERS) fail('num_hidden_layers', `is ${layers}; at most ${MOST_LAYERS} are known`);
   for (const [field, value] of Object.entries(config)) {
     if (fixed.has(field)) {
       const only = fixed.get(field);

@@ -226,7 +226,11 @@ describe('Ensemble.dispose', () => {
     const parameters = [...doomed.parameters.values()];
     for (const parameter of parameters) parameter.destroy();
     const again = new Ensemble(base, [{ shard: 0, stages: [doomed] }], LABELS);
+    const before = device.memory().liveBytes;
     await expect(again.forward({ pixels: batchOf([0]) }, 1)).rejects.toThrow('disposed');
+    await expect(again.prepare()).rejects.toThrow('disposed');
+    // Whoever asks again and again takes no memory.
+    expect(device.memory().liveBytes).toBe(before);
     again.dispose();
   });
 });

@@ -32,6 +32,7 @@ import {
 } from './inputs.ts';
 import type { NextTokens } from './llama.ts';
 import type { BaseModel } from './model.ts';
+import { ownedUnless } from './owned.ts';
 import { type LayerRoute, routeStreams } from './route.ts';
 import type { Stage } from './stage.ts';
 
@@ -147,10 +148,14 @@ export class Ensemble {
         return { batch, fields, placed, repeated: new Map<number, Inputs>() };
       });
     });
-    await prepare(device, () => {
-      for (const { batch, fields, placed, repeated } of plans) this.#logits(fields, placed, repeated, batch);
-    });
-    for (const plan of plans) disposeInputs(plan);
+    try {
+      await prepare(device, () => {
+        for (const { batch, fields, placed, repeated } of plans)
+          this.#logits(fields, placed, repeated, batch);
+      });
+    } finally {
+      for (const plan of plans) disposeInputs(plan);
+    }
   }
 
   /**
@@ -300,10 +305,12 @@ export class Ensemble {
   #plan<Outputs>(batch: number, tokens: number, from: (logits: Tensor) => Outputs): Plan<Outputs> {
     const { device, network } = this.#base;
     const fields = fieldsAt(network.architecture.inputs, tokens);
-    const placed = placeInputs(device, fields, batch);
-    const repeated = new Map<number, Inputs>();
-    const step = capture(device, () => from(this.#logits(fields, placed, repeated, batch)));
-    return { fields, placed, repeated, step };
+    return ownedUnless((owned) => {
+      const inputs = { placed: placeInputs(device, fields, batch), repeated: new Map<number, Inputs>() };
+      const { placed, repeated } = owned.add(inputs, disposeInputs);
+      const step = capture(device, () => from(this.#logits(fields, placed, repeated, batch)));
+      return { fields, placed, repeated, step };
+    });
   }
 
   /** Writes the inputs of `batch` records to where a plan reads them. */

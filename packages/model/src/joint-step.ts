@@ -21,6 +21,7 @@ import { type LayerAdapter, type LoraPair, stackedConstant, stackedOf } from './
 import { HostBatch } from './host-batch.ts';
 import type { BaseModel } from './model.ts';
 import { objectiveOf } from './objective.ts';
+import type { Owned } from './owned.ts';
 import type { PlacedPrefix } from './placed-prefix.ts';
 import type { Stage } from './stage.ts';
 import type { StageTask } from './stage-training.ts';
@@ -40,11 +41,10 @@ export class JointStep {
   readonly #parts: readonly JointPart[];
   readonly #batch: HostBatch;
   readonly #step: Captured<{ losses: Tensor[]; gradients: Tensor[] }>;
-  /** What stays for all replays besides the batch. */
-  readonly #constants: Tensor[] = [];
+  readonly #owned: Owned;
 
-  /** @param tokens of each row */
-  constructor(base: BaseModel, parts: readonly JointPart[], tokens: number) {
+  /** @param tokens of each row @param owned takes what lies on the device */
+  constructor(base: BaseModel, parts: readonly JointPart[], tokens: number, owned: Owned) {
     const { device, network } = base;
     const { layers } = network.architecture;
     const [{ task }] = parts as [JointPart];
@@ -52,14 +52,17 @@ export class JointStep {
     const name = task.objective ?? 'classification';
     const objective = objectiveOf(name, { tokens });
     this.#parts = parts;
-    const batch = new HostBatch(base, { objective: name, parts: parts.length, rows, tokens });
+    this.#owned = owned;
+    const batch = owned.add(
+      new HostBatch(base, { objective: name, parts: parts.length, rows, tokens }),
+      (placed) => placed.destroy(),
+    );
     this.#batch = batch;
     const lowest = task.from ?? Math.min(...task.layers);
     const above = Array.from({ length: layers }, (_, layer) => this.#above(layer));
-    const ones = zeros(device, [1]);
+    const ones = owned.add(zeros(device, [1]), (made) => made.destroy());
     ones.write(Float32Array.of(1));
-    this.#constants.push(ones);
-    this.#step = capture(device, () => {
+    const step = capture(device, () => {
       let { x } = batch;
       for (let layer = lowest; layer < layers; layer++) {
         const adapter = this.#adapterOf(layer, ones);
@@ -76,6 +79,7 @@ export class JointStep {
       );
       return { losses, gradients: found };
     });
+    this.#step = owned.add(step, (captured) => captured.dispose());
   }
 
   /** The loss of a part's last batch. */
@@ -99,12 +103,6 @@ export class JointStep {
     this.#step.replay();
   }
 
-  dispose(): void {
-    this.#step.dispose();
-    this.#batch.destroy();
-    for (const tensor of this.#constants) tensor.destroy();
-  }
-
   /** The weights of the frozen stages above that take the place of the base's, stacked: [parts, out, in], by target. */
   #above(layer: number): Map<string, Tensor> | undefined {
     const each = this.#parts.map(({ prefix }) => prefix.merged.get(layer));
@@ -113,8 +111,10 @@ export class JointStep {
     const stacked = new Map<string, Tensor>();
     for (const target of first.keys()) {
       const weight = stackedConstant(each.map((merged) => merged!.get(target)!));
-      this.#constants.push(weight);
-      stacked.set(target, weight);
+      stacked.set(
+        target,
+        this.#owned.add(weight, (made) => made.destroy()),
+      );
     }
     return stacked;
   }

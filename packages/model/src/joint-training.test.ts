@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { canTrainTogether, trainStages } from './joint-training.ts';
 import { encodeStage } from './stage.ts';
 import type { StageTask } from './stage-training.ts';
-import { base, bytesOf, second, taskOf, useTinyBase } from './testing/stage-tasks.ts';
-import { randomStage } from './testing/tiny.ts';
+import { base, bytesOf, device, PREFIX, second, taskOf, useTinyBase } from './testing/stage-tasks.ts';
+import { FORM, randomStage } from './testing/tiny.ts';
 
 useTinyBase();
 
@@ -45,5 +45,18 @@ describe('stages trained in one batch', () => {
     expect(new Set(alone.map((bytes) => bytes.toString('hex'))).size).toBe(tasks.length);
     const together = await bytesOfAll(tasks);
     for (const [i, bytes] of together.entries()) expect(bytes.equals(alone[i]!), `stage ${i}`).toBe(true);
+  });
+
+  it('leave nothing on the device where they cannot be', async () => {
+    await device.idle();
+    const before = device.memory().liveBytes;
+    const form = { ...FORM, lora: { ...FORM.lora, dropout: 2 } };
+    const tasks = beside((change) => second({ form, ...change }), [{}, {}]);
+    await expect(trainStages(base, tasks)).rejects.toThrow('dropout: rate 2 is not in [0, 1)');
+    expect(device.memory().liveBytes).toBe(before);
+    const short = new Map([...PREFIX[0]!.values].map(([name, values]) => [name, values.subarray(1)]));
+    const misfits = beside(second, [{}, { prefix: [{ layers: [3], values: short }] }]);
+    await expect(trainStages(base, misfits)).rejects.toThrow('tensor: ');
+    expect(device.memory().liveBytes).toBe(before);
   });
 });

@@ -4,9 +4,11 @@ import { ModelError } from './errors.ts';
 import { type JointPart, JointStep } from './joint-step.ts';
 import type { BaseModel } from './model.ts';
 import { objectiveOf } from './objective.ts';
+import { destroyAll, Owned } from './owned.ts';
 import { placePrefix } from './placed-prefix.ts';
 import { placeStage, type StageValues, startStage } from './stage.ts';
 import {
+  checkLabels,
   readValues,
   recordWeight,
   type StageProgress,
@@ -73,11 +75,10 @@ export async function trainStages(
   const { tokens } = network.architecture;
   const [{ training, objective, turn, lossEvery = 10 }] = tasks as [StageTask];
   const { labels } = objectiveOf(objective ?? 'classification', network.architecture);
-  const lanes: Lane[] = [];
-  let step: JointStep | null = null;
+  const owned = new Owned();
   try {
-    for (const [part, task] of tasks.entries()) lanes.push(placeLane(base, task, part));
-    step = new JointStep(base, lanes, tokens);
+    const lanes = tasks.map((task, part) => placeLane(base, task, part, owned));
+    const step = new JointStep(base, lanes, tokens, owned);
     for (let left = lanes.filter(({ done, steps }) => done < steps); left.length > 0; ) {
       await turn?.();
       signal?.throwIfAborted();
@@ -121,36 +122,34 @@ export async function trainStages(
     for (const { parameters, done } of lanes) values.push(await readValues(parameters, done));
     return values;
   } finally {
-    step?.dispose();
-    for (const { update, optimiser, random, trained, prefix } of lanes) {
-      update?.dispose();
-      optimiser.dispose();
-      random.state.dispose();
-      for (const tensor of [...trained, ...prefix.tensors]) tensor.destroy();
-    }
+    owned.release();
   }
 }
 
-function placeLane(base: BaseModel, task: StageTask, part: number): Lane {
+/** @param owned takes what lies on the device */
+function placeLane(base: BaseModel, task: StageTask, part: number, owned: Owned): Lane {
   const { device } = base;
   const { form, layers, key, training } = task;
+  checkLabels(task);
   const above = task.prefix.at(-1)?.values ?? null;
-  const { stage, parameters } = placeStage(
-    device,
-    form,
-    layers,
-    startStage(form, layers, key, above),
-    'train',
+  const start = startStage(form, layers, key, above);
+  const { stage, parameters } = owned.add(placeStage(device, form, layers, start, 'train'), (placed) =>
+    destroyAll(placed.parameters.values()),
   );
   const trained = [...parameters.values()];
   const { weightDecay, clipNorm } = training;
-  return {
-    ...{ part, task, stage, parameters, trained, prefix: placePrefix(base, task) },
-    random: randomState(device, key),
-    optimiser: new AdamW(device, trained, { weightDecay, clipNorm: clipNorm ?? undefined }),
+  const lane: Lane = {
+    ...{ part, task, stage, parameters, trained },
+    prefix: owned.add(placePrefix(base, task), ({ tensors }) => destroyAll(tensors)),
+    random: owned.add(randomState(device, key), ({ state }) => state.dispose()),
+    optimiser: owned.add(
+      new AdamW(device, trained, { weightDecay, clipNorm: clipNorm ?? undefined }),
+      (optimiser) => optimiser.dispose(),
+    ),
     ...{ update: null, batches: batchesOfAll(base, task), done: 0 },
     steps: stageSteps(task.records, training),
   };
+  return owned.add(lane, ({ update }) => update?.dispose());
 }
 
 function* batchesOfAll(

@@ -235,7 +235,8 @@ describe('loadLlama', () => {
 
   it('refuses of a GGUF file what would be computed wrongly', () => {
     const read = (key: string, value: number | string) => {
-      const metadata = new Map(gguf.metadata).set(key, value).set('llama.rope.scaling.factor', 4);
+      const scaled = new Map(gguf.metadata).set('llama.rope.scaling.factor', 4);
+      const metadata = scaled.set('llama.rope.scaling.type', 'linear').set(key, value);
       return parseLlamaConfig(llamaConfig(metadata, new Set(gguf.names()), 'llama.gguf'), 'llama.gguf');
     };
     expect(read('llama.rope.scaling.type', 'linear').rope_scaling).toEqual({

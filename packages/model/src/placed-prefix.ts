@@ -1,6 +1,7 @@
 import { mergeLora, scope, type Tensor } from '@s3t/engine';
 import type { LayerAdapter } from './adapter.ts';
 import type { BaseModel } from './model.ts';
+import { type Owned, ownedUnless } from './owned.ts';
 import { placeStage } from './stage.ts';
 import type { StageTask } from './stage-training.ts';
 
@@ -16,12 +17,19 @@ export interface PlacedPrefix {
 /**
  * Merges the changes of the frozen stages into the base's weights: in a step they cost nothing then. Of a quantised base the
  * merged weights would be f32, four to eight times the memory of its own and more than quantising saved where every layer has an
- * adapter; there they stay beside the base, as in PEFT, and a step computes their small products.
+ * adapter; there they stay beside the base, as in PEFT, and a step computes their small products. Where one does not fit, none stays on
+ * the device.
  */
-export function placePrefix({ device, network }: BaseModel, { form, prefix }: StageTask): PlacedPrefix {
+export function placePrefix(base: BaseModel, task: StageTask): PlacedPrefix {
+  return ownedUnless((owned) => placeEach(base, task, owned));
+}
+
+function placeEach({ device, network }: BaseModel, { form, prefix }: StageTask, owned: Owned): PlacedPrefix {
   const placed: PlacedPrefix = { merged: new Map(), adapters: new Map(), tensors: [] };
   for (const { layers: frozen, values } of prefix) {
-    const { stage, parameters } = placeStage(device, form, frozen, values, 'serve');
+    const { stage, parameters } = owned.add(placeStage(device, form, frozen, values, 'serve'), (failed) => {
+      for (const parameter of failed.parameters.values()) parameter.destroy();
+    });
     for (const [layer, adapter] of stage.adapters) {
       const { pairs, scale } = adapter;
       const targets = Object.keys(pairs);
@@ -33,7 +41,10 @@ export function placePrefix({ device, network }: BaseModel, { form, prefix }: St
       const weights = new Map<string, Tensor>();
       for (const target of targets) {
         const { weight } = network.linearOf(layer, target);
-        const changed = scope(() => mergeLora(weight, { ...pairs[target]!, scale }));
+        const changed = owned.add(
+          scope(() => mergeLora(weight, { ...pairs[target]!, scale })),
+          (merged) => merged.destroy(),
+        );
         // From here on it is read only: its texture form may be kept for the whole stage.
         changed.storage.constant = true;
         weights.set(target, changed);

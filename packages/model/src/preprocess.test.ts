@@ -83,6 +83,13 @@ describe('preprocess at another size', () => {
     );
   });
 
+  it('takes the centre of a line of pixels, whose shorter edge is enlarged, without the rest of it', () => {
+    const pixels = Array.from({ length: 100_000 }, (_, i) => (i < 50_000 ? 20 : 90));
+    const to = { ...plain(2, 2, 1), resized: 224 };
+    expect(processed(grey(1, pixels.length, pixels), to).map(Math.round)).toEqual([55, 55, 55, 55]);
+    expect(processed(grey(pixels.length, 1, pixels), to).map(Math.round)).toEqual([55, 55, 55, 55]);
+  });
+
   it('keeps each channel apart, width and height apart', () => {
     const picture = colour(2, 1, [0, 10, 20, 100, 110, 120]);
     expect(processed(picture, plain(4, 1, 3))).toEqual([0, 25, 75, 100, 10, 35, 85, 110, 20, 45, 95, 120]);
@@ -217,6 +224,10 @@ describe('parsePreprocessing', () => {
     ['resample', { resample: 1 }],
     ['do_resize', { do_resize: false }],
     ['crop_pct', { crop_pct: 0.9 }],
+    // Blue, green, red; a border; pixels from -1 on.
+    ['do_flip_channel_order', { do_flip_channel_order: true }],
+    ['do_pad', { do_pad: true }],
+    ['rescale_offset', { rescale_offset: true }],
     ['crop_size', { do_center_crop: true }],
     ['crop_size', { do_center_crop: true, crop_size: 5 }],
     ['crop_size', { do_center_crop: true, crop_size: { width: 4, height: 9 } }],

@@ -31,6 +31,16 @@ const FILTERS = new Map<unknown, Filter>([
   [3, 'bicubic'],
 ]);
 
+/** What may be done to a picture here, and what makes no difference: pictures come as colour or grey, and have no label in them. */
+const STEPS = new Set([
+  'do_resize',
+  'do_center_crop',
+  'do_rescale',
+  'do_normalize',
+  'do_convert_rgb',
+  'do_reduce_labels',
+]);
+
 /** Reads a ViT preprocessor_config.json. @throws ModelError naming the field */
 export function parsePreprocessing(
   config: Record<string, unknown>,
@@ -52,6 +62,9 @@ export function parsePreprocessing(
   if (config.do_resize === false) fail('do_resize', 'must not be false: pictures come in any size');
   if (config.crop_pct !== undefined && config.crop_pct !== null)
     fail('crop_pct', 'is not known; size and crop_size say the same');
+  for (const [field, value] of Object.entries(config))
+    if (value === true && (field === 'rescale_offset' || (/^do_/.test(field) && !STEPS.has(field))))
+      fail(field, 'is true; that step is not known');
   const { size, crop_size } = config;
   const cropped = typeof crop_size === 'number' ? { width: crop_size, height: crop_size } : crop_size;
   const isCropped = config.do_center_crop === true;
@@ -94,9 +107,7 @@ export function parsePreprocessing(
 export function preprocess(picture: Picture, to: Preprocessing, target: Float32Array): void {
   const { size, channels, filter = 'bilinear' } = to;
   const whole = resizedSize(picture, to);
-  const planes = planesOf(picture, channels).map((plane) =>
-    cutCentre(resize(plane, picture, whole, filter), whole, size),
-  );
+  const planes = planesOf(picture, channels).map((plane) => resize(plane, picture, whole, size, filter));
   const pixels = size.width * size.height;
   for (let channel = 0; channel < channels; channel++) {
     const plane = planes[channel % planes.length]!;
@@ -127,36 +138,40 @@ function resizedSize({ width, height }: Size, { size, resized = size }: Preproce
   return width <= height ? { width: resized, height: longer } : { width: longer, height: resized };
 }
 
-/** Of an odd margin the smaller half lies left and above. */
-function cutCentre(plane: Float64Array, from: Size, to: Size): Float64Array {
-  if (from.width === to.width && from.height === to.height) return plane;
-  const left = Math.floor((from.width - to.width) / 2);
-  const top = Math.floor((from.height - to.height) / 2);
-  const result = new Float64Array(to.width * to.height);
-  for (let y = 0; y < to.height; y++) {
-    const start = (top + y) * from.width + left;
-    result.set(plane.subarray(start, start + to.width), y * to.width);
-  }
-  return result;
-}
-
-/** First along x, then along y. */
-function resize(plane: Float64Array, from: Size, to: Size, filter: Filter): Float64Array {
+/**
+ * The centre, of `size`, of a plane resized to `whole`: first along x, then along y. Of an odd margin the smaller half lies left and above.
+ * Nothing else is computed: of a line of pixels whose shorter edge is enlarged the whole would fill memory.
+ */
+function resize(plane: Float64Array, from: Size, whole: Size, size: Size, filter: Filter): Float64Array {
   // A cubic goes beyond the levels that it passes through.
   const level = (value: number) => (filter === 'bicubic' ? Math.min(255, Math.max(0, value)) : value);
-  if (from.width === to.width && from.height === to.height) return plane;
-  const across = new Float64Array(from.height * to.width);
-  tapsAlong(from.width, to.width, filter).forEach(({ first, weights }, x) => {
-    for (let y = 0; y < from.height; y++)
-      across[y * to.width + x] = level(
-        weights.reduce((sum, weight, i) => sum + weight * plane[y * from.width + first + i]!, 0),
-      );
-  });
-  const result = new Float64Array(to.height * to.width);
-  tapsAlong(from.height, to.height, filter).forEach(({ first, weights }, y) => {
-    for (let x = 0; x < to.width; x++)
-      result[y * to.width + x] = level(
-        weights.reduce((sum, weight, i) => sum + weight * across[(first + i) * to.width + x]!, 0),
+  const { width, height } = size;
+  const left = Math.floor((whole.width - width) / 2);
+  const top = Math.floor((whole.height - height) / 2);
+  const result = new Float64Array(width * height);
+  if (from.width === whole.width && from.height === whole.height) {
+    for (let y = 0; y < height; y++) {
+      const start = (top + y) * from.width + left;
+      result.set(plane.subarray(start, start + width), y * width);
+    }
+    return result;
+  }
+  const rows = Array.from({ length: height }, (_, y) => tapsOf(top + y, from.height, whole.height, filter));
+  const [highest, lowest] = [rows[0]!, rows[height - 1]!];
+  const used = lowest.first + lowest.weights.length - highest.first;
+  const across = new Float64Array(used * width);
+  for (let x = 0; x < width; x++) {
+    const { first, weights } = tapsOf(left + x, from.width, whole.width, filter);
+    for (let y = 0; y < used; y++) {
+      const start = (highest.first + y) * from.width + first;
+      across[y * width + x] = level(weights.reduce((sum, weight, i) => sum + weight * plane[start + i]!, 0));
+    }
+  }
+  rows.forEach(({ first, weights }, y) => {
+    const start = (first - highest.first) * width;
+    for (let x = 0; x < width; x++)
+      result[y * width + x] = level(
+        weights.reduce((sum, weight, i) => sum + weight * across[start + i * width + x]!, 0),
       );
   });
   return result;
@@ -175,22 +190,25 @@ const SHAPES: Record<Filter, { reach: number; weight: (distance: number) => numb
 };
 
 /**
- * What each target pixel is made of: the filter's shape around its centre, in source pixels, or in target pixels where the
+ * What a target pixel is made of: the filter's shape around its centre, in source pixels, or in target pixels where the
  * picture shrinks (so that every source pixel counts). What lies outside is left out.
  */
-function tapsAlong(from: number, to: number, filter: Filter): { first: number; weights: number[] }[] {
+function tapsOf(
+  target: number,
+  from: number,
+  to: number,
+  filter: Filter,
+): { first: number; weights: number[] } {
   const shape = SHAPES[filter];
   const ratio = from / to;
   const scale = Math.max(1, ratio);
   const reach = shape.reach * scale;
-  return Array.from({ length: to }, (_, target) => {
-    const centre = (target + 0.5) * ratio;
-    const first = Math.max(0, Math.floor(centre - reach + 0.5));
-    const end = Math.min(from, Math.floor(centre + reach + 0.5));
-    const weights = Array.from({ length: end - first }, (_, i) =>
-      shape.weight(Math.abs(first + i + 0.5 - centre) / scale),
-    );
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    return { first, weights: weights.map((weight) => weight / total) };
-  });
+  const centre = (target + 0.5) * ratio;
+  const first = Math.max(0, Math.floor(centre - reach + 0.5));
+  const end = Math.min(from, Math.floor(centre + reach + 0.5));
+  const weights = Array.from({ length: end - first }, (_, i) =>
+    shape.weight(Math.abs(first + i + 0.5 - centre) / scale),
+  );
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return { first, weights: weights.map((weight) => weight / total) };
 }

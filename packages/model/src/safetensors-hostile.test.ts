@@ -214,6 +214,11 @@ describe('parseSafetensors on a header that lies', () => {
     expect(parse(fileOf('{"__metadata__":{"__proto__":"x"}}')).tensors.size).toBe(0);
   });
 
+  it('takes metadata of any length', () => {
+    const note = `"${'x'.repeat(2e7)}\\`;
+    expect(parse(fileOf({ __metadata__: { note } })).metadata).toEqual({ note });
+  });
+
   it('takes empty tensors, scalars and a file without tensors', () => {
     const header = { a: f32([0, 5], [0, 0]), b: f32([], [0, 4]), c: f32([2, 0], [4, 4]) };
     const { tensors } = parse(fileOf(header, 4));

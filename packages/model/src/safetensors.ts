@@ -120,12 +120,16 @@ function nameTwice(json: string): string | null {
   const names = new Set<string>();
   let depth = 0;
   let text = '';
-  // Valid JSON: a string, or a sign outside of strings.
-  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:]/g)) {
-    if (token === '{' || token === '[') depth++;
-    else if (token === '}' || token === ']') depth--;
-    else if (token !== ':') text = token;
-    else if (depth === 1) {
+  // Valid JSON: a string, or a sign outside of strings. Not by a regular expression, which runs out of stack within a long string.
+  for (let at = 0; at < json.length; at++) {
+    const sign = json[at]!;
+    if (sign === '"') {
+      const from = at++;
+      for (; json[at] !== '"'; at++) if (json[at] === '\\') at++;
+      if (depth === 1) text = json.slice(from, at + 1);
+    } else if (sign === '{' || sign === '[') depth++;
+    else if (sign === '}' || sign === ']') depth--;
+    else if (sign === ':' && depth === 1) {
       const name = JSON.parse(text) as string;
       if (names.has(name)) return name;
       names.add(name);

@@ -1,6 +1,6 @@
-import { philox } from '@s3t/engine';
+import { empty, philox } from '@s3t/engine';
 import { describe, expect, it } from 'vitest';
-import { baseActivations } from './activations.ts';
+import { BasePass, baseActivations } from './activations.ts';
 import { ModelError } from './errors.ts';
 import { type StageValues, startStage } from './stage.ts';
 import { type StageProgress, type StageTask, stageSteps, trainStage } from './stage-training.ts';
@@ -9,6 +9,7 @@ import {
   constantRate,
   device,
   drawPicture,
+  LABELS,
   lossesOf,
   PREFIX,
   RECORDS,
@@ -18,7 +19,7 @@ import {
   taskOf,
   useTinyBase,
 } from './testing/stage-tasks.ts';
-import { FORM, randomStage, relativeError, sameBits, TINY, tinyTensors } from './testing/tiny.ts';
+import { FORM, PICTURE, randomStage, relativeError, sameBits, TINY, tinyTensors } from './testing/tiny.ts';
 import type { ReferenceAdapter } from './testing/vit-reference.ts';
 import { loadVit, vitNetwork } from './vit.ts';
 
@@ -269,6 +270,18 @@ describe('what goes wrong', () => {
     expect(steps).toEqual([1, 2]);
   });
 
+  it.each([3, -1, 0.5, Number.NaN])(
+    'is a ModelError when a record that counts has the label %s',
+    async (label) => {
+      const labels = [...LABELS.slice(0, 4), label, ...LABELS.slice(5)];
+      await expect(trainStage(base, taskOf({ labels }))).rejects.toThrow(
+        new ModelError(`training: record 4 has label ${label}, the head has 3 outputs`),
+      );
+      const weights = labels.map((_, record) => (record === 4 ? 0 : 1));
+      await expect(trainStage(base, taskOf({ labels, weights }))).resolves.toBeInstanceOf(Map);
+    },
+  );
+
   it.each([
     ['an activation is NaN', { activation: (_: number, target: Float32Array) => target.fill(Number.NaN) }],
     ['the rate is far too high', { training: constantRate({ learningRate: 1e30 }) }],
@@ -307,6 +320,15 @@ describe('what goes wrong', () => {
     };
     await expect(trainStage(base, second(), progress)).rejects.toThrow('listener');
     level();
+    const [{ layers, values }] = PREFIX as [(typeof PREFIX)[0]];
+    const short = new Map([...values].map(([name, value], i) => [name, i < 3 ? value : value.subarray(1)]));
+    await expect(trainStage(base, second({ prefix: [{ layers, values: short }] }))).rejects.toThrow(
+      'tensor: ',
+    );
+    level();
+    const form = { ...FORM, lora: { ...FORM.lora, dropout: 2 } };
+    await expect(trainStage(base, second({ form }))).rejects.toThrow('dropout: rate 2 is not in [0, 1)');
+    level();
     await baseActivations(base, 5, drawPicture, [2]);
     level();
     const stop = () => {
@@ -314,5 +336,15 @@ describe('what goes wrong', () => {
     };
     await expect(baseActivations(base, 5, stop, [2])).rejects.toThrow('no picture');
     level();
+  });
+
+  it('leaves no picture in memory that something else may get', async () => {
+    const pass = new BasePass(base, [1]);
+    await pass.run([drawPicture(0), drawPicture(1)]);
+    pass.dispose();
+    // As large as the pass's inputs, and never written.
+    const next = empty(device, [pass.batch, PICTURE]);
+    expect((await next.read()).every((value) => value === 0)).toBe(true);
+    next.dispose();
   });
 });

@@ -15,6 +15,7 @@ import { EarlyStopping, type StoppingRule } from './early-stopping.ts';
 import { ModelError } from './errors.ts';
 import type { BaseModel } from './model.ts';
 import { type ObjectiveName, objectiveOf } from './objective.ts';
+import { destroyAll, Owned } from './owned.ts';
 import { placePrefix } from './placed-prefix.ts';
 import { placeStage, type StageForm, type StageValues, startStage } from './stage.ts';
 import { type StepParts, TrainingStep } from './training-step.ts';
@@ -99,7 +100,8 @@ export function stageSteps(
 /**
  * Trains one stage and returns its values. Nothing but the task decides the bytes. Batches are filled up with rows of weight
  * zero, so that steps over texts of one length have the same shape and are captured once.
- * @throws ModelError when the loss or a weight stops being a finite number; whatever `signal` aborts with
+ * @throws ModelError when a label is none of the head's, when the loss or a weight stops being a finite number; whatever `signal` aborts
+ * with
  */
 export async function trainStage(
   base: BaseModel,
@@ -112,40 +114,49 @@ export async function trainStage(
   const { batchSize, accumulation = 1 } = training;
   const { tokens } = network.architecture;
   const objective = objectiveOf(task.objective ?? 'classification', network.architecture);
+  checkLabels(task);
   const above = task.prefix.at(-1)?.values ?? null;
   const start = startStage(task.form, task.layers, task.key, above);
-  const { stage, parameters } = placeStage(device, task.form, task.layers, start, 'train');
-  const prefix = placePrefix(base, task);
-  const random = randomState(device, task.key);
-  const trained = [...parameters.values()];
-  const optimiser = new AdamW(device, trained, {
-    weightDecay: training.weightDecay,
-    clipNorm: training.clipNorm ?? undefined,
-  });
-  const sums = accumulation > 1 ? new GradientAccumulator(device, trained) : null;
-  const share = sums && zeros(device, [1]);
-  const update =
-    sums &&
-    capture(device, () => {
-      optimiser.apply(sums.gradients);
-      sums.clear();
-    });
-  const parts: StepParts = {
-    ...{ base, task, stage, prefix, random, trained, share },
-    finish: (found) => (sums ? sums.add(found) : optimiser.apply(found)),
-  };
-  const byLength = new Map<number, TrainingStep>();
-  const stepFor = (length: number) => {
-    const known = byLength.get(length) ?? new TrainingStep(parts, length);
-    byLength.set(length, known);
-    return known;
-  };
   const weightOf = ({ records }: Batch) =>
     records.reduce((sum, record) => sum + recordWeight(task, record, objective.labels), 0);
   const stopping = task.stopping && new EarlyStopping(task.stopping);
   let best: StageValues | null = null;
   let isKept = false;
+  const owned = new Owned();
   try {
+    const { stage, parameters } = owned.add(
+      placeStage(device, task.form, task.layers, start, 'train'),
+      (placed) => destroyAll(placed.parameters.values()),
+    );
+    const prefix = owned.add(placePrefix(base, task), ({ tensors }) => destroyAll(tensors));
+    const random = owned.add(randomState(device, task.key), ({ state }) => state.dispose());
+    const trained = [...parameters.values()];
+    const { weightDecay, clipNorm } = training;
+    const optimiser = owned.add(
+      new AdamW(device, trained, { weightDecay, clipNorm: clipNorm ?? undefined }),
+      dispose,
+    );
+    const sums = accumulation > 1 ? owned.add(new GradientAccumulator(device, trained), dispose) : null;
+    const share = sums && owned.add(zeros(device, [1]), dispose);
+    const update =
+      sums &&
+      owned.add(
+        capture(device, () => {
+          optimiser.apply(sums.gradients);
+          sums.clear();
+        }),
+        dispose,
+      );
+    const parts: StepParts = {
+      ...{ base, task, stage, prefix, random, trained, share, owned },
+      finish: (found) => (sums ? sums.add(found) : optimiser.apply(found)),
+    };
+    const byLength = new Map<number, TrainingStep>();
+    const stepFor = (length: number) => {
+      const known = byLength.get(length) ?? new TrainingStep(parts, length);
+      byLength.set(length, known);
+      return known;
+    };
     // Those of all epochs, also where it ends early: the learning rate follows them.
     const steps = stageSteps(task.records, training);
     let done = 0;
@@ -203,13 +214,22 @@ export async function trainStage(
     return values;
   } finally {
     if (!isKept) forgetValues(best);
-    for (const step of byLength.values()) step.dispose();
-    update?.dispose();
-    sums?.dispose();
-    share?.dispose();
-    optimiser.dispose();
-    random.state.dispose();
-    for (const tensor of [...trained, ...prefix.tensors]) tensor.destroy();
+    owned.release();
+  }
+}
+
+const dispose = (made: { dispose(): void }): void => made.dispose();
+
+/** A kernel takes what is past the last class for the last one. @throws ModelError naming the record */
+export function checkLabels({ objective = 'classification', form, labels, weights }: StageTask): void {
+  if (objective !== 'classification') return;
+  for (let record = 0; record < labels.length; record++) {
+    const label = labels[record]!;
+    const isClass = Number.isInteger(label) && label >= 0 && label < form.outputs;
+    if (!isClass && weights?.[record] !== 0)
+      throw new ModelError(
+        `training: record ${record} has label ${label}, the head has ${form.outputs} outputs`,
+      );
   }
 }
 

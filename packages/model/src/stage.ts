@@ -3,6 +3,7 @@ import type { LayerAdapter, LoraPair } from './adapter.ts';
 import type { AdapterTarget, Architecture, Head } from './architecture.ts';
 import { ModelError, OptionError } from './errors.ts';
 import { type LoraConfig, loraScale } from './lora.ts';
+import { ownedUnless } from './owned.ts';
 import { parseSafetensors, toFloat32, writeSafetensors } from './safetensors.ts';
 
 /** What fixes the shapes of every stage of a run. */
@@ -90,7 +91,7 @@ export function startStage(
   return values;
 }
 
-/** Puts a stage's values on a device. Trainable, or constant for serving. */
+/** Puts a stage's values on a device. Trainable, or constant for serving. Where one does not fit, none stays there. */
 export function placeStage(
   device: Device,
   form: StageForm,
@@ -98,11 +99,12 @@ export function placeStage(
   values: ReadonlyMap<string, Float32Array<ArrayBuffer>>,
   use: 'train' | 'serve',
 ): { stage: Stage; parameters: Map<string, Tensor> } {
-  const parameters = new Map<string, Tensor>();
-  for (const { name, shape } of parametersOf(form, layers)) {
-    const options = use === 'train' ? { trainable: true } : { constant: true };
-    parameters.set(name, tensor(device, values.get(name)!, shape, options));
-  }
+  const options = use === 'train' ? { trainable: true } : { constant: true };
+  const parameters = ownedUnless((owned) => {
+    const place = ({ name, shape }: StageParameter) =>
+      owned.add(tensor(device, values.get(name)!, shape, options), (placed) => placed.destroy());
+    return new Map(parametersOf(form, layers).map((parameter) => [parameter.name, place(parameter)]));
+  });
   const { architecture, lora, outputs } = form;
   const scale = loraScale(lora);
   const adapters = new Map<number, LayerAdapter>();

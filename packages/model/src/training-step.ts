@@ -4,6 +4,7 @@ import type { Batch } from './batches.ts';
 import { HostBatch } from './host-batch.ts';
 import type { BaseModel } from './model.ts';
 import { objectiveOf } from './objective.ts';
+import type { Owned } from './owned.ts';
 import type { PlacedPrefix } from './placed-prefix.ts';
 import type { Stage, StageForm } from './stage.ts';
 import type { StageTask } from './stage-training.ts';
@@ -20,6 +21,8 @@ export interface StepParts {
   share: Tensor | null;
   /** What is done with the gradients of the trained tensors. */
   finish: (gradients: readonly Tensor[]) => void;
+  /** Takes what a step holds on the device. */
+  owned: Owned;
 }
 
 /** Forward and backward for batches whose rows have one length, captured once. */
@@ -29,17 +32,21 @@ export class TrainingStep {
   readonly #step: ReturnType<typeof capture<{ loss: Tensor }>>;
 
   /** @param tokens of each row */
-  constructor({ base, task, stage, prefix, random, trained, share, finish }: StepParts, tokens: number) {
+  constructor(parts: StepParts, tokens: number) {
+    const { base, task, stage, prefix, random, trained, share, finish, owned } = parts;
     const { device, network } = base;
     const { layers } = network.architecture;
     const name = task.objective ?? 'classification';
     const objective = objectiveOf(name, { tokens });
-    const batch = new HostBatch(base, { objective: name, parts: 1, rows: task.training.batchSize, tokens });
+    const batch = owned.add(
+      new HostBatch(base, { objective: name, parts: 1, rows: task.training.batchSize, tokens }),
+      (placed) => placed.destroy(),
+    );
     const { labels, weights } = batch.parts[0]!;
     this.#task = task;
     this.#batch = batch;
     const lowest = task.from ?? Math.min(...task.layers);
-    this.#step = capture(device, () => {
+    const step = capture(device, () => {
       let { x } = batch;
       for (let layer = lowest; layer < layers; layer++) {
         const own = withDropout(stage.adapters.get(layer), layer, task.form, random);
@@ -51,6 +58,7 @@ export class TrainingStep {
       finish(gradients(loss, trained));
       return { loss };
     });
+    this.#step = owned.add(step, (captured) => captured.dispose());
   }
 
   /** The loss of the last batch, by its share. */
@@ -63,11 +71,6 @@ export class TrainingStep {
     this.#batch.fill(0, this.#task, records);
     this.#batch.write();
     this.#step.replay();
-  }
-
-  dispose(): void {
-    this.#step.dispose();
-    this.#batch.destroy();
   }
 }
 

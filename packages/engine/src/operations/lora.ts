@@ -227,6 +227,10 @@ function named(x: Tensor, { down, up }: Adapters, of: Tensor): { down: Tensor; u
 export function mergeLora(weight: Tensor, adapter: { down: Tensor; up: Tensor; scale: number }): Tensor {
   return scope(() => {
     const base = weight.dtype === 'f32' ? weight : dequantise(weight);
-    return add(base, matmul(adapter.up, adapter.down, { alpha: adapter.scale })).detach();
+    const change = matmul(adapter.up, adapter.down, { alpha: adapter.scale });
+    const merged = add(base, change).detach();
+    // It is all that the adapter has learnt: no other tensor may get it with its memory.
+    change.destroy();
+    return merged;
   });
 }

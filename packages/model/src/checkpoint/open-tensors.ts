@@ -67,14 +67,15 @@ export async function readJson(file: string): Promise<Record<string, unknown>> {
   const bytes = await readFile(file).catch((cause) => {
     throw unreadable(file, cause);
   });
-  return parseJson(bytes.toString('utf8'), file);
+  return parseJson(bytes, file);
 }
 
-/** @throws ModelError when the text is not a JSON object */
-function parseJson(text: string, file: string): Record<string, unknown> {
+/** @throws ModelError when the bytes are not a JSON object in UTF-8 */
+function parseJson(bytes: Uint8Array, file: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    // A byte that is damaged would become a sign like any other, and a token another one.
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch {
     throw new ModelError(`${file}: is not JSON`);
   }

@@ -101,6 +101,10 @@ export class Decoder {
   readonly #plans: Map<string, Plan> = new Map();
   /** How many tokens were read in each slot. */
   readonly #positions: number[];
+  /** How many texts were begun in all slots. */
+  #begun = 0;
+  /** Which of them is the text in each slot. */
+  readonly #texts: number[];
   #isBusy = false;
   #disposed = false;
 
@@ -119,6 +123,7 @@ export class Decoder {
       throw new ModelError(`generate: option slots must be in 1..${ROW_SIZES.at(-1)}, not ${slots}`);
     this.slots = slots;
     this.#positions = new Array<number>(slots).fill(0);
+    this.#texts = new Array<number>(slots).fill(0);
     this.#stacks = stacks.length;
     this.#mean = mean;
     this.#route = routeStreams(stacks, config.num_hidden_layers);
@@ -147,9 +152,16 @@ export class Decoder {
     return this.#stepSizes.at(-1)!;
   }
 
-  /** Begins another text in a slot. */
-  reset(slot: number = 0): void {
+  /** Begins another text in a slot. @returns what `text` says until the next one is begun there, and never again */
+  reset(slot: number = 0): number {
     this.#positions[slot] = 0;
+    this.#texts[slot] = ++this.#begun;
+    return this.#begun;
+  }
+
+  /** Which text a slot has. */
+  text(slot: number = 0): number {
+    return this.#texts[slot]!;
   }
 
   /**

@@ -241,6 +241,18 @@ describe('generate', () => {
     await expect(collected(open(), [1], options)).rejects.toThrow(`generate: option ${message}`);
   });
 
+  it('ends where another text is begun in its place', async () => {
+    const decoder = open();
+    const [first, second] = [1, 9].map((token) => generate(decoder, [token, 5, 3], { maxTokens: 4 }));
+    await first!.next();
+    await second!.next();
+    await expect(first!.next()).rejects.toThrow('generate: another text was begun in the decoder');
+    // The other one goes on as if it had been alone.
+    const { value } = await second!.next();
+    const alone = await collected(open(), [9, 5, 3], { maxTokens: 2 });
+    expect(value).toMatchObject({ token: alone[1]!.token });
+  });
+
   it('refuses a prompt without tokens', async () => {
     await expect(collected(open(), [], {})).rejects.toThrow('generate: there is no token to read');
   });

@@ -133,6 +133,14 @@ describe('chooseToken', () => {
     const broken = Float32Array.of(1, Number.NaN, 2);
     expect(() => likeliest(broken)).toThrow('generate: the logit of token 1 is not a number');
     expect(() => candidates(broken, { temperature: 1 })).toThrow('token 1 is not a number');
+    const [inf, none] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for (const temperature of [0, 1])
+      for (const [logits, value] of [
+        [Float32Array.of(1, inf, 2), inf],
+        [Float32Array.of(none, none), none],
+      ] as const)
+        expect(() => chooseToken(logits, NOBODY, { temperature }, 0.1)).toThrow(`is ${value}`);
+    expect(chooseToken(Float32Array.of(none, 1, none), NOBODY, { temperature: 1 }, 0.9)).toBe(1);
   });
 });
 

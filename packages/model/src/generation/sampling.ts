@@ -66,13 +66,16 @@ export function penalise(
   return penalised;
 }
 
-/** The first of the largest. @throws ModelError when one is not a number */
+/** The first of the largest. @throws ModelError when one is not a number, or the largest not a finite one */
 export function likeliest(logits: Float32Array): number {
   let best = 0;
   for (let id = 0; id < logits.length; id++) {
     if (Number.isNaN(logits[id])) throw new ModelError(`generate: the logit of token ${id} is not a number`);
     if (logits[id]! > logits[best]!) best = id;
   }
+  // Nothing can be drawn relative to what overflowed.
+  if (!Number.isFinite(logits[best]!))
+    throw new ModelError(`generate: the logit of token ${best} is ${logits[best]}`);
   return best;
 }
 

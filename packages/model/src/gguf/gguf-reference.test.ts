@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fileSource, memorySource } from '../checkpoint/byte-source.ts';
+import type { GgufValue } from './gguf-header.ts';
 import { type GgufStore, openGguf } from './gguf-store.ts';
 import { llamaConfig } from './llama-names.ts';
 
@@ -91,6 +92,32 @@ describe('openGguf', () => {
     expect(() => llamaConfig(without, new Set(), 'llama.gguf')).toThrow(
       'llama.gguf: metadata llama.block_count must be a positive whole number',
     );
+  });
+
+  it.each<[string, GgufValue, string]>([
+    ['llama.attention.sliding_window', 4096, 'metadata llama.attention.sliding_window is not known'],
+    ['llama.logit_scale', 0.5, 'metadata llama.logit_scale is not known'],
+    ['llama.attention.causal', false, 'metadata llama.attention.causal is not known'],
+    ['llama.rope.scale_linear', 4, 'metadata llama.rope.scale_linear is not known'],
+    ['llama.rope.scaling.factor', 4, 'metadata llama.rope.scaling.type must say'],
+  ])('refuses what llama.cpp would compute with: %s', (key, value, problem) => {
+    const { metadata } = llama;
+    const config = (more: [string, GgufValue][]) =>
+      llamaConfig(new Map([...metadata, ...more]), new Set(llama.names()), 'llama.gguf');
+    expect(() => config([[key, value]])).toThrow(`llama.gguf: ${problem}`);
+    expect(
+      config([
+        ['llama.expert_count', 0],
+        ['llama.attention.causal', true],
+      ]),
+    ).toEqual(config([]));
+  });
+
+  it('refuses tensors of no Llama: biases among them, which llama.cpp adds', () => {
+    for (const name of ['model.layers.0.self_attn.q_proj.bias', 'blk.1.attn_q_norm.weight', 'a\nb'])
+      expect(() => llamaConfig(llama.metadata, new Set([...llama.names(), name]), 'llama.gguf')).toThrow(
+        `llama.gguf: tensor ${name.replace('\n', ' ')} is not known: it may change what the model computes`,
+      );
   });
 
   it('refuses heads that do not divide the rows', async () => {

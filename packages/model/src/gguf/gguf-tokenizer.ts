@@ -59,10 +59,27 @@ export function ggufTokenizer(metadata: GgufMetadata, file: string): Tokenizer {
   return new Tokenizer(ggufTokenizerJson(metadata, file), {}, file);
 }
 
-/** The tokenizer_config.json of a GGUF file: its chat template, if it has one. */
+/** The metadata keys of the special tokens that a chat template may name. */
+const SPECIAL: Record<string, string> = {
+  bos_token: 'bos_token_id',
+  eos_token: 'eos_token_id',
+  unk_token: 'unknown_token_id',
+  pad_token: 'padding_token_id',
+};
+
+/** The tokenizer_config.json of a GGUF file: its chat template, if it has one, and the tokens that this may name. */
 export function ggufTokenizerConfig(metadata: GgufMetadata): Record<string, unknown> {
   const template = metadata.get('tokenizer.chat_template');
-  return typeof template === 'string' ? { chat_template: template } : {};
+  if (typeof template !== 'string') return {};
+  const tokens = metadata.get('tokenizer.ggml.tokens') as readonly string[];
+  const named = Object.entries(SPECIAL).map(([name, key]) => {
+    const id = metadata.get(`tokenizer.ggml.${key}`);
+    return [name, typeof id === 'number' ? tokens[id] : undefined] as const;
+  });
+  return {
+    ...Object.fromEntries(named.filter(([, token]) => token !== undefined)),
+    chat_template: template,
+  };
 }
 
 /** The tokenizer.json of a GGUF file. @throws ModelError as `ggufTokenizer` does */

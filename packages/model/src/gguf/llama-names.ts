@@ -1,5 +1,6 @@
 // What llama.cpp calls the tensors of a Llama, and the one change it makes to their values.
 
+import { oneLine } from '../checkpoint/one-line.ts';
 import { ModelError } from '../errors.ts';
 import type { GgufMetadata } from './gguf-header.ts';
 
@@ -65,10 +66,50 @@ export function unrotate(values: Float32Array, heads: number, rowLength: number)
   }
 }
 
+/** What is read of the metadata that begins with "llama.", and what changes nothing that is computed. */
+const KNOWN_KEYS = new Set([
+  'attention.head_count',
+  'attention.head_count_kv',
+  'attention.key_length',
+  'attention.layer_norm_rms_epsilon',
+  // The shape of a tensor says the same.
+  'attention.value_length',
+  'block_count',
+  'context_length',
+  'embedding_length',
+  'feed_forward_length',
+  'rope.dimension_count',
+  'rope.freq_base',
+  'rope.scaling.factor',
+  'rope.scaling.finetuned',
+  'rope.scaling.original_context_length',
+  'rope.scaling.type',
+  'tensor_data_layout',
+  'vocab_size',
+]);
+
+/** Fails for what a file says and nobody here reads: llama.cpp adds biases that are there, and scales what it is told to scale. */
+function checkKnown(metadata: GgufMetadata, names: ReadonlySet<string>, file: string): void {
+  const known = (what: string): never => {
+    throw new ModelError(`${file}: ${oneLine(what)} is not known: it may change what the model computes`);
+  };
+  for (const [key, value] of metadata) {
+    const [, own] = /^llama\.(.+)$/.exec(key) ?? [];
+    const isOff = own === 'attention.causal' ? value === true : value === false || value === 0;
+    if (own !== undefined && !KNOWN_KEYS.has(own) && !isOff) known(`metadata ${key}`);
+  }
+  const layer = new RegExp(`^model\\.layers\\.\\d+\\.(?:${Object.values(LAYER_NAMES).join('|')})\\.weight$`);
+  const others = new Set([...Object.values(NAMES).map((name) => `${name}.weight`), 'rope_freqs.weight']);
+  // Frequencies that the oldest files hold of each layer, and no reader uses.
+  for (const name of names)
+    if (!layer.test(name) && !others.has(name) && !/^blk\.\d+\.attn_rot_embd\./.test(name))
+      known(`tensor ${name}`);
+}
+
 /**
  * The config.json that the metadata of a Llama amounts to.
  * @param names of the tensors, as in transformers
- * @throws ModelError naming the metadata key
+ * @throws ModelError naming the metadata key, or the tensor that belongs to no Llama
  */
 export function llamaConfig(
   metadata: GgufMetadata,
@@ -80,6 +121,7 @@ export function llamaConfig(
     if (typeof value !== 'number') throw new ModelError(`${file}: metadata ${key} must be a number`);
     return value;
   };
+  checkKnown(metadata, names, file);
   const tokens = metadata.get('tokenizer.ggml.tokens');
   const heads = count(metadata, 'llama.attention.head_count', file);
   const hidden = count(metadata, 'llama.embedding_length', file);
@@ -99,7 +141,7 @@ export function llamaConfig(
     intermediate_size: count(metadata, 'llama.feed_forward_length', file),
     rms_norm_eps: number('llama.attention.layer_norm_rms_epsilon'),
     rope_theta: optional('llama.rope.freq_base', 10000),
-    ...ropeScaling(metadata),
+    ...ropeScaling(metadata, file),
     max_position_embeddings: count(metadata, 'llama.context_length', file),
     vocab_size: Array.isArray(tokens) ? tokens.length : count(metadata, 'llama.vocab_size', file),
     tie_word_embeddings: !names.has('lm_head.weight'),
@@ -109,8 +151,14 @@ export function llamaConfig(
 }
 
 /** Whatever a file says of scaled frequencies is passed on, in the words of transformers, to whoever knows what can be computed. */
-function ropeScaling(metadata: GgufMetadata): Record<string, unknown> {
-  const type = metadata.get('llama.rope.scaling.type') ?? 'none';
-  if (type === 'none') return {};
-  return { rope_scaling: { rope_type: type, factor: metadata.get('llama.rope.scaling.factor') } };
+function ropeScaling(metadata: GgufMetadata, file: string): Record<string, unknown> {
+  const type = metadata.get('llama.rope.scaling.type');
+  const factor = metadata.get('llama.rope.scaling.factor');
+  // Without a type llama.cpp scales all the same.
+  if (type === undefined && factor !== undefined && factor !== 1)
+    throw new ModelError(
+      `${file}: metadata llama.rope.scaling.type must say how llama.rope.scaling.factor is meant`,
+    );
+  if (type === undefined || type === 'none') return {};
+  return { rope_scaling: { rope_type: type, factor } };
 }

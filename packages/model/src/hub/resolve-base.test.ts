@@ -35,8 +35,25 @@ let cacheDir: string;
 /** What the hub was asked for, and how it misbehaves. */
 let asked: string[];
 let served: Record<string, Buffer>;
+let listed: Record<string, Buffer>;
 let cutAfter: number | null;
 let isIgnoringRanges: boolean;
+let isBusy: boolean;
+/** Where the hub sends readers of files, and the tokens that it shows to whoever is there. */
+let elsewhere: string | null;
+let shown: (string | undefined)[];
+const contents: Server = createServer((request, response) => {
+  shown.push(request.headers.authorization);
+  const range = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '');
+  const content = served[request.url!.slice(1)]!;
+  const [from, to] = range ? [Number(range[1]), Number(range[2]) + 1] : [0, content.length];
+  response.writeHead(range ? 206 : 200, {
+    etag: '"x"',
+    'x-cache': 'Hit from cloudfront',
+    'content-range': `bytes ${from}-${to - 1}/${content.length}`,
+  });
+  response.end(content.subarray(from, to));
+});
 
 beforeAll(async () => {
   server = createServer((request, response) => {
@@ -52,7 +69,7 @@ beforeAll(async () => {
     const model = /^\/api\/(?:models|datasets)\/\w+\/model\/(revision|tree)\/([^/]+)$/.exec(pathname);
     if (model && (model[2] === 'main' || model[2] === COMMIT)) {
       if (model[1] === 'revision') return answer(200, { _id: '1', id: 'org/model', sha: COMMIT });
-      const files = pathname.startsWith('/api/datasets/') ? DATA : FILES;
+      const files = pathname.startsWith('/api/datasets/') ? listed : FILES;
       const entries = Object.entries(files).map(([path, content]) => {
         const hash = (name: string, before = '') =>
           createHash(name).update(before).update(content).digest('hex');
@@ -71,6 +88,9 @@ beforeAll(async () => {
     const file = /^(?:\/datasets)?\/\w+\/model\/resolve\/a{40}\/(.+)$/.exec(pathname)?.[1];
     const content = file && served[file];
     if (!content) return answer(404, { error: 'Repository not found' });
+    if (elsewhere) return response.writeHead(302, { location: `${elsewhere}/${file}` }).end();
+    if (isBusy && range?.[2] !== '0') return answer(503, { error: 'later\nperhaps' });
+    if (content.length === 0 && range) return answer(416, { error: 'no such range' });
     // The first byte is asked for to learn the size, which comes right even from a hub that ignores other ranges.
     const isRange = range !== null && (range[2] === '0' || !isIgnoringRanges);
     const [from, to] = isRange ? [Number(range[1]), Number(range[2]) + 1] : [0, content.length];
@@ -83,17 +103,24 @@ beforeAll(async () => {
     response.write(content.subarray(from, from + cutAfter), () => response.destroy());
   });
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  await new Promise<void>((listening) => contents.listen(0, '127.0.0.1', listening));
   HF_ENDPOINT = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
 afterAll(() => {
-  server.closeAllConnections();
-  server.close();
+  for (const each of [server, contents]) {
+    each.closeAllConnections();
+    each.close();
+  }
 });
 
 beforeEach(async () => {
   cacheDir = await mkdtemp(join(tmpdir(), 's3t-hub-'));
   asked = [];
   served = { ...FILES, ...DATA };
+  listed = DATA;
+  isBusy = false;
+  elsewhere = null;
+  shown = [];
   cutAfter = null;
   isIgnoringRanges = false;
   return () => rm(cacheDir, { recursive: true });
@@ -126,6 +153,26 @@ describe('resolveDataset', () => {
     await fails(resolveDataset('org/model', 'rte', options), 'org/model: the data set has no folder rte');
     expect(await resolveDataset('./data', 'cola', { folder: '/x', ...options })).toBe('/x/data');
   });
+
+  it('takes empty files, for which a hub has no range', async () => {
+    listed = { 'cola/empty.jsonl': Buffer.alloc(0), 'cola/a.jsonl': Buffer.from('{}') };
+    served = listed;
+    const folder = await resolveDataset('org/model', 'cola', { cacheDir, env: { HF_ENDPOINT } });
+    expect((await readFile(join(folder, 'cola', 'empty.jsonl'))).length).toBe(0);
+    expect((await readFile(join(folder, 'cola', 'a.jsonl'))).toString()).toBe('{}');
+  });
+
+  it.each(['cola/../../../../escaped', 'cola//escaped', 'cola/./escaped', 'cola/..\\escaped'])(
+    'takes no file that the hub says lies at %s',
+    async (path) => {
+      listed = { [path]: Buffer.from('x') };
+      served = { [path]: Buffer.from('x'), escaped: Buffer.from('x') };
+      await fails(
+        resolveDataset('org/model', 'cola', { cacheDir, env: { HF_ENDPOINT } }),
+        `org/model: the hub lists a file ${path}, which is no path within a folder`,
+      );
+    },
+  );
 });
 
 describe('resolveBase', () => {
@@ -176,6 +223,16 @@ describe('resolveBase', () => {
     expect(asked.some((line) => line.startsWith('config.json'))).toBe(false);
   });
 
+  it('may be asked for several times at once', async () => {
+    for (let round = 0; round < 4; round++) {
+      const folders = await Promise.all(Array.from({ length: 3 }, () => find('org/model')));
+      expect(folders).toEqual(new Array(3).fill(join(cacheDir, 'org--model', COMMIT)));
+      expect(await readFile(join(folders[0]!, 'model.safetensors'))).toEqual(WEIGHTS);
+      expect((await readdir(join(cacheDir, 'org--model'))).sort()).toEqual([COMMIT, 'refs']);
+      await rm(join(cacheDir, 'org--model'), { recursive: true });
+    }
+  });
+
   it.each(['config.json', 'model.safetensors'])(
     'keeps no %s that is not what the hub promised',
     async (name) => {
@@ -220,6 +277,27 @@ describe('resolveBase', () => {
     await fails(find('org/model', { HF_TOKEN: 'secret' }), 'org/model: HF_TOKEN is not a token of the hub');
     await writeFile(join(cacheDir, 'org--model'), '');
     await fails(find('org/model'), 'org/model: cannot be kept in the cache (');
+  });
+
+  it('says no password of the hub', async () => {
+    const endpoint = HF_ENDPOINT.replace('//', '//me:s3cret@');
+    const { message } = await find('org/model', { HF_ENDPOINT: endpoint }).catch((error) => error);
+    expect(message).toContain(`${HF_ENDPOINT} cannot be reached (`);
+    expect(message).not.toContain('s3cret');
+  });
+
+  it('says what a hub that is busy says', async () => {
+    isBusy = true;
+    const { message } = await find('org/model').catch((error) => error);
+    expect(message).toContain('cannot be reached (later)');
+  });
+
+  it('shows its token to nobody whom the hub sends it to', async () => {
+    elsewhere = `http://127.0.0.1:${(contents.address() as AddressInfo).port}`;
+    const folder = await find('secret/model', { HF_TOKEN: 'hf_open' });
+    expect(await readFile(join(folder, 'model.safetensors'))).toEqual(WEIGHTS);
+    expect(shown.length).toBeGreaterThan(0);
+    expect(shown.filter((token) => token !== undefined)).toEqual([]);
   });
 
   it('shows its token', async () => {

@@ -1,12 +1,14 @@
 // A base named by its hub id becomes a folder of a cache: <cache>/<organisation>--<name>/<commit>, with what each revision
 // meant in <cache>/<organisation>--<name>/refs. A folder is there whole or not at all.
 
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { oneLine } from '../checkpoint/one-line.ts';
 import { ModelError } from '../errors.ts';
 import { type HubId, parseHubId } from './hub-id.ts';
-import { downloadVerified, type PromisedFile } from './verified-file.ts';
+import { downloadVerified, isThere, type PromisedFile } from './verified-file.ts';
 
 export interface DownloadProgress {
   file: string;
@@ -99,10 +101,12 @@ async function fetchOnce(
     );
   const hubUrl = (env.HF_ENDPOINT || PUBLIC_HUB).replace(/\/+$/, '');
   try {
-    const commit = await download(what, { hubUrl, accessToken: env.HF_TOKEN || undefined }, onProgress);
+    const access = { hubUrl, accessToken: env.HF_TOKEN || undefined, fetch: showingTokenTo(hubUrl) };
+    const commit = await download(what, access, onProgress);
     await mkdir(join(own, 'refs'), { recursive: true });
-    await writeFile(`${ref}.part`, commit);
-    await rename(`${ref}.part`, ref);
+    const written = `${ref}.${randomUUID()}.part`;
+    await writeFile(written, commit);
+    await rename(written, ref);
     return join(own, commit);
   } catch (cause) {
     throw describe(cause, base, hubUrl, what);
@@ -112,6 +116,18 @@ async function fetchOnce(
 interface Access {
   hubUrl: string;
   accessToken: string | undefined;
+  fetch: typeof fetch;
+}
+
+/** Shows the token to the hub alone: where it sends a reader elsewhere, to where files are kept, the address says what may be read. */
+function showingTokenTo(hubUrl: string): typeof fetch {
+  return (resource, options) => {
+    const { origin } = new URL(resource instanceof Request ? resource.url : resource);
+    if (origin === new URL(hubUrl).origin) return fetch(resource, options);
+    const headers = new Headers(options?.headers);
+    headers.delete('authorization');
+    return fetch(resource, { ...options, headers });
+  };
 }
 
 /** Downloads what is wanted of a revision. Returns its commit. */
@@ -139,25 +155,36 @@ async function download(
     if (kind === 'file')
       listed.push({ path, size, ...(lfs ? { sha256: lfs.oid } : oid ? { gitBlob: oid } : {}) });
   const wanted = select(listed);
+  for (const { path } of wanted)
+    if (path.split(/[\\/]/).some((name) => /^\.{0,2}$/.test(name)))
+      throw new ModelError(`the hub lists a file ${oneLine(path)}, which is no path within a folder`);
   const part = `${target}.part`;
-  await mkdir(part, { recursive: true });
   const total = wanted.reduce((sum, { size }) => sum + size, 0);
   let done = 0;
-  for (const file of wanted) {
-    const { path } = file;
-    await mkdir(dirname(join(part, path)), { recursive: true });
-    if (!(await isThere(join(part, path)))) {
-      const blob = await downloadFile({ repo, path, revision: commit, xet: false, ...access });
-      if (!blob) throw new ModelError(`${path}: the hub lists it and has it not`);
-      const bytesFrom = (start: number) => blob.slice(start).stream() as unknown as AsyncIterable<Uint8Array>;
-      await downloadVerified(file, join(part, path), bytesFrom, (bytes) =>
-        onProgress({ file: path, bytes: done + bytes, total }),
-      );
+  try {
+    await mkdir(part, { recursive: true });
+    for (const file of wanted) {
+      const { path } = file;
+      await mkdir(dirname(join(part, path)), { recursive: true });
+      if (!(await isThere(join(part, path)))) {
+        const bytesFrom = async function* (start: number): AsyncIterable<Uint8Array> {
+          const blob = await downloadFile({ repo, path, revision: commit, xet: false, ...access });
+          if (!blob) throw new ModelError(`${path}: the hub lists it and has it not`);
+          yield* blob.slice(start).stream() as unknown as AsyncIterable<Uint8Array>;
+        };
+        await downloadVerified(file, join(part, path), bytesFrom, (bytes) =>
+          onProgress({ file: path, bytes: done + bytes, total }),
+        );
+      }
+      done += file.size;
+      onProgress({ file: path, bytes: done, total });
     }
-    done += file.size;
-    onProgress({ file: path, bytes: done, total });
+    await rename(part, target);
+  } catch (error) {
+    // Somebody else was done first.
+    if (!(await isThere(target))) throw error;
+    await rm(part, { recursive: true, force: true });
   }
-  await rename(part, target);
   return commit;
 }
 
@@ -174,17 +201,16 @@ function wantedFiles(listed: readonly PromisedFile[]): PromisedFile[] {
   return [...others, ...weights];
 }
 
-function isThere(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
-}
-
 /** What went wrong, as one line that says what to do. */
 function describe(cause: unknown, base: string, hubUrl: string, { type, path }: Wanted): ModelError {
-  const { statusCode, message } = cause as { statusCode?: number; message?: string };
-  const say = (problem: string) => new ModelError(`${base}: ${problem}`, { cause });
+  // A stream that breaks within a file throws the message alone.
+  const { statusCode, message } = (typeof cause === 'string' ? { message: cause } : cause) as {
+    statusCode?: number;
+    message?: string;
+  };
+  // The hub's address may hold a password, and what fails to read it says all of it.
+  const say = (problem: string) =>
+    new ModelError(`${base}: ${problem.replaceAll(/\/\/[^/@\s]*@/g, '//')}`, { cause });
   if (cause instanceof ModelError) return say(cause.message);
   if (statusCode === 404)
     return say(`there is no folder ${path}, and ${hubUrl} has no such ${type} or revision (404)`);
@@ -195,9 +221,8 @@ function describe(cause: unknown, base: string, hubUrl: string, { type, path }: 
   if (/access token/.test(message ?? ''))
     return say('HF_TOKEN is not a token of the hub: those start with hf_');
   if (statusCode !== undefined) return say(`${hubUrl} answers ${statusCode}`);
-  const { code } = cause as { code?: string };
-  if (code !== undefined && 'syscall' in (cause as object))
-    return say(`cannot be kept in the cache (${code})`);
+  const { code, syscall } = cause as { code?: string; syscall?: string };
+  if (code !== undefined && syscall !== undefined) return say(`cannot be kept in the cache (${code})`);
   return say(
     `there is no folder ${path}, and ${hubUrl} cannot be reached (${String(message).split('\n')[0]})`,
   );

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { ModelError } from '../errors.ts';
 
@@ -15,7 +15,7 @@ export interface PromisedFile {
 
 /**
  * Downloads a file to `target`, going on from `target.part` where an earlier try left one. The file has its name only once
- * its content is what was promised; if it is something else, the part is thrown away.
+ * its content is what was promised; if it is something else, the part is thrown away. Several downloads of it at once do no harm.
  * @param bytesFrom the content from a byte on
  * @param onBytes told how many bytes of the file are there
  * @throws ModelError when the content is not what was promised; whatever reading throws, the part kept
@@ -32,11 +32,14 @@ export async function downloadVerified(
     () => 0,
   );
   let at = found > file.size ? 0 : found;
-  const handle = await open(part, at === 0 ? 'w' : 'a');
+  const handle = await open(part, constants.O_WRONLY | constants.O_CREAT);
   try {
+    if (found > file.size) await handle.truncate(0);
     if (at < file.size)
       for await (const bytes of bytesFrom(at)) {
-        await handle.appendFile(bytes);
+        // At its place, not at the end: somebody else may be writing the same bytes.
+        for (let done = 0; done < bytes.length; )
+          done += (await handle.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
         at += bytes.length;
         onBytes(at);
         // A server that answers a range with all of the file never stops otherwise.
@@ -48,13 +51,25 @@ export async function downloadVerified(
   }
   if (at < file.size)
     throw new ModelError(`${file.path}: the connection ended after ${at} of ${file.size} bytes`);
-  if (at > file.size || !(await isAsPromised(part, file))) {
-    await rm(part);
-    throw new ModelError(
-      `${file.path}: what came is not what the hub promised; it was thrown away, try again`,
-    );
+  try {
+    if (at > file.size || !(await isAsPromised(part, file))) {
+      await rm(part, { force: true });
+      throw new ModelError(
+        `${file.path}: what came is not what the hub promised; it was thrown away, try again`,
+      );
+    }
+    await rename(part, target);
+  } catch (error) {
+    // Somebody else was done first.
+    if (!(await isThere(target))) throw error;
   }
-  await rename(part, target);
+}
+
+export function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function isAsPromised(path: string, { size, sha256, gitBlob }: PromisedFile): Promise<boolean> {

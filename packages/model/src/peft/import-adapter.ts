@@ -13,7 +13,7 @@ import { type LoraConfig, loraScale } from '../lora.ts';
 import { unlessStopped } from '../unless-stopped.ts';
 import { checkAdapterConfig } from './adapter-config.ts';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from './adapter-folder.ts';
-import { copyCompanions, writeTensors } from './merged-model.ts';
+import { copyCompanions, type Entry, writeTensors } from './merged-model.ts';
 
 /** What was imported, as s3t-import.json in the new folder says it. */
 export interface ImportedAdapter {
@@ -60,8 +60,10 @@ export async function importAdapter(
     try {
       const { tensors } = checkpoint;
       const changes = changesOf(adapter, tensors, lora.rank, weightsFile);
+      const untied = untiedHead(checkpoint.config, config, tensors, changes);
       const names = new Set([...tensors.names(), ...changes.replaced.keys()]);
-      const entries = [...names].map((name) => {
+      const weights = [...names].filter((name) => changes.replaced.has(name) || !isCounted(tensors, name));
+      const entries = weights.map((name) => {
         const whole = changes.replaced.get(name);
         const module = changes.merged.get(name);
         const { shape } = whole === undefined ? tensors.info(name) : adapter.info(whole);
@@ -84,9 +86,10 @@ export async function importAdapter(
       };
       await rm(part, { recursive: true, force: true });
       await mkdir(part, { recursive: true });
-      await writeTensors(join(part, 'model.safetensors'), new Map(entries), signal);
+      const all = new Map([...entries, ...(untied?.entries ?? [])]);
+      await writeTensors(join(part, 'model.safetensors'), all, signal);
       const { dtype: _, ...kept } = checkpoint.config;
-      await writeJson(join(part, 'config.json'), { ...kept, torch_dtype: 'float32' });
+      await writeJson(join(part, 'config.json'), { ...kept, ...untied?.config, torch_dtype: 'float32' });
       await copyCompanions(checkpoint, part);
       await writeJson(join(part, ABOUT), about);
       await rename(part, target);
@@ -156,6 +159,34 @@ function changesOf(adapter: TensorStore, base: TensorStore, rank: number, file: 
   }
   if (changes.merged.size === 0) throw new ModelError(`${file}: holds no LoRA matrix`);
   return changes;
+}
+
+const HEAD = 'lm_head.weight';
+
+/**
+ * What PEFT makes of a head that is its base's embedding, where an adapter brings one of the two: from then on they are two tensors.
+ * @returns null where they stay one
+ */
+function untiedHead(
+  base: Record<string, unknown>,
+  adapter: Record<string, unknown>,
+  tensors: TensorStore,
+  { merged, replaced }: Changes,
+): { config: Record<string, unknown>; entries: [string, Entry][] } | null {
+  if (base.model_type !== 'llama' || base.tie_word_embeddings !== true) return null;
+  const embedding = storedAs(tensors, 'model.embed_tokens.weight');
+  const hasHead = merged.has(HEAD) || replaced.has(HEAD);
+  if (embedding === undefined || !(hasHead || replaced.has(embedding))) return null;
+  const config = { tie_word_embeddings: false };
+  if (hasHead) return { config, entries: [] };
+  if (adapter.ensure_weight_tying === true) return null;
+  const { shape } = tensors.info(embedding);
+  return { config, entries: [[HEAD, { shape, read: () => tensors.read(embedding) }]] };
+}
+
+/** Whether a tensor is 0, 1, 2 and so on, or zeros: older versions of transformers stored it beside the weights, and made it anew in loading. */
+function isCounted(tensors: TensorStore, name: string): boolean {
+  return /(?:^|\.)(?:position_ids|token_type_ids)$/.test(name) && tensors.info(name).dtype === 'I64';
 }
 
 /** What a checkpoint calls a tensor, where the model within it is named in one of the two and not in the other. */

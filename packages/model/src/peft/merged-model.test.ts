@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Device, scope, type Tensor, tensor, uniformValues } from '@s3t/engine';
+import { Device, empty, scope, type Tensor, tensor, uniformValues } from '@s3t/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Head } from '../architecture.ts';
 import { openTensors, readJson } from '../checkpoint/open-tensors.ts';
@@ -85,6 +85,29 @@ describe('a merged model', () => {
     const merged = await loadBaseModel(device, out);
     const expected = await logitsOf(base, stage.head, stage.adapters);
     expect(relativeError(await logitsOf(merged, stage.head), expected)).toBeLessThan(1e-5);
+  });
+
+  it('leaves nothing that was learnt in memory that something else may get', async () => {
+    const base = await loadBaseModel(device, BASE);
+    const lora = { rank: 4, alpha: 8, rslora: true, dropout: 0, targets: ['query'] };
+    const form: StageForm = { architecture: base.network.architecture, lora, outputs: 5 };
+    const stages = [4, 3].map((layer) => ({ layers: [layer], values: randomStage([layer], layer, form) }));
+    const out = join(folder, 'forgotten');
+    await writeMergedModel(out, base, form, stages, LABELS);
+    // What the pool hands out next, as large as a weight and never written.
+    const next = Array.from({ length: 50 }, () => empty(device, [32, 32]));
+    const found = await Promise.all(next.map((each) => each.read()));
+    for (const each of next) each.dispose();
+    const [tensors, own] = [await openTensors(out), await openTensors(BASE)];
+    for (const layer of [3, 4]) {
+      const name = `vit.encoder.layer.${layer}.attention.attention.query.weight`;
+      const [merged, before] = [await tensors.read(name), await own.read(name)];
+      const change = merged.map((value, i) => value - before[i]!);
+      for (const values of found)
+        for (const learnt of [merged, change]) expect(relativeError(values, learnt)).toBeGreaterThan(0.01);
+    }
+    await tensors.close();
+    await own.close();
   });
 
   it('is not made of a base that changed', async () => {

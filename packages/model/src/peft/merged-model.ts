@@ -24,7 +24,7 @@ const CLASSES: Record<string, string> = {
 };
 
 /** A tensor of the file, and where its values come from. */
-interface Entry {
+export interface Entry {
   shape: readonly number[];
   read(): Promise<Float32Array<ArrayBuffer>>;
 }
@@ -87,8 +87,9 @@ function entriesOf(
       const pair = pairs[name];
       const read = async () => {
         if (!pair) return weight.read();
-        using merged = scope(() => mergeLora(weight, { ...pair, scale }));
-        return await merged.read();
+        const merged = scope(() => mergeLora(weight, { ...pair, scale }));
+        // Zeroed, not only given back: it has learnt what may be erased.
+        return await merged.read().finally(() => merged.destroy());
       };
       entries.set(`${architecture.layerModule(layer)}.${module}.weight`, { shape: [rows, columns], read });
     }

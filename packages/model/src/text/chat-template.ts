@@ -6,6 +6,11 @@ export interface ChatMessage {
   content: string;
 }
 
+/** The special tokens that a template may name. */
+const TOKENS = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask'].map((name) => `${name}_token`);
+/** What transformers tells a template where there is none: "is none" holds then, and "is defined" does, too. */
+const NOTHING = { tools: null, documents: null };
+
 /** Renders conversations as a model was trained to read them. */
 export class ChatTemplate {
   readonly #template: Template;
@@ -13,8 +18,8 @@ export class ChatTemplate {
   readonly #file: string;
 
   /**
-   * @param config content of tokenizer_config.json: its chat_template (of several the one that is named "default"), bos_token and
-   * eos_token
+   * @param config content of tokenizer_config.json: its chat_template (of several the one that is named "default") and its special
+   * tokens
    * @param file what errors name
    * @throws ModelError when there is no template or it cannot be read
    */
@@ -24,7 +29,7 @@ export class ChatTemplate {
     if (typeof text !== 'string') throw new ModelError(`${file}: field chat_template must be a text`);
     this.#file = file;
     this.#values = {};
-    for (const name of ['bos_token', 'eos_token']) {
+    for (const name of TOKENS) {
       const token = config[name];
       const content = typeof token === 'object' ? (token as { content?: unknown } | null)?.content : token;
       if (typeof content === 'string') this.#values[name] = content;
@@ -42,7 +47,8 @@ export class ChatTemplate {
    */
   render(messages: readonly ChatMessage[], generate: boolean): string {
     try {
-      return this.#template.render({ ...this.#values, messages, add_generation_prompt: generate });
+      const values = { ...this.#values, ...NOTHING };
+      return this.#template.render({ ...values, messages, add_generation_prompt: generate });
     } catch (cause) {
       throw this.#failure('refuses the conversation', cause);
     }

@@ -111,6 +111,15 @@ describe('ChatTemplate', () => {
     expect(chat.render(messages, generate)).toBe(text);
   });
 
+  it('tells a template what transformers does: all special tokens, and that there are no tools', () => {
+    const chat_template =
+      '{{ pad_token }}{{ sep_token }}{% if tools is defined and tools is none and documents is none %} plain{% endif %}';
+    const tokens = { pad_token: '<pad>', sep_token: { content: '[SEP]' } };
+    expect(new ChatTemplate({ chat_template, ...tokens }, 'c.json').render([], false)).toBe(
+      '<pad>[SEP] plain',
+    );
+  });
+
   it('says what is wrong in one line', () => {
     expect(() => chat.render([{ role: 'tool', content: '' }], false)).toThrow(
       'c.json: field chat_template refuses the conversation (no role tool)',
