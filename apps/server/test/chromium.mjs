@@ -10,6 +10,7 @@ import { findChromium } from '../../../scripts/lib/chromium.mjs';
 import { createApp } from '../src/app.ts';
 import { listenNode } from '../src/listen-node.ts';
 import { StandIn } from '../src/testing/stand-in.ts';
+import { whenSlowOrFailing } from './chromium-faults.mjs';
 
 const KEY = 'a-key-of-the-test';
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -132,6 +133,7 @@ try {
   await page.getByText('75.0 %').first().waitFor();
 
   await continueTexts(browser, faults);
+  await whenSlowOrFailing(browser, faults);
 
   await page.emulateMedia({ colorScheme: 'dark' });
   await page.setViewportSize({ width: 390, height: 844 });

@@ -1,0 +1,120 @@
+// The dashboard in Chromium where the server is slow, loses an answer or cannot answer: nothing else is erased than what was named, and what
+// the page shows becomes true again.
+import assert from 'node:assert/strict';
+import { createApp } from '../src/app.ts';
+import { listenNode } from '../src/listen-node.ts';
+import { StandIn } from '../src/testing/stand-in.ts';
+
+export async function whenSlowOrFailing(browser, faults) {
+  await onARun(browser, faults, new StandIn(), erasing);
+  await onARun(browser, faults, new StandIn(), unreadable);
+  const number = new StandIn({ reads: 'text' });
+  number.answer = () => [{ label: 'value', score: 3.7 }];
+  await onARun(browser, faults, as(number, 'text-regression'), numbers);
+}
+
+async function onARun(browser, faults, run, work) {
+  const server = await listenNode(createApp(run), { port: 0, host: '127.0.0.1', drainMs: 500 });
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce' });
+  page.setDefaultTimeout(30_000);
+  page.on('pageerror', (error) => faults.push(error.message));
+  try {
+    await work(page, run, server.url);
+  } finally {
+    await page.close();
+    await server.close();
+  }
+}
+
+async function erasing(page, run, url) {
+  await page.goto(url);
+  const ids = page.getByLabel('Record ids, one per line');
+  const button = (name) => page.getByRole('button', { name, exact: true });
+  const sure = async () => {
+    await button('Erase 1 record …').click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Erase', exact: true }).click();
+  };
+
+  // What is refused is told by its name: blank lines and doubles are not sent, so the server's count is not the field's.
+  await ids.fill('train/1\n\ntrain/1\nnobody');
+  await button('Preview').click();
+  await page.getByRole('alert').getByText('nobody: is not in this run').waitFor();
+
+  // What is previewed, and then erased, is what the field says.
+  const { promise: answered, resolve: answer } = Promise.withResolvers();
+  await page.route('**/v1/erasures', async (route) => {
+    await answered;
+    await route.continue();
+  });
+  await ids.fill('train/1');
+  await button('Preview').click();
+  await ids.press('ControlOrMeta+a');
+  await page.keyboard.type('train/2');
+  answer();
+  await button('Erase 1 record …').waitFor();
+  assert.equal(await ids.inputValue(), 'train/1');
+  await page.unroute('**/v1/erasures');
+
+  // An answer that is lost: asked again, it is the same erasure.
+  const served = page.locator('.shards .cell[data-doomed][data-state="served"]').first();
+  await served.hover();
+  await page.locator('.inspector').getByText(', served, would be erased').waitFor();
+  await page.route('**/v1/erasures', async (route) => {
+    await route.fetch();
+    await route.abort();
+  });
+  await sure();
+  await page.getByRole('alert').getByText('cannot be reached').waitFor();
+  await page.unroute('**/v1/erasures');
+  await sure();
+  await page.getByText(/^Erased, acknowledged in/).waitFor();
+  assert.equal((await run.status()).erased, 1);
+  // Nobody points anew, and yet it says what is so now.
+  await page.locator('.inspector').getByText('erased, waits for repair').waitFor();
+
+  await page.goto(`${url}/docs`);
+  await page.locator('.operations .panel').first().waitFor();
+  await page.setViewportSize({ width: 360, height: 640 });
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360, 'nothing sticks out');
+}
+
+async function unreadable(page, run, url) {
+  const refusal = { status: 503, contentType: 'application/json', body: '{"error":{"message":"too busy"}}' };
+  await page.route('**/v1/events', (route) => route.fulfill(refusal));
+  await page.goto(url);
+  await page.getByText('The server answers: too busy. Trying again').waitFor();
+  await page.unroute('**/v1/events');
+  await page.locator('.shards .cell').first().waitFor();
+
+  // A status that cannot be read once.
+  await page.route('**/v1/status', (route) => route.fulfill(refusal), { times: 1 });
+  await run.erase({ records: ['train/1'] });
+  await page.locator('.log').getByText('too busy').waitFor();
+  await page.locator('.shards [data-state="erased"]').first().waitFor();
+
+  await page.route('**/v1/repair', (route) => route.fulfill(refusal));
+  await page.getByRole('button', { name: 'Repair now' }).click();
+  await page.locator('.repair').getByText('too busy').waitFor();
+
+  await page.route('**/openapi.json', (route) => route.fulfill(refusal));
+  await page.goto(`${url}/docs`);
+  await page.getByText('cannot be read: the server answered 503').waitFor();
+}
+
+async function numbers(page, _run, url) {
+  await page.goto(url);
+  await page.locator('.try textarea').fill('How similar?');
+  await page.getByRole('button', { name: 'Ask' }).click();
+  await page.locator('.scores').waitFor();
+  assert.equal(await page.locator('.scores').textContent(), 'value3.7');
+}
+
+function as(run, task) {
+  return new Proxy(run, {
+    get(target, name) {
+      if (name === 'task') return task;
+      const value = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
