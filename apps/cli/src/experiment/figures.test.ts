@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deletionRate, expectedRetrainings, selectSequences } from '@s3t/algorithm';
@@ -68,6 +68,14 @@ test('s3t experiment figures writes SVG, PNG and the numbers, and says what is m
     expect(simulated!.points[1]![1] / theory!.points[1]![1]).toBeGreaterThan(0.8);
     expect(await run([...asked.split(' '), join(folder, 'none')])).toBe(2);
     expect(stderr).toContain('none/results.json: there are no results here');
+    const twins = ['a/mnist', 'b/mnist'].map((name) => join(folder, name));
+    for (const twin of twins) {
+      await mkdir(twin, { recursive: true });
+      const methods = [{ name: 'SISA', mean: [1, 0] }];
+      await writeFile(join(twin, 'results.json'), JSON.stringify({ ...RESULT, methods, retraining: [] }));
+    }
+    expect(await run([...asked.split(' '), ...twins])).toBe(2);
+    expect(stderr).toContain('b/mnist: its figures would be named as those of');
   } finally {
     out.mockRestore();
     err.mockRestore();
