@@ -8,9 +8,10 @@ import { StandIn } from '../src/testing/stand-in.ts';
 export async function whenSlowOrFailing(browser, faults) {
   await onARun(browser, faults, new StandIn(), erasing);
   await onARun(browser, faults, new StandIn(), unreadable);
+  await onARun(browser, faults, losable(new StandIn()), lost);
   const number = new StandIn({ reads: 'text' });
   number.answer = () => [{ label: 'value', score: 3.7 }];
-  await onARun(browser, faults, as(number, 'text-regression'), numbers);
+  await onARun(browser, faults, changed(number, { task: 'text-regression' }), numbers);
 }
 
 async function onARun(browser, faults, run, work) {
@@ -101,6 +102,34 @@ async function unreadable(page, run, url) {
   await page.getByText('cannot be read: the server answered 503').waitFor();
 }
 
+/** Another process opens the run, and finishes an erasure without an event of its own. */
+async function lost(page, run, url) {
+  await page.goto(url);
+  await page.getByText('Nothing has been erased yet').waitFor();
+  run.lose();
+  await page.locator('.link[data-state="lost"]').waitFor();
+  await run.erase({ records: ['train/1'] });
+  await page.locator('.link[data-state="live"]').waitFor();
+  await page.locator('.receipts .list > li').waitFor();
+}
+
+/** A run that can be lost, and tells of no erasure then. */
+function losable(run) {
+  const listeners = new Set();
+  let isLost = false;
+  return changed(run, {
+    onLost: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    on: (listener) => run.on((event) => (isLost && event.type === 'erased') || listener(event)),
+    lose: () => {
+      isLost = true;
+      for (const listener of listeners) listener();
+    },
+  });
+}
+
 async function numbers(page, _run, url) {
   await page.goto(url);
   await page.locator('.try textarea').fill('How similar?');
@@ -109,10 +138,10 @@ async function numbers(page, _run, url) {
   assert.equal(await page.locator('.scores').textContent(), 'value3.7');
 }
 
-function as(run, task) {
+function changed(run, own) {
   return new Proxy(run, {
     get(target, name) {
-      if (name === 'task') return task;
+      if (name in own) return own[name];
       const value = Reflect.get(target, name, target);
       return typeof value === 'function' ? value.bind(target) : value;
     },

@@ -137,6 +137,14 @@ class Store {
   /** Reads what `hello` does not bring. What events add meanwhile is kept. */
   async #recall(): Promise<void> {
     const { signal } = this.#stale;
+    try {
+      await this.#read(signal);
+    } catch (error) {
+      if (!signal.aborted) this.failed(error);
+    }
+  }
+
+  async #read(signal: AbortSignal): Promise<void> {
     const { receipts: before, history: past } = this.state;
     const [receipts, history] = await Promise.all([api.receipts(signal), api.history(signal)]);
     if (signal.aborted) return;
@@ -185,16 +193,18 @@ class Store {
     hello: ({ status, repair }) => {
       this.#stale.abort();
       this.#stale = new AbortController();
-      const { signal } = this.#stale;
       this.set({ training: new Map(), status: null });
       this.#repair(repair);
       this.#show(status);
       this.say('info', `Connected; version ${status.version} is served`);
-      this.#recall().catch((error) => signal.aborted || this.failed(error));
+      void this.#recall();
     },
     version: () => {
+      const wasLost = this.state.link === 'lost';
       this.set({ link: 'live' });
       void this.refresh();
+      // What another process finished of an erasure as it opened the run is told by no event.
+      if (wasLost) void this.#recall();
     },
     lost: () => {
       this.set({ link: 'lost', training: new Map() });
