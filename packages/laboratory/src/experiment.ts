@@ -247,6 +247,11 @@ async function baselines(
 }
 
 function refuseBudgets({ budget }: RunConfig, wanted: readonly number[] = []): void {
+  if (wanted.some((one) => one < 1))
+    throw new LaboratoryError(
+      'usage',
+      `--budgets: ${Math.min(...wanted)} sequences are none; the nearest valid value is 1`,
+    );
   const greatest = Math.max(...wanted);
   if (greatest <= budget) return;
   throw new LaboratoryError(
