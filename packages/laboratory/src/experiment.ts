@@ -176,7 +176,7 @@ async function readStages(
     if (missing)
       throw new LaboratoryError(
         'data',
-        `${run}: stage ${missing.id.slice(0, 12)} is missing: records of this run were erased; use another folder`,
+        `${run}: stage ${missing.id.slice(0, 12)} is missing: this run was trained on other records, or some were erased; give the same --records, or use another folder`,
       );
     return { values, bytes };
   } finally {

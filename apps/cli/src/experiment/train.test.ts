@@ -142,3 +142,8 @@ test('s3t plan takes accuracy by depth from it, and measures the same of its run
     expect(plan.expected.value).toBeLessThanOrEqual(Math.max(...byDepth));
   }
 });
+
+test('other records than those that it was trained on are told as such', async () => {
+  const fewer = EXPERIMENT.map((word) => (word === '96' ? '80' : word));
+  expect(await refusal(...fewer, out)).toContain('this run was trained on other records');
+});
