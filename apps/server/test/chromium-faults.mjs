@@ -111,6 +111,13 @@ async function lost(page, run, url) {
   await run.erase({ records: ['train/1'] });
   await page.locator('.link[data-state="live"]').waitFor();
   await page.locator('.receipts .list > li').waitFor();
+
+  // A shard that serves nothing already is none that keeps serving.
+  await run.erase({ records: ['train/0', 'train/3', 'train/6', 'train/9'] });
+  await page.getByText('serves nothing').waitFor();
+  await page.getByLabel('Record ids, one per line').fill('train/4');
+  await page.getByRole('button', { name: 'Preview' }).click();
+  await page.getByText('1 shard would serve nothing until repaired.').waitFor();
 }
 
 /** A run that can be lost, and tells of no erasure then. */

@@ -165,7 +165,11 @@ function Preview({ receipt, target, status }: PreviewProps) {
       .map(({ stage }) => stage),
   ).size;
   const changes = depthChanges(status, receipt.deactivated);
-  const silent = changes.filter(({ to }) => to === 0).length;
+  const left = new Map(changes.map(({ shard, to }) => [shard, to]));
+  // Of all shards: one that serves nothing already does not keep serving.
+  const silent = status.shards.filter(
+    ({ shard, servedDepth }) => (left.get(shard) ?? servedDepth) === 0,
+  ).length;
   return (
     <div class="note">
       <p>
