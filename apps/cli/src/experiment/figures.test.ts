@@ -66,6 +66,10 @@ test('s3t experiment figures writes SVG, PNG and the numbers, and says what is m
     const [theory, simulated] = figures['deletion-rate-budget']!.lines;
     expect(theory!.points[1]).toEqual([2, deletionRate({ shards: 2, slices: 3, budget: 2 })]);
     expect(simulated!.points[1]![1] / theory!.points[1]![1]).toBeGreaterThan(0.8);
+    for (const few of ['1', '2'])
+      expect(
+        await run(['experiment', 'figures', '--trials', '9', '--slices', few, '--out', join(folder, few)]),
+      ).toBe(0);
     expect(await run([...asked.split(' '), join(folder, 'none')])).toBe(2);
     expect(stderr).toContain('none/results.json: there are no results here');
     const twins = ['a/mnist', 'b/mnist'].map((name) => join(folder, name));

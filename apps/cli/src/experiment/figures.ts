@@ -100,9 +100,10 @@ function theoryFigures({ shards, slices, trials, seed }: Options): Figures {
     title: `Deletion rate against ${x}`,
     ...{ x, y: 'deletions until nothing is served', lines },
   });
-  const budgets = upTo(slices + 2);
-  const orders =
-    greatestEditDistance({ slices, budget: 2 }) === 0 ? [1] : upTo(2 * slices).filter((budget) => budget > 1);
+  // Two slices or one have fewer orders than that.
+  const isThere = (budget: number) => isPossible({ strategy: 'cyclic', slices, budget });
+  const budgets = upTo(slices + 2).filter(isThere);
+  const orders = slices === 1 ? [1] : upTo(2 * slices).filter((budget) => budget > 1 && isThere(budget));
   const perStrategy = (strategy: string): Line => ({
     name: strategy,
     dots: true,
