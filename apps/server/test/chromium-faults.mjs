@@ -84,14 +84,20 @@ async function unreadable(page, run, url) {
   await page.route('**/v1/events', (route) => route.fulfill(refusal));
   await page.goto(url);
   await page.getByText('The server answers: too busy. Trying again').waitFor();
+  // What comes after it, too: it is asked for again, and is not nothing meanwhile.
+  await run.erase({ records: ['train/2'] });
+  await page.route(/\/v1\/erasures\?/, (route) => route.fulfill(refusal), { times: 1 });
+  await page.route('**/v1/models', (route) => route.fulfill(refusal), { times: 1 });
   await page.unroute('**/v1/events');
   await page.locator('.shards .cell').first().waitFor();
+  await page.getByText('The receipts are being read').waitFor();
+  await page.locator('.receipts .list > li').waitFor();
+  await page.locator('.try canvas').waitFor();
 
   // A status that cannot be read once.
   await page.route('**/v1/status', (route) => route.fulfill(refusal), { times: 1 });
   await run.erase({ records: ['train/1'] });
-  await page.locator('.log').getByText('too busy').waitFor();
-  await page.locator('.shards [data-state="erased"]').first().waitFor();
+  await page.waitForFunction(() => document.querySelectorAll('.shards [data-state="erased"]').length > 6);
 
   await page.route('**/v1/repair', (route) => route.fulfill(refusal));
   await page.getByRole('button', { name: 'Repair now' }).click();

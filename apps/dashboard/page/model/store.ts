@@ -36,8 +36,8 @@ export interface State {
 }
 
 const MOST_LINES = 200;
-/** After this long a status that could not be read is asked for again. */
-const AGAIN_MS = 5000;
+/** After this long what could not be read is asked for again. */
+export const AGAIN_MS = 5000;
 const IDLE: RepairState = {
   ...{ running: false, paused: false, done: 0, total: 0, failed: null },
   ...{ policy: { policy: 'manual' }, pending: 0, dueAt: null },
@@ -140,7 +140,9 @@ class Store {
     try {
       await this.#read(signal);
     } catch (error) {
-      if (!signal.aborted) this.failed(error);
+      if (signal.aborted) return;
+      this.failed(error);
+      setTimeout(() => signal.aborted || this.#recall(), AGAIN_MS);
     }
   }
 

@@ -31,7 +31,7 @@ export function App() {
           <div class="column">
             <RunMap state={state} status={status} />
             <Charts history={state.history} status={status} />
-            <Receipts receipts={state.receipts} />
+            <Receipts receipts={state.receipts} erased={status.erased} />
           </div>
           <div class="column">
             <ErasePanel status={status} />

@@ -3,7 +3,7 @@ import type { ComponentChild } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { api } from '../model/api.ts';
 import { percent } from '../model/format.ts';
-import { store } from '../model/store.ts';
+import { AGAIN_MS, store } from '../model/store.ts';
 import type { Answer, Status } from '../model/types.ts';
 import { AnsweredBy } from './answered-by.tsx';
 import { DrawingPad } from './drawing-pad.tsx';
@@ -15,10 +15,20 @@ export function TryIt({ status }: { status: Status }) {
   const [Ask, setAsk] = useState<Panel | null>(null);
   const [fault, setFault] = useState('');
   useEffect(() => {
-    panelFor().then(
-      (panel) => setAsk(() => panel),
-      (error) => setFault(String(error.message)),
-    );
+    let timer = 0;
+    const load = (): Promise<void> =>
+      panelFor().then(
+        (panel) => {
+          setFault('');
+          setAsk(() => panel);
+        },
+        (error) => {
+          setFault(String(error.message));
+          timer = window.setTimeout(load, AGAIN_MS);
+        },
+      );
+    void load();
+    return () => clearTimeout(timer);
   }, []);
   return (
     <section class="panel try" aria-labelledby="try-title">
