@@ -112,6 +112,7 @@ try {
   await page.getByRole('dialog').getByRole('button', { name: 'Erase', exact: true }).click();
   await page.getByText(/^Erased, acknowledged in/).waitFor();
   assert.equal((await run.status()).erased, 2);
+  await page.locator('.erase .note:focus').waitFor();
   await page.waitForFunction(
     (count) => document.querySelectorAll('.shards [data-state="erased"]').length === count,
     doomed,

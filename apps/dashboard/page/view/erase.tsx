@@ -1,5 +1,5 @@
 // Erasing: whom or what, what it would do, then the deed and its receipt.
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, api, randomKey } from '../model/api.ts';
 import { counted, milliseconds, percent } from '../model/format.ts';
 import { depthChanges, listed, stagesOf } from '../model/run.ts';
@@ -242,8 +242,13 @@ function measured(expected: Evaluation | null): string {
 }
 
 function Done({ receipt }: { receipt: Receipt }) {
+  const place = useRef<HTMLDivElement>(null);
+  // The button that was pressed is gone: whoever works by keyboard goes on here.
+  useEffect(() => {
+    if (document.activeElement === document.body) place.current?.focus();
+  }, []);
   return (
-    <div class="note good">
+    <div ref={place} class="note good" tabIndex={-1}>
       <p>
         <strong>Erased</strong>, acknowledged in <strong>{milliseconds(receipt.acknowledgedMs)}</strong>
       </p>
