@@ -72,6 +72,8 @@ test('s3t experiment figures writes SVG, PNG and the numbers, and says what is m
       ).toBe(0);
     expect(await run([...asked.split(' '), join(folder, 'none')])).toBe(2);
     expect(stderr).toContain('none/results.json: there are no results here');
+    await writeFile(join(folder, 'results.json'), '{}');
+    expect(await run([...asked.split(' '), folder])).toBe(2);
     const twins = ['a/mnist', 'b/mnist'].map((name) => join(folder, name));
     for (const twin of twins) {
       await mkdir(twin, { recursive: true });

@@ -73,10 +73,12 @@ async function drawFigures(folders: string[], o: Options): Promise<void> {
 async function resultsOf(folder: string): Promise<ExperimentResult> {
   const file = join(folder, 'results.json');
   try {
-    return JSON.parse(await readFile(file, 'utf8')) as ExperimentResult;
+    const results = JSON.parse(await readFile(file, 'utf8')) as ExperimentResult;
+    if (Array.isArray(results.methods)) return results;
   } catch {
-    throw new UsageError(`${file}: there are no results here; run s3t experiment with --out ${folder} first`);
+    // None, or none that can be read: told below.
   }
+  throw new UsageError(`${file}: there are no results here; run s3t experiment with --out ${folder} first`);
 }
 
 type Point = [number, number];

@@ -46,7 +46,11 @@ export function lineChart({ title, x, y, lines: given, from = 'zero' }: LineChar
   const py = (value: number): number => bottom - shareOf(up, value) * (bottom - TOP);
   const label = { size: 12, color: GREY };
   return drawing(WIDTH, HEIGHT + Math.ceil(lines.length / 2) * LEGEND_ROW + 8, title, [
-    text(LEFT, 30, title, { size: 17, weight: 600 }),
+    // It may hold the name of a folder: a long one gets smaller, and is not cut off. A bold letter is about 0.65 of its size wide.
+    text(LEFT, 30, title, {
+      size: Math.min(17, (WIDTH - LEFT - RIGHT) / (0.65 * title.length)),
+      weight: 600,
+    }),
     text(LEFT, 50, y, label),
     text(WIDTH - RIGHT, HEIGHT - 14, x, { ...label, anchor: 'end' }),
     ...up.flatMap((value) => [

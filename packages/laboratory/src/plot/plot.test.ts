@@ -74,6 +74,13 @@ test('a value that is no number has no place, and one value alone is a dot', () 
   expect(lineChart(chart([[3, 4]])).match(/<circle /g)).toHaveLength(1);
 });
 
+test('a long title gets smaller, so that all of it is seen', () => {
+  const sizeOf = (title: string): number =>
+    Number(/font-size="([\d.]+)"[^>]*font-weight="600"/.exec(lineChart({ ...chart([[0, 1]]), title }))![1]);
+  expect(sizeOf('short')).toBe(17);
+  expect(sizeOf('an-experiment-on-many-records '.repeat(4))).toBeLessThan(9);
+});
+
 test('a dark page has a dark drawing; who knows no style sheets has a white one', async () => {
   const svg = drawing(40, 20, 'title', [
     text(2, 10, 'x'),
