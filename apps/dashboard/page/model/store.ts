@@ -93,7 +93,9 @@ class Store {
   }
 
   failed(error: unknown): void {
-    this.say('bad', error instanceof Error ? error.message : String(error));
+    const text = error instanceof Error ? error.message : String(error);
+    // What fails again and again is told once.
+    if (this.state.log[0]?.text !== text) this.say('bad', text);
   }
 
   /** Adds a receipt; it may come as an answer and as an event. */
@@ -135,26 +137,32 @@ class Store {
   }
 
   /** Reads what `hello` does not bring. What events add meanwhile is kept. */
-  async #recall(): Promise<void> {
+  #recall(): void {
+    const { receipts: before, history: past } = this.state;
+    void this.#ask(api.receipts, (receipts) => {
+      const known = new Set(receipts.map(({ erasure }) => erasure));
+      const added = this.state.receipts.filter((one) => !before.includes(one) && !known.has(one.erasure));
+      this.set({ receipts: [...added, ...receipts] });
+    });
+    void this.#ask(api.history, (history) => {
+      const added = this.state.history.filter((one) => !past.includes(one));
+      const last = history.at(-1)?.version ?? -1;
+      this.set({ history });
+      for (const point of added) if (point.version > last || point.accuracy !== null) this.addPoint(point);
+    });
+  }
+
+  /** Asks until there is an answer, or what is answered would be from before a later `hello`. */
+  async #ask<T>(read: (signal: AbortSignal) => Promise<T>, take: (answer: T) => void): Promise<void> {
     const { signal } = this.#stale;
     try {
-      await this.#read(signal);
+      const answer = await read(signal);
+      if (!signal.aborted) take(answer);
     } catch (error) {
       if (signal.aborted) return;
       this.failed(error);
-      setTimeout(() => signal.aborted || this.#recall(), AGAIN_MS);
+      setTimeout(() => signal.aborted || this.#ask(read, take), AGAIN_MS);
     }
-  }
-
-  async #read(signal: AbortSignal): Promise<void> {
-    const { receipts: before, history: past } = this.state;
-    const [receipts, history] = await Promise.all([api.receipts(signal), api.history(signal)]);
-    if (signal.aborted) return;
-    const known = new Set(receipts.map(({ erasure }) => erasure));
-    const added = this.state.receipts.filter((one) => !before.includes(one) && !known.has(one.erasure));
-    const points = this.state.history.filter((one) => !past.includes(one));
-    this.set({ receipts: [...added, ...receipts], history });
-    for (const point of points) if (point.version > (history.at(-1)?.version ?? -1)) this.addPoint(point);
   }
 
   #show(status: Status): void {
@@ -199,14 +207,14 @@ class Store {
       this.#repair(repair);
       this.#show(status);
       this.say('info', `Connected; version ${status.version} is served`);
-      void this.#recall();
+      this.#recall();
     },
     version: () => {
       const wasLost = this.state.link === 'lost';
       this.set({ link: 'live' });
       void this.refresh();
       // What another process finished of an erasure as it opened the run is told by no event.
-      if (wasLost) void this.#recall();
+      if (wasLost) this.#recall();
     },
     lost: () => {
       this.set({ link: 'lost', training: new Map() });
