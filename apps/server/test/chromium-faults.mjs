@@ -9,6 +9,7 @@ export async function whenSlowOrFailing(browser, faults) {
   await onARun(browser, faults, new StandIn(), erasing);
   await onARun(browser, faults, new StandIn(), unreadable);
   await onARun(browser, faults, losable(new StandIn()), lost);
+  await onARun(browser, faults, new StandIn({ reads: 'text' }), longNames);
   const number = new StandIn({ reads: 'text' });
   number.answer = () => [{ label: 'value', score: 3.7 }];
   await onARun(browser, faults, changed(number, { task: 'text-regression' }), numbers);
@@ -141,6 +142,26 @@ function losable(run) {
       for (const listener of listeners) listener();
     },
   });
+}
+
+/** Names without a space in them, as long as they may be. */
+async function longNames(page, run, url) {
+  run.answer = () => [{ label: 'label'.repeat(40), score: 0.75 }];
+  await page.goto(url);
+  await page.locator('.try textarea').fill('What is it?');
+  await page.getByRole('button', { name: 'Ask' }).click();
+  await page.locator('.scores').waitFor();
+  await page.getByLabel('Record ids, one per line').fill('x'.repeat(500));
+  await page.getByRole('button', { name: 'Preview' }).click();
+  await page.getByRole('alert').getByText('is not in this run').waitFor();
+  for (const width of [1280, 360]) {
+    await page.setViewportSize({ width, height: 900 });
+    assert.equal(
+      await page.evaluate(() => document.documentElement.scrollWidth),
+      width,
+      'nothing sticks out',
+    );
+  }
 }
 
 async function numbers(page, _run, url) {
