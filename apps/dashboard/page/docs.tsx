@@ -97,7 +97,18 @@ function Shape({ body }: { body: Body }) {
   return <pre tabIndex={0}>{media.schema === undefined ? type : outline(media.schema)}</pre>;
 }
 
-const api: Api = await (await fetch('/openapi.json')).json();
-render(<Docs api={api} />, document.getElementById('root')!);
+async function description(): Promise<Api> {
+  const response = await fetch('/openapi.json');
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  return response.json();
+}
+
+const root = document.getElementById('root')!;
+try {
+  render(<Docs api={await description()} />, root);
+} catch (error) {
+  const why = error instanceof Error ? error.message : String(error);
+  render(<p class="plain">The API's description cannot be read: {why}. Load the page again.</p>, root);
+}
 // The section named in the address was not there when the page loaded.
 if (location.hash !== '') document.getElementById(location.hash.slice(1))?.scrollIntoView();

@@ -180,6 +180,7 @@ describe('the app', () => {
       '/health/live',
       '/health/ready',
       '/info',
+      '/metrics',
       '/predict',
       '/requests',
       '/requests/{id}',

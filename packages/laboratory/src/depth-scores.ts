@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeStage, type StageValues } from '@s3t/model';
-import { groupsOf, openRun } from '@s3t/unlearner/parts';
+import { groupsOf, metricOf, openRun } from '@s3t/unlearner/parts';
 import { LaboratoryError } from './errors.ts';
 import type { ExperimentResult } from './experiment.ts';
 import { openScorer } from './scorer.ts';
@@ -18,7 +18,7 @@ export interface DepthScores {
 
 /**
  * Measures a run on its evaluation data at every depth: all shards cut back to as many stages of their first whole sequence. Nothing is trained.
- * @returns null where the run has no evaluation data
+ * @returns null where the run has no evaluation data, or is measured by an error, which falls where it gets better
  * @throws LaboratoryError where a shard has no whole sequence; UnlearnerError as opening the run
  */
 export async function depthScores(run: string): Promise<DepthScores | null> {
@@ -26,7 +26,7 @@ export async function depthScores(run: string): Promise<DepthScores | null> {
   const { ledger, located, form, device } = opened;
   try {
     const { config } = located;
-    if (config.data.eval === undefined) return null;
+    if (config.data.eval === undefined || metricOf(config) === 'meanSquaredError') return null;
     const groups = groupsOf(form, config);
     const active = await ledger.activeStages();
     const chains = Array.from({ length: config.shards }, (_, shard) => {

@@ -176,7 +176,7 @@ async function readStages(
     if (missing)
       throw new LaboratoryError(
         'data',
-        `${run}: stage ${missing.id.slice(0, 12)} is missing: records of this run were erased; use another folder`,
+        `${run}: stage ${missing.id.slice(0, 12)} is missing: this run was trained on other records, or some were erased; give the same --records, or use another folder`,
       );
     return { values, bytes };
   } finally {
@@ -247,6 +247,11 @@ async function baselines(
 }
 
 function refuseBudgets({ budget }: RunConfig, wanted: readonly number[] = []): void {
+  if (wanted.some((one) => one < 1))
+    throw new LaboratoryError(
+      'usage',
+      `--budgets: ${Math.min(...wanted)} sequences are none; the nearest valid value is 1`,
+    );
   const greatest = Math.max(...wanted);
   if (greatest <= budget) return;
   throw new LaboratoryError(

@@ -1,9 +1,12 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { cpuUsage } from 'node:process';
+import { LaboratoryError } from './errors.ts';
 
 /** What was measured so far, one JSON object a line: whoever goes on after a stop finds it there. */
 export class Journal<Line extends object> {
   readonly file: string;
+  #isWhole = false;
+
   constructor(file: string) {
     this.file = file;
   }
@@ -16,10 +19,21 @@ export class Journal<Line extends object> {
     });
     const whole = text.slice(0, text.lastIndexOf('\n') + 1);
     if (whole.length < text.length) await writeFile(this.file, whole);
-    return whole.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Line]));
+    this.#isWhole = true;
+    return whole.split('\n').flatMap((line, at) => (line === '' ? [] : [this.#parsed(line, at + 1)]));
+  }
+
+  #parsed(line: string, number: number): Line {
+    try {
+      return JSON.parse(line) as Line;
+    } catch {
+      throw new LaboratoryError('data', `${this.file}: line ${number} is not valid JSON: take it away`);
+    }
   }
 
   async add(...lines: Line[]): Promise<void> {
+    // Behind one that was cut off it would be a part of it.
+    if (!this.#isWhole) await this.read();
     await appendFile(this.file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
   }
 }

@@ -1,6 +1,7 @@
 import type { StageValues } from '@s3t/model';
-import type { LocatedConfig } from '@s3t/unlearner';
+import type { LocatedConfig, RunConfig } from '@s3t/unlearner';
 import {
+  combine,
   encodeAll,
   exampleOf,
   labelNumber,
@@ -46,11 +47,10 @@ export async function openScorer(
   const inputs = encodeAll(prepared.base, examples);
   const metric = metricOf(config);
   const score = (logits: readonly Float32Array[]): number => {
-    const mean = meanLogits(logits);
-    const said = expected.map((_, row) => {
-      const own = mean.subarray(row * classes, (row + 1) * classes);
-      return learns === 'number' ? own[0]! : own.indexOf(Math.max(...own));
-    });
+    const said =
+      learns === 'number'
+        ? [...meanLogits(logits)]
+        : classesSaid(logits, { rows: expected.length, classes, mode: config.ensemble });
     // A correlation that is undefined, because every answer is the same, tells as little as none.
     return measures(said, expected, { learns, metric, classes })[metric] ?? 0;
   };
@@ -72,4 +72,19 @@ export async function openScorer(
       score(served.flatMap((slices, shard) => (slices ? [prefixes.get(`${shard}/${slices}`)!] : []))),
     scoreOf: async (stacks) => score(await stackLogits(prepared, stacks, inputs, records.length, signal)),
   };
+}
+
+/** The class that an ensemble of these stacks says of each row, as the run would. */
+export function classesSaid(
+  logits: readonly Float32Array[],
+  { rows, classes, mode = 'mean-logits' }: { rows: number; classes: number; mode?: RunConfig['ensemble'] },
+): number[] {
+  if (mode !== 'mean-logits')
+    return Array.from({ length: rows }, (_, row) => combine(logits, row, classes, mode)[0]!.label);
+  // The same, quicker: there are hundreds of ensembles to measure.
+  const mean = meanLogits(logits);
+  return Array.from({ length: rows }, (_, row) => {
+    const own = mean.subarray(row * classes, (row + 1) * classes);
+    return own.indexOf(Math.max(...own));
+  });
 }

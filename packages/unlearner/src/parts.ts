@@ -1,4 +1,5 @@
 // What an experiment builds on besides a run: the same data, partition, stages and bits, without ledger and service.
+export { combine } from './combine.ts';
 export { measures, metricOf } from './evaluate.ts';
 export { exampleOf } from './examples.ts';
 export { KeptActivations } from './kept-activations.ts';

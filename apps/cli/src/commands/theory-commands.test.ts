@@ -158,6 +158,11 @@ describe('simulate: theory beside simulation', () => {
     expect(text).toMatch(/^<svg [\s\S]*Lemma 1[\s\S]*<\/svg>\n$/);
     // One dot a budget: 1, 2, 4; and one in the legend.
     expect(text.match(/<circle /g)).toHaveLength(4);
+    // One that takes all orders is one dot, at the only budget it has.
+    for (const what of ['deletion-rate', 'diversity']) {
+      await s3t(`simulate ${what} --slices 3 --budget 6 --strategy all --trials 50 --plot ${svg}`);
+      expect((await readFile(svg, 'utf8')).match(/<circle /g)).toHaveLength(2);
+    }
     const png = join(folder, 'rate.PNG');
     await s3t(`simulate diversity --budget 1 --plot ${png}`);
     expect((await readFile(png)).subarray(1, 4).toString()).toBe('PNG');

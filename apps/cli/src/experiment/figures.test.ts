@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deletionRate, expectedRetrainings, selectSequences } from '@s3t/algorithm';
@@ -66,8 +66,22 @@ test('s3t experiment figures writes SVG, PNG and the numbers, and says what is m
     const [theory, simulated] = figures['deletion-rate-budget']!.lines;
     expect(theory!.points[1]).toEqual([2, deletionRate({ shards: 2, slices: 3, budget: 2 })]);
     expect(simulated!.points[1]![1] / theory!.points[1]![1]).toBeGreaterThan(0.8);
+    for (const few of ['1', '2'])
+      expect(
+        await run(['experiment', 'figures', '--trials', '9', '--slices', few, '--out', join(folder, few)]),
+      ).toBe(0);
     expect(await run([...asked.split(' '), join(folder, 'none')])).toBe(2);
     expect(stderr).toContain('none/results.json: there are no results here');
+    await writeFile(join(folder, 'results.json'), '{}');
+    expect(await run([...asked.split(' '), folder])).toBe(2);
+    const twins = ['a/mnist', 'b/mnist'].map((name) => join(folder, name));
+    for (const twin of twins) {
+      await mkdir(twin, { recursive: true });
+      const methods = [{ name: 'SISA', mean: [1, 0] }];
+      await writeFile(join(twin, 'results.json'), JSON.stringify({ ...RESULT, methods, retraining: [] }));
+    }
+    expect(await run([...asked.split(' '), ...twins])).toBe(2);
+    expect(stderr).toContain('b/mnist: its figures would be named as those of');
   } finally {
     out.mockRestore();
     err.mockRestore();

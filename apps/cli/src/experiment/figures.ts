@@ -1,5 +1,5 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import {
   countStages,
   deletionRate,
@@ -16,6 +16,7 @@ import type { Command } from 'commander';
 import { UsageError } from '../errors.ts';
 import { integer, JSON_OUTPUT, type JsonOption } from '../options.ts';
 import { writePlot } from '../plot/plot-file.ts';
+import { isPossible } from '../simulate/options.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { right, table } from '../terminal/table.ts';
 import { performanceChart } from './render.ts';
@@ -50,8 +51,17 @@ export function addFigures(experiment: Command): void {
 
 async function drawFigures(folders: string[], o: Options): Promise<void> {
   const figures = theoryFigures(o);
-  for (const folder of folders)
-    Object.assign(figures, experimentFigures(basename(folder), await resultsOf(folder), o));
+  const named = new Map<string, string>();
+  for (const folder of folders) {
+    const name = basename(resolve(folder));
+    const other = named.get(name);
+    if (other !== undefined)
+      throw new UsageError(
+        `${folder}: its figures would be named as those of ${other}; rename one of the folders`,
+      );
+    named.set(name, folder);
+    Object.assign(figures, experimentFigures(name, await resultsOf(folder), o));
+  }
   await mkdir(o.out, { recursive: true });
   for (const [name, chart] of Object.entries(figures))
     for (const kind of ['svg', 'png']) await writePlot(join(o.out, `${name}.${kind}`), chart);
@@ -63,10 +73,12 @@ async function drawFigures(folders: string[], o: Options): Promise<void> {
 async function resultsOf(folder: string): Promise<ExperimentResult> {
   const file = join(folder, 'results.json');
   try {
-    return JSON.parse(await readFile(file, 'utf8')) as ExperimentResult;
+    const results = JSON.parse(await readFile(file, 'utf8')) as ExperimentResult;
+    if (Array.isArray(results.methods)) return results;
   } catch {
-    throw new UsageError(`${file}: there are no results here; run s3t experiment with --out ${folder} first`);
+    // None, or none that can be read: told below.
   }
+  throw new UsageError(`${file}: there are no results here; run s3t experiment with --out ${folder} first`);
 }
 
 type Point = [number, number];
@@ -90,15 +102,16 @@ function theoryFigures({ shards, slices, trials, seed }: Options): Figures {
     title: `Deletion rate against ${x}`,
     ...{ x, y: 'deletions until nothing is served', lines },
   });
-  const budgets = upTo(slices + 2);
-  const orders =
-    greatestEditDistance({ slices, budget: 2 }) === 0 ? [1] : upTo(2 * slices).filter((budget) => budget > 1);
+  // Two slices or one have fewer orders than that.
+  const isThere = (budget: number) => isPossible({ strategy: 'cyclic', slices, budget });
+  const budgets = upTo(slices + 2).filter(isThere);
+  const orders = slices === 1 ? [1] : upTo(2 * slices).filter((budget) => budget > 1 && isThere(budget));
   const perStrategy = (strategy: string): Line => ({
     name: strategy,
     dots: true,
     // Only so many as there are orders, or as the strategy gives.
     points: orders
-      .filter((budget) => isPossible(strategy, slices, budget))
+      .filter((budget) => isPossible({ strategy, slices, budget }))
       .map(
         (budget): Point => [
           budget,
@@ -148,14 +161,6 @@ function theoryFigures({ shards, slices, trials, seed }: Options): Figures {
       ],
     },
   };
-}
-
-function isPossible(strategy: string, slices: number, budget: number): boolean {
-  try {
-    return selectSequences(strategy, { slices, budget }).length === budget;
-  } catch {
-    return false;
-  }
 }
 
 /** Performance against deletions, deletion time with the experiment's own stage times, storage. */
@@ -255,7 +260,7 @@ export function storageChart({
         name: 'distinct prefixes',
         dots: true,
         points: budgets
-          .filter((b) => isPossible(name, slices, b))
+          .filter((b) => isPossible({ strategy: name, slices, budget: b }))
           .map((b): Point => [b, shards * countStages(selectSequences(name, { slices, budget: b })) * each]),
       },
     ],

@@ -107,6 +107,9 @@ test('what cannot be measured is refused before anything is trained', async () =
   const refused = join(folder, 'refused');
   const said = (...options: string[]) => refusal(...EXPERIMENT, refused, ...options);
   expect(await said('--budgets', '3')).toContain('the nearest valid value is 2');
+  expect(await said('--budgets', '0')).toContain(
+    '--budgets: 0 sequences are none; the nearest valid value is 1',
+  );
   expect(await said('--retrain-after', '96')).toContain(
     '--retrain-after: after 96 of 96 deletions nothing is left to train on; the nearest valid value is 95',
   );
@@ -138,4 +141,9 @@ test('s3t plan takes accuracy by depth from it, and measures the same of its run
     expect(request.costs.layers).toBe(8);
     expect(plan.expected.value).toBeLessThanOrEqual(Math.max(...byDepth));
   }
+});
+
+test('other records than those that it was trained on are told as such', async () => {
+  const fewer = EXPERIMENT.map((word) => (word === '96' ? '80' : word));
+  expect(await refusal(...fewer, out)).toContain('this run was trained on other records');
 });

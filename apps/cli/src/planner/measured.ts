@@ -5,7 +5,7 @@ import { withRun } from '../run-access.ts';
 /** What planning takes from a run. */
 export interface Measured {
   costs: StageCosts;
-  /** Left out where the run has no evaluation data, or nobody asks. */
+  /** Left out where the run has no evaluation data, is measured by an error, or nobody asks. */
   accuracyByDepth?: number[] | undefined;
 }
 

@@ -4,7 +4,7 @@ import { writePlot } from '../plot/plot-file.ts';
 import { count } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { right, table } from '../terminal/table.ts';
-import { addSimulation, budgetsUpTo, type SimulateOptions, shards } from './options.ts';
+import { addSimulation, budgetsUpTo, isPossible, type SimulateOptions, shards } from './options.ts';
 
 type Options = SimulateOptions & { shards: number };
 
@@ -49,6 +49,7 @@ function expected(options: Omit<Options, 'json' | 'plot'>): number {
 
 async function draw(file: string, options: Omit<Options, 'json' | 'plot'>): Promise<void> {
   const budgets = budgetsUpTo(options.budget);
+  const possible = budgets.filter((budget) => isPossible({ ...options, budget }));
   await writePlot(file, {
     title: 'Deletion rate',
     x: 'budget B',
@@ -56,12 +57,16 @@ async function draw(file: string, options: Omit<Options, 'json' | 'plot'>): Prom
     lines: [
       {
         name: 'theory (Lemma 1)',
-        points: budgets.map((budget) => [budget, expected({ ...options, budget })]),
+        // Lemma 1 holds for any budget; under a prior the first slices count, which the strategy has to choose.
+        points: (options.prior ? possible : budgets).map((budget) => [
+          budget,
+          expected({ ...options, budget }),
+        ]),
       },
       {
         name: `simulated, ${options.strategy}`,
         dots: true,
-        points: budgets.map((budget) => [budget, simulateDeletionRate({ ...options, budget }).mean]),
+        points: possible.map((budget) => [budget, simulateDeletionRate({ ...options, budget }).mean]),
       },
     ],
   });

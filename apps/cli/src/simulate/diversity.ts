@@ -4,7 +4,7 @@ import { writePlot } from '../plot/plot-file.ts';
 import { count } from '../terminal/format.ts';
 import { print, printJson } from '../terminal/print.ts';
 import { right, table } from '../terminal/table.ts';
-import { addSimulation, budgetsUpTo, type SimulateOptions } from './options.ts';
+import { addSimulation, budgetsUpTo, isPossible, type SimulateOptions } from './options.ts';
 
 export function addDiversity(simulate: Command): void {
   addSimulation(simulate, 'diversity', 'in how many positions two sequences differ (Lemma 3)', []).action(
@@ -49,7 +49,9 @@ async function draw(file: string, options: Omit<SimulateOptions, 'json' | 'plot'
       {
         name: `simulated, ${options.strategy}`,
         dots: true,
-        points: budgets.map((budget) => [budget, simulateDiversity({ ...options, budget }).mean]),
+        points: budgets
+          .filter((budget) => isPossible({ ...options, budget }))
+          .map((budget) => [budget, simulateDiversity({ ...options, budget }).mean]),
       },
     ],
   });

@@ -1,4 +1,4 @@
-import { sequenceStrategies } from '@s3t/algorithm';
+import { SequenceError, selectSequences, sequenceStrategies } from '@s3t/algorithm';
 import { type Command, Option } from 'commander';
 import { integer, JSON_OUTPUT, type JsonOption, PRIOR } from '../options.ts';
 import { PLOT, type PlotOption } from '../plot/plot-file.ts';
@@ -44,6 +44,19 @@ export function budgetsUpTo(budget: number): number[] {
   const budgets: number[] = [];
   for (let power = 1; power < budget; power *= 2) budgets.push(power);
   return [...budgets, budget];
+}
+
+/** Whether a strategy chooses so many sequences: one that takes all orders takes no fewer. */
+export function isPossible({
+  strategy,
+  ...options
+}: Pick<SimulateOptions, 'strategy' | 'slices' | 'budget' | 'prior'>): boolean {
+  try {
+    return selectSequences(strategy, options).length === options.budget;
+  } catch (error) {
+    if (error instanceof SequenceError) return false;
+    throw error;
+  }
 }
 
 /** Whole numbers to draw, from 0 to `last`: all of them, or some thirty. */

@@ -43,7 +43,7 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => null);
-  const message = body?.error?.message ?? `The server answered ${response.status}.`;
+  const message = body?.error?.message ?? `The server answered ${response.status}`;
   throw new ApiError(message, response.status, body?.error?.path);
 }
 
@@ -58,17 +58,18 @@ function post<T>(path: string, body?: unknown, headers: Record<string, string> =
 }
 
 export const api = {
-  status: () => json<Status>('/v1/status'),
+  status: (signal: AbortSignal) => json<Status>('/v1/status', { signal }),
   /** Of erasures that are acknowledged, newest first: the others come as events. */
-  receipts: async () =>
-    (await json<{ erasures: (Receipt & { state: string })[] }>('/v1/erasures?limit=1000')).erasures.filter(
-      ({ state }) => state !== 'deactivated',
-    ),
+  receipts: async (signal: AbortSignal) => {
+    type Erasures = { erasures: (Receipt & { state: string })[] };
+    const { erasures } = await json<Erasures>('/v1/erasures?limit=1000', { signal });
+    return erasures.filter(({ state }) => state !== 'deactivated');
+  },
   receiptFile: async (erasure: string) =>
     new Uint8Array(
       await (await request(`/v1/erasures/${encodeURIComponent(erasure)}/receipt`)).arrayBuffer(),
     ),
-  history: async () => (await json<{ points: Point[] }>('/v1/history')).points,
+  history: async (signal: AbortSignal) => (await json<{ points: Point[] }>('/v1/history', { signal })).points,
   measure: () => post<Point>('/v1/history'),
   repair: (action: '' | '/pause' | '/resume' = '') => post<RepairState>(`/v1/repair${action}`),
   preview: (target: Target) => post<Receipt>('/v1/erasures', { ...target, dryRun: true }),

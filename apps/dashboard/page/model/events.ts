@@ -11,15 +11,16 @@ export type Handler = (name: string, data: any) => void;
 
 /**
  * Calls `on` for every event until `signal` is aborted. Where the stream ends it is opened again, after 1 s, 2 s, 4 s and so on;
- * `onState` tells when it comes and goes. A key that is not taken (401, 403) ends it: `onRefused` is told.
+ * `onState` tells when it comes and goes, and what the server said of why. A key that is not taken (401, 403) ends it: `onRefused` is told.
  */
 export async function follow(
   on: Handler,
-  onState: (live: boolean) => void,
+  onState: (live: boolean, why?: string) => void,
   onRefused: (error: ApiError) => void,
   signal: AbortSignal,
 ): Promise<void> {
   for (let wait = 1000; !signal.aborted; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
+    let why: string | undefined;
     try {
       const watch = new Watch(signal);
       try {
@@ -42,9 +43,10 @@ export async function follow(
         onRefused(error);
         return;
       }
+      if (error instanceof ApiError && error.status !== 0) why = error.message;
     }
     if (signal.aborted) return;
-    onState(false);
+    onState(false, why);
     await pause(wait);
   }
 }

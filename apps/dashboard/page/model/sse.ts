@@ -15,7 +15,7 @@ export async function* eventsOf(
     for (let end = text.indexOf('\n\n'); end !== -1; end = text.indexOf('\n\n')) {
       const block = text.slice(0, end);
       text = text.slice(end + 2);
-      const [, name, data] = /^(?:event: (.*)\n)?data: (.*)$/m.exec(block) ?? [];
+      const [, name, data] = /^(?:event: ([^\n]*)\n)?data: ([^\n]*)/.exec(block) ?? [];
       if (data !== undefined) yield { name, data };
     }
   }

@@ -14,6 +14,8 @@ export interface LogLine {
 
 export interface State {
   link: 'wait' | 'live' | 'lost';
+  /** What the server last said of why it does not tell; null where it said nothing. */
+  why: string | null;
   /** Why nothing can be shown without another key. */
   refused: ApiError | null;
   status: Status | null;
@@ -34,19 +36,23 @@ export interface State {
 }
 
 const MOST_LINES = 200;
+/** After this long what could not be read is asked for again. */
+export const AGAIN_MS = 5000;
 const IDLE: RepairState = {
   ...{ running: false, paused: false, done: 0, total: 0, failed: null },
   ...{ policy: { policy: 'manual' }, pending: 0, dueAt: null },
 };
 const EMPTY: State = {
-  ...{ link: 'wait', refused: null, status: null, repair: IDLE, started: null, receipts: [], history: [] },
-  ...{ training: new Map(), doomed: [], answered: null, log: [] },
+  ...{ link: 'wait', why: null, refused: null, status: null, repair: IDLE, started: null, receipts: [] },
+  ...{ history: [], training: new Map(), doomed: [], answered: null, log: [] },
 };
 
 class Store {
   state: State = EMPTY;
   readonly #listeners = new Set<() => void>();
   #abort = new AbortController();
+  /** Ends what was asked before the last `hello`: an answer that comes after it is older than it. */
+  #stale = new AbortController();
   #refreshing = false;
   #again = false;
   #lines = 0;
@@ -64,11 +70,12 @@ class Store {
   /** Follows the server, from the beginning: with the key that the session has now. */
   connect(): void {
     this.#abort.abort();
+    this.#stale.abort();
     this.#abort = new AbortController();
     this.set(EMPTY);
     void follow(
       (name, data) => this.#on[name]?.(data),
-      (live) => this.set({ link: live ? 'live' : 'lost' }),
+      (live, why) => this.set({ link: live ? 'live' : 'lost', why: why ?? null }),
       (refused) => this.set({ refused, link: 'lost' }),
       this.#abort.signal,
     );
@@ -86,7 +93,9 @@ class Store {
   }
 
   failed(error: unknown): void {
-    this.say('bad', error instanceof Error ? error.message : String(error));
+    const text = error instanceof Error ? error.message : String(error);
+    // What fails again and again is told once.
+    if (this.state.log[0]?.text !== text) this.say('bad', text);
   }
 
   /** Adds a receipt; it may come as an answer and as an event. */
@@ -97,24 +106,62 @@ class Store {
     void this.refresh();
   }
 
+  /** Adds a point; what was measured may come as an answer and as an event. */
   addPoint(point: Point): void {
-    this.set({ history: [...this.state.history, point] });
+    const { history } = this.state;
+    const isThere = ({ at, accuracy }: Point) => at === point.at && accuracy === point.accuracy;
+    if (history.some(isThere)) return;
+    // Those of the page are by another clock than the server's, which may be behind.
+    this.set({ history: [...history, point].sort((a, b) => a.at - b.at) });
   }
 
   /** Asks for the status again. However many events ask at once, one request runs and at most one follows. */
   async refresh(): Promise<void> {
-    this.#again = this.#refreshing;
+    this.#again = true;
     if (this.#refreshing) return;
     this.#refreshing = true;
+    while (this.#again) {
+      this.#again = false;
+      const { signal } = this.#stale;
+      try {
+        const status = await api.status(signal);
+        if (!signal.aborted) this.#show(status);
+      } catch (error) {
+        if (signal.aborted) continue;
+        this.failed(error);
+        // Else what an event told of stays unseen until the next. Where the stream is lost, too, `hello` brings it.
+        setTimeout(() => this.state.link === 'live' && this.refresh(), AGAIN_MS);
+      }
+    }
+    this.#refreshing = false;
+  }
+
+  /** Reads what `hello` does not bring. What events add meanwhile is kept. */
+  #recall(): void {
+    const { receipts: before, history: past } = this.state;
+    void this.#ask(api.receipts, (receipts) => {
+      const known = new Set(receipts.map(({ erasure }) => erasure));
+      const added = this.state.receipts.filter((one) => !before.includes(one) && !known.has(one.erasure));
+      this.set({ receipts: [...added, ...receipts] });
+    });
+    void this.#ask(api.history, (history) => {
+      const added = this.state.history.filter((one) => !past.includes(one));
+      const last = history.at(-1)?.version ?? -1;
+      this.set({ history });
+      for (const point of added) if (point.version > last || point.accuracy !== null) this.addPoint(point);
+    });
+  }
+
+  /** Asks until there is an answer, or what is answered would be from before a later `hello`. */
+  async #ask<T>(read: (signal: AbortSignal) => Promise<T>, take: (answer: T) => void): Promise<void> {
+    const { signal } = this.#stale;
     try {
-      do {
-        this.#again = false;
-        this.#show(await api.status());
-      } while (this.#again);
+      const answer = await read(signal);
+      if (!signal.aborted) take(answer);
     } catch (error) {
+      if (signal.aborted) return;
       this.failed(error);
-    } finally {
-      this.#refreshing = false;
+      setTimeout(() => signal.aborted || this.#ask(read, take), AGAIN_MS);
     }
   }
 
@@ -130,7 +177,9 @@ class Store {
     if (before === null || before.version === status.version || history.at(-1)?.version === status.version)
       return;
     const depths = status.shards.map(({ servedDepth }) => servedDepth);
-    this.addPoint({ at: Date.now(), version: status.version, depths, accuracy: null });
+    // By the page's clock, which may be behind the server's; what came last is last.
+    const at = Math.max(Date.now(), history.at(-1)?.at ?? 0);
+    this.addPoint({ at, version: status.version, depths, accuracy: null });
   }
 
   #train(stage: string, share: number): void {
@@ -152,22 +201,20 @@ class Store {
   // biome-ignore lint/suspicious/noExplicitAny: each event has its own shape, told by its name
   readonly #on: Record<string, (data: any) => void> = {
     hello: ({ status, repair }) => {
+      this.#stale.abort();
+      this.#stale = new AbortController();
       this.set({ training: new Map(), status: null });
       this.#repair(repair);
       this.#show(status);
       this.say('info', `Connected; version ${status.version} is served`);
-      api.receipts().then(
-        (receipts) => this.set({ receipts }),
-        (error) => this.failed(error),
-      );
-      api.history().then(
-        (history) => this.set({ history }),
-        (error) => this.failed(error),
-      );
+      this.#recall();
     },
     version: () => {
+      const wasLost = this.state.link === 'lost';
       this.set({ link: 'live' });
       void this.refresh();
+      // What another process finished of an erasure as it opened the run is told by no event.
+      if (wasLost) this.#recall();
     },
     lost: () => {
       this.set({ link: 'lost', training: new Map() });

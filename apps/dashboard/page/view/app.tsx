@@ -24,14 +24,14 @@ export function App() {
       </a>
       <TopBar link={state.link} />
       {status === null ? (
-        <Waiting lost={state.link === 'lost'} />
+        <Waiting lost={state.link === 'lost'} why={state.why} />
       ) : (
         <main>
           <Facts status={status} history={state.history} />
           <div class="column">
             <RunMap state={state} status={status} />
             <Charts history={state.history} status={status} />
-            <Receipts receipts={state.receipts} />
+            <Receipts receipts={state.receipts} erased={status.erased} />
           </div>
           <div class="column">
             <ErasePanel status={status} />
@@ -46,11 +46,13 @@ export function App() {
 }
 
 /** The page's outline, before there is anything to show. */
-function Waiting({ lost }: { lost: boolean }) {
+function Waiting({ lost, why }: { lost: boolean; why: string | null }) {
   return (
     <main aria-busy={!lost}>
       <p class="wait" role="status">
-        {lost ? 'The server does not answer. Trying again …' : 'Asking the server …'}
+        {lost
+          ? `${why === null ? 'The server does not answer' : `The server answers: ${why}`}. Trying again …`
+          : 'Asking the server …'}
       </p>
     </main>
   );

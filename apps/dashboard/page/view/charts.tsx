@@ -12,8 +12,7 @@ export function Charts({ history, status }: { history: readonly Point[]; status:
     setBusy(true);
     setError('');
     try {
-      const point = await api.measure();
-      if (!store.state.history.some(({ at }) => at === point.at)) store.addPoint(point);
+      store.addPoint(await api.measure());
     } catch (fault) {
       setError(fault instanceof ApiError ? fault.message : String(fault));
     } finally {
@@ -43,7 +42,7 @@ export function Charts({ history, status }: { history: readonly Point[]; status:
         <figure>
           <figcaption>Accuracy on the evaluation data</figcaption>
           {last === undefined ? (
-            <p class="empty">Not measured since the server started.</p>
+            <p class="empty">Not measured yet.</p>
           ) : (
             <Chart
               kind="accuracy"

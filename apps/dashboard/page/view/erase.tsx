@@ -1,5 +1,5 @@
 // Erasing: whom or what, what it would do, then the deed and its receipt.
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, api, randomKey } from '../model/api.ts';
 import { counted, milliseconds, percent } from '../model/format.ts';
 import { depthChanges, listed, stagesOf } from '../model/run.ts';
@@ -25,13 +25,12 @@ export function ErasePanel({ status }: { status: Status }) {
     setDone(null);
     store.set({ doomed: [] });
   };
-  const guarded = async (work: () => Promise<void>): Promise<void> => {
+  const guarded = async (names: readonly string[], work: () => Promise<void>): Promise<void> => {
     setBusy(true);
     try {
       await work();
     } catch (fault) {
-      forget();
-      setError(fault instanceof ApiError ? explained(fault) : String(fault));
+      setError(fault instanceof ApiError ? explained(fault, names) : String(fault));
     } finally {
       setBusy(false);
     }
@@ -45,7 +44,7 @@ export function ErasePanel({ status }: { status: Status }) {
       field.current?.focus();
       return;
     }
-    void guarded(async () => {
+    void guarded(names, async () => {
       const target = { [by]: names };
       const receipt = await api.preview(target);
       setPreview({ receipt, target, key: randomKey() });
@@ -59,8 +58,11 @@ export function ErasePanel({ status }: { status: Status }) {
   const erase = (): void => {
     dialog.current?.close();
     if (preview === null) return;
-    void guarded(async () => {
-      const receipt = await api.erase(preview.target, preview.key);
+    setError('');
+    // Where the answer is lost the preview stays, and with it the key: asked again, it is the same erasure and brings its receipt.
+    const { target, key } = preview;
+    void guarded(target.records ?? target.subjects ?? [], async () => {
+      const receipt = await api.erase(target, key);
       forget();
       setText('');
       setDone(receipt);
@@ -71,7 +73,7 @@ export function ErasePanel({ status }: { status: Status }) {
     <section class="panel erase" aria-labelledby="erase-title">
       <div class="bar">
         <h2 id="erase-title">Erase</h2>
-        <Choice by={by} onChange={choose} />
+        <Choice by={by} busy={busy} onChange={choose} />
       </div>
       <form onSubmit={show} aria-busy={busy}>
         <label for="ids">
@@ -81,6 +83,8 @@ export function ErasePanel({ status }: { status: Status }) {
           id="ids"
           ref={field}
           rows={3}
+          // What is asked about meanwhile, and then previewed, must be what stands here.
+          readOnly={busy}
           spellcheck={false}
           autocomplete="off"
           placeholder={by === 'records' ? 'train/12' : 'customer-17'}
@@ -129,7 +133,7 @@ export function ErasePanel({ status }: { status: Status }) {
   );
 }
 
-function Choice({ by, onChange }: { by: By; onChange(by: By): void }) {
+function Choice({ by, busy, onChange }: { by: By; busy: boolean; onChange(by: By): void }) {
   const option = (value: By, name: string) => (
     <label>
       <input type="radio" name="by" checked={by === value} onChange={() => onChange(value)} />
@@ -137,7 +141,7 @@ function Choice({ by, onChange }: { by: By; onChange(by: By): void }) {
     </label>
   );
   return (
-    <fieldset class="choice">
+    <fieldset class="choice" disabled={busy}>
       <legend class="sr">Erase by</legend>
       {option('records', 'Records')}
       {option('subjects', 'Subject')}
@@ -161,7 +165,11 @@ function Preview({ receipt, target, status }: PreviewProps) {
       .map(({ stage }) => stage),
   ).size;
   const changes = depthChanges(status, receipt.deactivated);
-  const silent = changes.filter(({ to }) => to === 0).length;
+  const left = new Map(changes.map(({ shard, to }) => [shard, to]));
+  // Of all shards: one that serves nothing already does not keep serving.
+  const silent = status.shards.filter(
+    ({ shard, servedDepth }) => (left.get(shard) ?? servedDepth) === 0,
+  ).length;
   return (
     <div class="note">
       <p>
@@ -206,7 +214,9 @@ function Expected({ target }: { target: Target }) {
     try {
       setSaid(measured((await api.expected(target)) ?? null));
     } catch (error) {
-      setSaid(error instanceof ApiError ? explained(error) : String(error));
+      setSaid(
+        error instanceof ApiError ? explained(error, target.records ?? target.subjects ?? []) : String(error),
+      );
     } finally {
       setBusy(false);
     }
@@ -232,8 +242,13 @@ function measured(expected: Evaluation | null): string {
 }
 
 function Done({ receipt }: { receipt: Receipt }) {
+  const place = useRef<HTMLDivElement>(null);
+  // The button that was pressed is gone: whoever works by keyboard goes on here.
+  useEffect(() => {
+    if (document.activeElement === document.body) place.current?.focus();
+  }, []);
   return (
-    <div class="note good">
+    <div ref={place} class="note good" tabIndex={-1}>
       <p>
         <strong>Erased</strong>, acknowledged in <strong>{milliseconds(receipt.acknowledgedMs)}</strong>
       </p>
@@ -250,8 +265,9 @@ function Done({ receipt }: { receipt: Receipt }) {
   );
 }
 
-function explained({ message, path, status }: ApiError): string {
-  const line = path?.match(/^(?:records|subjects)\.(\d+)/)?.[1];
-  const text = line === undefined ? message : `Line ${Number(line) + 1}: ${message}`;
+/** @param names what was sent: the server counts these, not the lines of the field */
+function explained({ message, path, status }: ApiError, names: readonly string[]): string {
+  const name = names[Number(path?.match(/^(?:records|subjects)\.(\d+)/)?.[1])];
+  const text = name === undefined ? message : `${name}: ${message}`;
   return status === 403 ? `${text}. Sign in with an admin key to erase.` : text;
 }

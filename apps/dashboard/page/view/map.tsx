@@ -21,20 +21,22 @@ interface Shared {
   answered: boolean;
   /** The cell that Tab reaches. */
   current: string;
-  onCell(key: string, about: string): void;
+  onCell(key: string): void;
 }
 
 export function RunMap({ state, status }: { state: State; status: Status }) {
   const erased = useMemo(() => erasedPlaces(state.receipts), [state.receipts]);
   const doomed = useMemo(() => new Set(state.doomed.map(keyOf)), [state.doomed]);
   const first = status.shards[0];
-  const [current, setCurrent] = useState({ key: `${first?.shard ?? 0}/0/0`, about: '' });
+  const [current, setCurrent] = useState({ key: `${first?.shard ?? 0}/0/0`, isAsked: false });
   const positions = first?.sequences[0]?.stages.length ?? 0;
   const shared: Shared = {
     ...{ training: state.training, erased, doomed, current: current.key },
     answered: state.answered === status.version,
-    onCell: (key, about) => setCurrent({ key, about }),
+    onCell: (key) => setCurrent({ key, isAsked: true }),
   };
+  // Told anew with every status: what was served when somebody pointed at it may be gone.
+  const about = current.isAsked ? aboutCell(status, shared) : undefined;
   return (
     <section class="panel map" id="map" aria-labelledby="map-title" tabIndex={-1}>
       <div class="bar">
@@ -54,7 +56,7 @@ export function RunMap({ state, status }: { state: State; status: Status }) {
         ))}
       </div>
       <p class="inspector" aria-live="polite">
-        {current.about ||
+        {about ??
           'Rows are sequences, columns positions; a cell names its slice. Point at one, or move with the arrow keys.'}
       </p>
     </section>
@@ -139,30 +141,18 @@ function touches({ sequences }: Shard, training: ReadonlyMap<string, number>): b
   return training.size > 0 && sequences.some(({ stages }) => stages.some(({ stage }) => training.has(stage)));
 }
 
-function Cell({
-  shard,
-  row,
-  stage,
-  onCell,
-  ...shared
-}: Shared & { shard: Shard; row: number; stage: Stage }) {
-  const state = stateOf(shard, row, stage, shared);
+function Cell({ shard, row, stage, ...shared }: Shared & { shard: Shard; row: number; stage: Stage }) {
   const key = keyOf({ shard: shard.shard, sequence: row, position: stage.position });
-  const doomed = shared.doomed.has(key);
-  const place = `Shard ${shard.shard}, sequence ${row}, position ${stage.position}`;
-  const what = `${place}: slice ${stage.slice}, ${WORDS[state]}${doomed ? ', would be erased' : ''}`;
-  const weights = stage.weights === null ? 'no weights' : `weights ${short(stage.weights)}`;
-  const tell = (): void =>
-    onCell(key, `${what}. Stage ${short(stage.stage)}, ${weights}, ${counted(stage.records, 'record')}.`);
+  const tell = (): void => shared.onCell(key);
   return (
     <button
       type="button"
       class="cell"
       data-key={key}
-      data-state={state}
-      data-doomed={doomed || undefined}
+      data-state={stateOf(shard, row, stage, shared)}
+      data-doomed={shared.doomed.has(key) || undefined}
       tabIndex={shared.current === key ? 0 : -1}
-      aria-label={what}
+      aria-label={whatIs(shard, row, stage, shared)}
       style={{ '--progress': String(shared.training.get(stage.stage) ?? 0) }}
       onFocus={tell}
       onPointerEnter={tell}
@@ -170,6 +160,24 @@ function Cell({
       {stage.slice}
     </button>
   );
+}
+
+function whatIs(shard: Shard, row: number, stage: Stage, shared: Shared): string {
+  const doomed = shared.doomed.has(keyOf({ shard: shard.shard, sequence: row, position: stage.position }));
+  const place = `Shard ${shard.shard}, sequence ${row}, position ${stage.position}`;
+  const state = WORDS[stateOf(shard, row, stage, shared)];
+  return `${place}: slice ${stage.slice}, ${state}${doomed ? ', would be erased' : ''}`;
+}
+
+/** More of the current cell than its name says. */
+function aboutCell({ shards }: Status, shared: Shared): string | undefined {
+  const [number, row, column] = shared.current.split('/').map(Number) as [number, number, number];
+  const shard = shards.find((one) => one.shard === number);
+  const stage = shard?.sequences[row]?.stages[column];
+  if (shard === undefined || stage === undefined) return;
+  const weights = stage.weights === null ? 'no weights' : `weights ${short(stage.weights)}`;
+  const more = `Stage ${short(stage.stage)}, ${weights}, ${counted(stage.records, 'record')}.`;
+  return `${whatIs(shard, row, stage, shared)}. ${more}`;
 }
 
 /** One tab stop for the whole map; arrow keys do the rest, and go on in the shard above or below, left or right of it. */

@@ -92,7 +92,7 @@ export class Plot {
         },
       },
       axes: [
-        { ...axis, size: 28, space: 90, values: (_, splits) => splits.map(clock) },
+        { ...axis, size: 28, space: 90, values: (_, splits) => splits.map(clocks(splits)) },
         {
           ...axis,
           size: accuracy ? 48 : 28,
@@ -153,4 +153,15 @@ function whole(top: number): number[] {
 
 function clock(at: number): string {
   return new Date(1000 * at).toLocaleTimeString([], { hour12: false });
+}
+
+/** The ledger remembers for long: over more than a day midnight has the name of its day. */
+function clocks(splits: readonly number[]): (at: number) => string {
+  if ((splits.at(-1) ?? 0) - (splits[0] ?? 0) < 86_400) return clock;
+  return (at) => {
+    const time = new Date(1000 * at);
+    return time.getHours() === 0 && time.getMinutes() === 0
+      ? time.toLocaleDateString([], { day: 'numeric', month: 'short' })
+      : time.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hour12: false });
+  };
 }

@@ -28,7 +28,7 @@ function save(name: string, bytes: Uint8Array<ArrayBuffer> | string, type: strin
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-export function Receipts({ receipts }: { receipts: readonly Receipt[] }) {
+export function Receipts({ receipts, erased }: { receipts: readonly Receipt[]; erased: number }) {
   const [all, setAll] = useState(false);
   const [trusted, setTrusted] = useState('');
   const shown = all ? receipts : receipts.slice(0, SHOWN);
@@ -37,7 +37,11 @@ export function Receipts({ receipts }: { receipts: readonly Receipt[] }) {
       <h2 id="receipts-title">Receipts and log</h2>
       <Log trusted={trusted} onTrusted={setTrusted} />
       {receipts.length === 0 ? (
-        <p class="empty">Nothing has been erased yet. Each erasure leaves a signed receipt here.</p>
+        <p class="empty">
+          {erased === 0
+            ? 'Nothing has been erased yet. Each erasure leaves a signed receipt here.'
+            : 'The receipts are being read …'}
+        </p>
       ) : (
         <ol class="list">
           {shown.map((receipt) => (

@@ -14,14 +14,16 @@ const POLICIES: Record<string, string> = {
 
 export function RepairPanel({ state, status }: { state: State; status: Status }) {
   const [busy, setBusy] = useState(false);
+  const [error, setError] = useState('');
   const { running, paused, done, total, failed, policy, dueAt } = state.repair;
   const { missing } = status;
   const act = async (action: '' | '/pause' | '/resume'): Promise<void> => {
     setBusy(true);
+    setError('');
     try {
       store.set({ repair: await api.repair(action) });
-    } catch (error) {
-      store.failed(error);
+    } catch (fault) {
+      setError(fault instanceof Error ? fault.message : String(fault));
     } finally {
       setBusy(false);
     }
@@ -43,6 +45,9 @@ export function RepairPanel({ state, status }: { state: State; status: Status })
       {running && (
         <progress max={1} value={total > 0 ? done / total : undefined} aria-labelledby="repair-title" />
       )}
+      <p class="error" role="alert">
+        {error}
+      </p>
       <div class="buttons">
         <button
           type="button"

@@ -1,9 +1,9 @@
 // Asks the model, and shows which stages answered.
 import type { ComponentChild } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { api } from '../model/api.ts';
 import { percent } from '../model/format.ts';
-import { store } from '../model/store.ts';
+import { AGAIN_MS, store } from '../model/store.ts';
 import type { Answer, Status } from '../model/types.ts';
 import { AnsweredBy } from './answered-by.tsx';
 import { DrawingPad } from './drawing-pad.tsx';
@@ -15,10 +15,20 @@ export function TryIt({ status }: { status: Status }) {
   const [Ask, setAsk] = useState<Panel | null>(null);
   const [fault, setFault] = useState('');
   useEffect(() => {
-    panelFor().then(
-      (panel) => setAsk(() => panel),
-      (error) => setFault(String(error.message)),
-    );
+    let timer = 0;
+    const load = (): Promise<void> =>
+      panelFor().then(
+        (panel) => {
+          setFault('');
+          setAsk(() => panel);
+        },
+        (error) => {
+          setFault(String(error.message));
+          timer = window.setTimeout(load, AGAIN_MS);
+        },
+      );
+    void load();
+    return () => clearTimeout(timer);
   }, []);
   return (
     <section class="panel try" aria-labelledby="try-title">
@@ -37,25 +47,40 @@ async function panelFor(): Promise<Panel> {
     return ({ status }) => <Continue model={id} status={status} />;
   }
   const takes = await api.inputs(id);
-  return ({ status }) => <Predict takes={takes} status={status} />;
+  // The answer of a regression is a number, and no share of anything.
+  const shown =
+    task === 'text-regression' ? (value: number) => String(Number(value.toPrecision(6))) : percent;
+  return ({ status }) => <Predict takes={takes} shown={shown} status={status} />;
 }
 
-function Predict({ takes, status }: { takes: readonly string[]; status: Status }) {
+interface PredictProps {
+  takes: readonly string[];
+  shown(score: number): string;
+  status: Status;
+}
+
+function Predict({ takes, shown, status }: PredictProps) {
   const [answer, setAnswer] = useState<Answer | null>(null);
   const [error, setError] = useState('');
   const [busy, setBusy] = useState(false);
+  const asked = useRef(0);
   const ask = async (input: unknown): Promise<void> => {
+    asked.current += 1;
+    const mine = asked.current;
     setBusy(true);
     setError('');
     try {
       const given = await api.predict(input);
+      // Something else was drawn meanwhile: its answer may have come before this one.
+      if (mine !== asked.current) return;
       setAnswer(given);
       store.set({ answered: given.version });
     } catch (fault) {
+      if (mine !== asked.current) return;
       setAnswer(null);
       setError(fault instanceof Error ? fault.message : String(fault));
     } finally {
-      setBusy(false);
+      if (mine === asked.current) setBusy(false);
     }
   };
   return (
@@ -70,7 +95,7 @@ function Predict({ takes, status }: { takes: readonly string[]; status: Status }
         {answer === null ? (
           error === '' && <p class="empty">The answer comes here, with the stages that gave it.</p>
         ) : (
-          <Answered answer={answer} status={status} />
+          <Answered answer={answer} shown={shown} status={status} />
         )}
       </div>
     </div>
@@ -112,15 +137,17 @@ function Texts({
   );
 }
 
-function Answered({ answer, status }: { answer: Answer; status: Status }) {
+type AnsweredProps = Pick<PredictProps, 'shown' | 'status'> & { answer: Answer };
+
+function Answered({ answer, shown, status }: AnsweredProps) {
   return (
     <>
       <ol class="scores">
         {(answer.answers[0] ?? []).map(({ label, score }, rank) => (
           <li key={label} data-best={rank === 0 || undefined}>
             <span>{label}</span>
-            <meter min={0} max={1} value={score} aria-hidden="true" />
-            <span class="num">{percent(score)}</span>
+            {shown === percent ? <meter min={0} max={1} value={score} aria-hidden="true" /> : <span />}
+            <span class="num">{shown(score)}</span>
           </li>
         ))}
       </ol>

@@ -1,5 +1,7 @@
 import { Hono } from 'hono';
+import { describeRoute } from 'hono-openapi';
 import type { Shared } from '../context.ts';
+import { problems } from '../openapi.ts';
 import type { Numbers } from '../standing.ts';
 
 /** `/metrics`, Prometheus' text. */
@@ -62,7 +64,15 @@ export function metricsRoutes({
     () => (repair.state.dueAt === null ? [] : [[{}, Date.parse(repair.state.dueAt) / 1000]]),
   );
 
-  return new Hono().get('/metrics', access.allow('audit'), async (c) => {
+  const description = describeRoute({
+    operationId: 'metrics',
+    summary: "Numbers of run and server, as Prometheus' text",
+    responses: {
+      200: { description: 'The numbers.', content: { 'text/plain': { schema: { type: 'string' } } } },
+      ...problems(),
+    },
+  });
+  return new Hono().get('/metrics', access.allow('audit'), description, async (c) => {
     numbers = await standing.numbers();
     return c.body(registry.text(), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
   });

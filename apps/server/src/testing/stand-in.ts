@@ -252,12 +252,12 @@ export class StandIn implements Service {
       ...(target.records ?? []),
       ...(target.subjects ?? []).flatMap((subject) => this.#idsOf(subject)),
     ];
-    const records = ids.map((id) => {
+    const records = ids.map((id, at) => {
       const record = this.#records.get(id);
       if (this.#gone.has(id))
         throw new RunError('already-erased', '1 record was erased before; nothing was changed');
       if (record === undefined)
-        throw new RunError('unknown-record', '1 record is not in this run; nothing was erased');
+        throw new RunError('unknown-record', `records.${at}: is not in this run; nothing was erased`);
       return record;
     });
     const before = this.#stamp();

@@ -26,8 +26,12 @@ const LEGEND_ROW = 20;
 const COLORS = ['#2f7d5b', '#c2502f', '#2b6cb0', '#b7791f', '#6b46c1', '#52606d'];
 const GREY = '#52606d';
 
-/** Lines over a plane, their names below. At least one point must be there. */
-export function lineChart({ title, x, y, lines, from = 'zero' }: LineChart): string {
+/** Lines over a plane, their names below. A point without a place, as of what was measured and is no number, is left out. */
+export function lineChart({ title, x, y, lines: given, from = 'zero' }: LineChart): string {
+  const lines = given.map((line) => ({
+    ...line,
+    points: line.points.filter((at) => at.every(Number.isFinite)),
+  }));
   const points = lines.flatMap((line) => line.points);
   const across = ticks(
     points.map(([value]) => value),
@@ -42,7 +46,11 @@ export function lineChart({ title, x, y, lines, from = 'zero' }: LineChart): str
   const py = (value: number): number => bottom - shareOf(up, value) * (bottom - TOP);
   const label = { size: 12, color: GREY };
   return drawing(WIDTH, HEIGHT + Math.ceil(lines.length / 2) * LEGEND_ROW + 8, title, [
-    text(LEFT, 30, title, { size: 17, weight: 600 }),
+    // It may hold the name of a folder: a long one gets smaller, and is not cut off. A bold letter is about 0.65 of its size wide.
+    text(LEFT, 30, title, {
+      size: Math.min(17, (WIDTH - LEFT - RIGHT) / (0.65 * title.length)),
+      weight: 600,
+    }),
     text(LEFT, 50, y, label),
     text(WIDTH - RIGHT, HEIGHT - 14, x, { ...label, anchor: 'end' }),
     ...up.flatMap((value) => [
@@ -73,7 +81,8 @@ function draw(
   const places = points.map(([x, y]) => [px(x), py(y)] as const);
   const d = places.map(([x, y], i) => `${i === 0 ? 'M' : 'L'}${x.toFixed(1)} ${y.toFixed(1)}`).join('');
   const line = element('path', { d, fill: 'none', stroke: color, 'stroke-width': dots ? 1 : 2 });
-  return dots ? [line, ...places.map(([cx, cy]) => dot(cx, cy, color))] : [line];
+  // A line of one point would not be seen.
+  return dots || places.length === 1 ? [line, ...places.map(([cx, cy]) => dot(cx, cy, color))] : [line];
 }
 
 function mark(from: number, to: number, y: number, color: string, dots: boolean | undefined): string {
@@ -85,7 +94,7 @@ const dot = (cx: number, cy: number, fill: string): string => element('circle', 
 
 /** Round numbers that hold all values, and 0 unless the lowest of them is to begin with: four to eight, or a few more round it. */
 export function ticks(values: readonly number[], from: 'zero' | 'lowest'): number[] {
-  const ends = from === 'zero' ? [0, ...values] : values;
+  const ends = from === 'zero' || values.length === 0 ? [0, ...values] : values;
   const lowest = Math.min(...ends);
   const span = Math.max(...ends) - lowest;
   // One value alone has room above it.

@@ -58,6 +58,29 @@ test('an axis may start at the lowest value', () => {
   expect(spread('lowest')).toBeGreaterThan(10 * spread());
 });
 
+test('a value that is no number has no place, and one value alone is a dot', () => {
+  const svg = lineChart(
+    chart([
+      [0, 0.5],
+      [1, Number.NaN],
+      [2, null as unknown as number],
+      [3, Number.POSITIVE_INFINITY],
+      [4, 0.25],
+    ]),
+  );
+  expect(svg).not.toMatch(/NaN|Infinity/);
+  expect(places(svg)).toHaveLength(2);
+  expect(lineChart(chart([[0, Number.NaN]], 'lowest'))).not.toMatch(/NaN|Infinity/);
+  expect(lineChart(chart([[3, 4]])).match(/<circle /g)).toHaveLength(1);
+});
+
+test('a long title gets smaller, so that all of it is seen', () => {
+  const sizeOf = (title: string): number =>
+    Number(/font-size="([\d.]+)"[^>]*font-weight="600"/.exec(lineChart({ ...chart([[0, 1]]), title }))![1]);
+  expect(sizeOf('short')).toBe(17);
+  expect(sizeOf('an-experiment-on-many-records '.repeat(4))).toBeLessThan(9);
+});
+
 test('a dark page has a dark drawing; who knows no style sheets has a white one', async () => {
   const svg = drawing(40, 20, 'title', [
     text(2, 10, 'x'),
