@@ -158,10 +158,13 @@ describe('simulate: theory beside simulation', () => {
     expect(text).toMatch(/^<svg [\s\S]*Lemma 1[\s\S]*<\/svg>\n$/);
     // One dot a budget: 1, 2, 4; and one in the legend.
     expect(text.match(/<circle /g)).toHaveLength(4);
-    // One that takes all orders is one dot, at the only budget it has.
-    for (const what of ['deletion-rate', 'diversity']) {
+    // One that takes all orders is one dot, at the only budget it has, beside that of Lemma 1, and one in the legend.
+    for (const [what, dots] of [
+      ['deletion-rate', 3],
+      ['diversity', 2],
+    ] as const) {
       await s3t(`simulate ${what} --slices 3 --budget 6 --strategy all --trials 50 --plot ${svg}`);
-      expect((await readFile(svg, 'utf8')).match(/<circle /g)).toHaveLength(2);
+      expect((await readFile(svg, 'utf8')).match(/<circle /g)).toHaveLength(dots);
     }
     const png = join(folder, 'rate.PNG');
     await s3t(`simulate diversity --budget 1 --plot ${png}`);

@@ -48,8 +48,7 @@ function expected(options: Omit<Options, 'json' | 'plot'>): number {
 }
 
 async function draw(file: string, options: Omit<Options, 'json' | 'plot'>): Promise<void> {
-  const budgets = budgetsUpTo(options.budget);
-  const possible = budgets.filter((budget) => isPossible({ ...options, budget }));
+  const budgets = budgetsUpTo(options.budget).filter((budget) => isPossible({ ...options, budget }));
   await writePlot(file, {
     title: 'Deletion rate',
     x: 'budget B',
@@ -57,16 +56,12 @@ async function draw(file: string, options: Omit<Options, 'json' | 'plot'>): Prom
     lines: [
       {
         name: 'theory (Lemma 1)',
-        // Lemma 1 holds for any budget; under a prior the first slices count, which the strategy has to choose.
-        points: (options.prior ? possible : budgets).map((budget) => [
-          budget,
-          expected({ ...options, budget }),
-        ]),
+        points: budgets.map((budget) => [budget, expected({ ...options, budget })]),
       },
       {
         name: `simulated, ${options.strategy}`,
         dots: true,
-        points: possible.map((budget) => [budget, simulateDeletionRate({ ...options, budget }).mean]),
+        points: budgets.map((budget) => [budget, simulateDeletionRate({ ...options, budget }).mean]),
       },
     ],
   });
