@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
@@ -32,6 +33,38 @@ test('rows of parquet: texts, whole numbers of 64 bits as labels, pictures in th
   expect(records[0]!.digest).toBe(records[2]!.digest);
   expect(records[0]!.digest).not.toBe(records[1]!.digest);
 });
+
+test.each([
+  ['GZIP', gzipSync],
+  ['BROTLI', brotliCompressSync],
+  ['ZSTD', zstdCompressSync],
+] as const)(
+  'pages that %s made smaller; one that would grow past what it says is refused',
+  async (codec, compress) => {
+    const written = (page: (bytes: Uint8Array) => Uint8Array) =>
+      new Uint8Array(
+        parquetWriteBuffer({
+          columnData: [
+            { name: 'a', data: Array.from({ length: 500 }, (_, i) => `text ${i % 7}`), type: 'STRING' },
+          ],
+          codec,
+          compressors: { [codec]: page },
+        }),
+      );
+    put(folder, 'small.parquet', written(compress));
+    const records = await loadRecords('small.parquet', 'train', { text: ['a'] }, folder);
+    expect(records.map(({ text }) => text?.a)).toEqual(
+      Array.from({ length: 500 }, (_, i) => `text ${i % 7}`),
+    );
+    put(
+      folder,
+      'bomb.parquet',
+      written(() => compress(new Uint8Array(2 ** 22))),
+    );
+    const error = await dataError(loadRecords('bomb.parquet', 'train', { text: ['a'] }, folder));
+    expect(error.message).toMatch(/bomb\.parquet: is not a parquet file that can be read \(.+\)$/);
+  },
+);
 
 test('the digest of a picture in the table covers the class that decides where its record lies', async () => {
   const png = await sharp({ create: { width: 1, height: 1, channels: 3, background: '#0f0' } })

@@ -1,3 +1,4 @@
+import * as zlib from 'node:zlib';
 import { DataError } from './errors.ts';
 import type { Split } from './record.ts';
 import type { Row } from './rows.ts';
@@ -42,6 +43,7 @@ export async function parquetRows(bytes: Uint8Array, file: string): Promise<Row[
       metadata,
       file: content,
       utf8: false,
+      compressors,
       parsers: { stringFromBytes: textOrBytes },
     });
   } catch (error) {
@@ -56,6 +58,21 @@ export async function parquetRows(bytes: Uint8Array, file: string): Promise<Row[
   };
   return rows.map((row) => ({ get: (field) => read(row, field) }));
 }
+
+/** A page's bytes, which are to be so many: whatever the page holds, no more are made of it. */
+type Decompress = (page: Uint8Array, length: number) => Uint8Array;
+
+const within =
+  (decompress: (page: Uint8Array, limits: { maxOutputLength: number }) => Uint8Array): Decompress =>
+  (page, length) =>
+    decompress(page, { maxOutputLength: Math.max(1, length) });
+
+// What the parser lacks of what hubs and pandas write. Not every runtime has Zstandard: there a file that is written so is refused by name.
+const compressors: Record<string, Decompress> = {
+  GZIP: within(zlib.gunzipSync),
+  BROTLI: within(zlib.brotliDecompressSync),
+  ...(zlib.zstdDecompressSync && { ZSTD: within(zlib.zstdDecompressSync) }),
+};
 
 // Fatal, as of other tables. A byte order mark at the beginning of a value is dropped.
 const utf8 = new TextDecoder('utf-8', { fatal: true });
