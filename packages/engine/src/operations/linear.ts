@@ -1,5 +1,5 @@
 import { NUMBERS, WEIGHT_TYPES } from '../data-type.ts';
-import { ShapeError } from '../errors.ts';
+import { EngineError, ShapeError } from '../errors.ts';
 import { type Activation, activationNumber } from '../matmul-problem.ts';
 import { foursOf, gridOf, operation } from '../operation.ts';
 import { launchProduct } from '../product.ts';
@@ -10,6 +10,8 @@ import { reshape } from './layout.ts';
 import { productReference } from './matmul.ts';
 import { sum } from './reduce.ts';
 
+const ACTIVATIONS: readonly (Activation | undefined)[] = [undefined, 'gelu', 'silu'];
+
 interface LinearAttributes {
   activation?: Activation;
 }
@@ -18,7 +20,9 @@ const applyLinear = operation<LinearAttributes>({
   name: 'linear',
   summary: 'x weight^T + bias, then GELU or SiLU, or plus a residual',
   dtypes: [NUMBERS, WEIGHT_TYPES, 'f32', NUMBERS],
-  shape: ([x, weight, bias, residual]) => {
+  shape: ([x, weight, bias, residual], { activation }) => {
+    if (!ACTIVATIONS.includes(activation))
+      throw new EngineError(`linear: activation ${activation} is neither gelu nor silu`);
     if (weight!.length !== 2 || x!.at(-1) !== weight![1])
       throw new ShapeError(`linear: the last axis of [${x}] is not the last of weight [${weight}]`);
     if (bias!.join() !== `${weight![0]}`)

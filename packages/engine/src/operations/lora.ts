@@ -198,10 +198,19 @@ function named(x: Tensor, { down, up }: Adapters, of: Tensor): { down: Tensor; u
   return { down: embedding(down, of), up: embedding(up, of) };
 }
 
-/** The base weight with a low-rank change merged in, in f32: weight + scale * up down. Stops gradients. */
+/**
+ * The base weight with a low-rank change merged in, in f32: weight + scale * up down. Stops gradients.
+ * @throws ShapeError when they do not fit
+ */
 export function mergeLora(weight: Tensor, adapter: { down: Tensor; up: Tensor; scale: number }): Tensor {
+  const { down, up, scale } = adapter;
+  const change = [up.shape[0], down.shape[1]];
+  if (change.join() !== weight.shape.join())
+    throw new ShapeError(
+      `mergeLora: B [${up.shape}] times A [${down.shape}] is [${change}], not weight [${weight.shape}]`,
+    );
   return scope(() => {
     const base = weight.dtype === 'f32' ? weight : dequantise(weight);
-    return add(base, matmul(adapter.up, adapter.down, { alpha: adapter.scale })).detach();
+    return add(base, matmul(up, down, { alpha: scale })).detach();
   });
 }
