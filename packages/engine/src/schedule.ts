@@ -1,4 +1,5 @@
 import { EngineError } from './errors.ts';
+import { cosineAndSine } from './portable-math.ts';
 
 /** How the learning rate goes from the warm-up's end to the last step. */
 export type ScheduleName = 'constant' | 'linear' | 'cosine' | 'polynomial';
@@ -30,7 +31,7 @@ export function learningRateAt(step: number, options: ScheduleOptions): number {
   if (schedule === 'linear') return learningRate * (1 - progress);
   if (schedule === 'polynomial') return learningRate * wholePower(1 - progress, options.power ?? 2);
   if (schedule !== 'cosine') fail(`schedule ${schedule} is none of constant, linear, cosine and polynomial`);
-  return learningRate * 0.5 * (1 + Math.cos(Math.PI * progress));
+  return learningRate * 0.5 * (1 + cosineAndSine(Math.PI * progress)[0]);
 }
 
 /** By repeated products, not Math.pow: every runtime rounds a product alike. */
