@@ -11,6 +11,7 @@ import {
   learningRateAt,
   linear,
   mergeLora,
+  packWeight,
   randomState,
   reshape,
   rmsNorm,
@@ -19,6 +20,7 @@ import {
   SGD,
   type SGDOptions,
   uniform,
+  unpackWeight,
   zeros,
 } from './index.ts';
 
@@ -95,6 +97,21 @@ describe('options out of their range are refused by name, and spoil no device', 
     ],
     ['cast: [2] to int8, which is neither f16 nor f32', () => cast(z(2), any('int8'))],
     ['iota: [4] of f16, which is neither f32 nor u32', () => iota(device, [4], any('f16'))],
+    [
+      'a tensor: the last axis of [33] is no multiple of the 32 of int4x32',
+      () => zeros(device, [33], { dtype: 'int4x32' }),
+    ],
+    ['a tensor: [] has no rows that int8 could scale', () => zeros(device, [], { dtype: 'int8' })],
+    ['a tensor: no tensor [3] holds i32', () => zeros(device, [3], { dtype: any('i32') })],
+    ['packWeight: 3 values for shape [8]', () => packWeight(new Float32Array(3), [8], 'f16')],
+    [
+      'packWeight: the last axis of [33] is no multiple of the 32 of int4x32',
+      () => packWeight(new Float32Array(33), [33], 'int4x32'),
+    ],
+    [
+      'unpackWeight: 2 words for shape [8] of int8, not 3',
+      () => unpackWeight(new Uint32Array(2), [8], 'int8'),
+    ],
     ['reshape: [2,3] does not fit [6,-1,-1]', () => reshape(z(2, 3), [6, -1, -1])],
     // Broadcast, it would fit.
     [
