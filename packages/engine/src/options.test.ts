@@ -5,7 +5,9 @@ import {
   attention,
   cast,
   Device,
+  type DeviceOptions,
   dropout,
+  EngineError,
   iota,
   layerNorm,
   learningRateAt,
@@ -133,4 +135,16 @@ test('an optimiser of no parameters has nothing to clip', async () => {
     optimiser.dispose();
   }
   await device.idle();
+});
+
+test('a device is not opened by options out of their range', async () => {
+  const refused = (options: DeviceOptions, message: string) =>
+    expect(Device.open(options)).rejects.toThrow(new EngineError(`Device.open: ${message}`));
+  await refused({ adapterClass: any('cuda') }, 'adapterClass cuda is none of software, gpu, portable');
+  await refused({ poolLimitBytes: -1 }, 'poolLimitBytes -1 is not a number of 0 or more');
+  for (const bindingLimitBytes of [Number.NaN, 0, 255])
+    await refused(
+      { bindingLimitBytes },
+      `bindingLimitBytes ${bindingLimitBytes} is not a number of 256 or more`,
+    );
 });
