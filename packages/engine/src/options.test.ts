@@ -8,10 +8,12 @@ import {
   type DeviceOptions,
   dropout,
   EngineError,
+  expand,
   iota,
   layerNorm,
   learningRateAt,
   linear,
+  mean,
   mergeLora,
   packWeight,
   randomState,
@@ -21,6 +23,7 @@ import {
   type ScheduleOptions,
   SGD,
   type SGDOptions,
+  total,
   uniform,
   unpackWeight,
   zeros,
@@ -125,6 +128,15 @@ describe('options out of their range are refused by name, and spoil no device', 
     expect(call).toThrow(message);
     await device.idle();
   });
+});
+
+test('what is made of other operations is named itself where a tensor is disposed', () => {
+  const gone = z(2, 2);
+  gone.dispose();
+  const used = (name: string) => new EngineError(`${name}: use of a disposed tensor of shape [2,2]`);
+  expect(() => expand(gone, [2, 2])).toThrow(used('expand'));
+  expect(() => mean(gone, 0)).toThrow(used('mean'));
+  expect(() => total(gone)).toThrow(used('total'));
 });
 
 test('an optimiser of no parameters has nothing to clip', async () => {

@@ -32,6 +32,7 @@ export class SGD {
   readonly #velocities: readonly Tensor[];
   readonly #hyper: Tensor;
   readonly #one: Tensor;
+  #isBegun = false;
 
   constructor(device: Device, parameters: readonly Tensor[], options: SGDOptions = {}) {
     const { momentum = 0, nesterov = false, weightDecay = 0, clipNorm = null } = options;
@@ -51,13 +52,16 @@ export class SGD {
     checkOptions('SGD', { learningRate });
     const { momentum, weightDecay } = this.#options;
     this.#hyper.write(Float32Array.of(learningRate, weightDecay, momentum, 0));
+    this.#isBegun = true;
   }
 
   /**
    * Updates the parameters by their gradients, in the order of `parameters`.
-   * @throws EngineError, ShapeError when they do not fit the parameters
+   * @throws EngineError, ShapeError when they do not fit the parameters, or there was no `begin`
    */
   apply(gradients: readonly Tensor[]): void {
+    if (!this.#isBegun && !this.#device.isCapturing)
+      throw new EngineError('SGD: begin() sets the learning rate of a step before apply()');
     checkParameters('SGD', this.#device, this.parameters);
     checkGradients('SGD', this.#device, gradients, this.parameters);
     const { clipNorm, nesterov } = this.#options;

@@ -365,6 +365,7 @@ const applyExpand = operation<{ shape: Shape }>({
 
 /** `x` repeated to `shape`, along axes of extent 1 and new first ones. @throws ShapeError when it does not fit */
 export function expand(x: Tensor, shape: Shape): Tensor {
+  x.assertAlive('expand');
   return x.shape.join() === shape.join() ? reshape(x, shape) : applyExpand([x], { shape });
 }
 
