@@ -102,7 +102,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
       let score = scores[id.y * TILE + token];
       let next = max(largest, score);
       let fade = exp(largest - next);
-      let weight = select(0.0, exp(score - next), score > NOTHING);
+      // By its bits: a NaN is a score, and must not pass for a key that is not seen.
+      let weight = select(0.0, exp(score - next), bitcast<u32>(score) != bitcast<u32>(NOTHING));
       total = total * fade + weight;
       // @unroll
       for (var i = 0u; i < head_width4 / SHARE; i++) {

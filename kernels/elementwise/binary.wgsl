@@ -32,7 +32,9 @@ fn silu_slope(v: vec4f) -> vec4f {
 fn gelu_tanh_slope(v: vec4f) -> vec4f {
   let u = 0.7978845608 * (v + 0.044715 * v * v * v);
   let t = tanh(clamp(u, vec4f(-15.0), vec4f(15.0)));
-  return 0.5 * (1.0 + t) + 0.5 * v * (1.0 - t * t) * 0.7978845608 * (1.0 + 0.134145 * v * v);
+  // Where tanh is flat the second term is 0 * infinity for large v.
+  let bend = select(0.5 * v * (1.0 - t * t) * 0.7978845608 * (1.0 + 0.134145 * v * v), vec4f(0.0), abs(u) >= vec4f(15.0));
+  return 0.5 * (1.0 + t) + bend;
 }
 
 fn apply(a: vec4f, b: vec4f) -> vec4f {

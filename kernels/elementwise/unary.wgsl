@@ -19,14 +19,19 @@ fn sigmoid(v: vec4f) -> vec4f {
   return select(e, vec4f(1.0), v >= vec4f(0.0)) / (1.0 + e);
 }
 
+// By their bits: a clamp or a maximum may drop a NaN, and a compiler may take it that there is none.
+fn is_nan(v: vec4f) -> vec4<bool> {
+  return (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
+}
+
 fn apply(v: vec4f) -> vec4f {
   switch operation {
     case 0u: { return -v; }
     case 1u: { return exp(v); }
     case 2u: { return log(v); }
     case 3u: { return sqrt(v); }
-    case 4u: { return tanh(clamp(v, vec4f(-15.0), vec4f(15.0))); }
-    case 5u: { return max(v, vec4f(0.0)); }
+    case 4u: { return select(tanh(clamp(v, vec4f(-15.0), vec4f(15.0))), v, is_nan(v)); }
+    case 5u: { return select(max(v, vec4f(0.0)), v, is_nan(v)); }
     case 6u: { return v * v; }
     case 7u: { return 0.5 * v * (1.0 + erf(v * 0.70710678118)); }
     case 8u: { return sigmoid(v); }

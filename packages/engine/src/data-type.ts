@@ -64,17 +64,28 @@ export function checkExtents(what: string, shape: readonly number[]): void {
 /** Fails unless a tensor of this shape can be held so. @throws ShapeError */
 export function checkPackable(name: string, dtype: DataType, shape: readonly number[]): void {
   checkExtents(`${name}: a weight`, shape);
+  checkType(name, dtype, shape);
+}
+
+/** The same for extents that are in order. @throws ShapeError */
+export function checkType(name: string, dtype: DataType, shape: readonly number[]): void {
+  if (!Object.hasOwn(FORMS, dtype)) throw new ShapeError(`${name}: no tensor [${shape}] holds ${dtype}`);
   const { group } = FORMS[dtype];
+  if (group !== 0 && shape.length === 0)
+    throw new ShapeError(`${name}: [${shape}] has no rows that ${dtype} could scale`);
   if (group > 0 && shape.at(-1)! % group !== 0)
     throw new ShapeError(`${name}: the last axis of [${shape}] is no multiple of the ${group} of ${dtype}`);
 }
 
-/** Values in the words of a frozen type. @throws EngineError naming a value that it cannot hold */
+/** Values in the words of a frozen type. @throws ShapeError when they do not fit the shape, EngineError naming a value that it cannot hold */
 export function pack(
   values: Float32Array<ArrayBuffer>,
   shape: readonly number[],
   dtype: FrozenType,
 ): Uint32Array<ArrayBuffer> {
+  checkPackable('packWeight', dtype, shape);
+  if (values.length !== sizeOf(shape))
+    throw new ShapeError(`packWeight: ${values.length} values for shape [${shape}]`);
   const { bits, scales, group } = packingOf(dtype, shape);
   const words = new Uint32Array(bytesOf(dtype, shape) / 4);
   const scaleOf = new Float32Array(words.buffer);
@@ -102,12 +113,18 @@ export function pack(
   return words;
 }
 
-/** The values that the words of a frozen type stand for: the same bits as every kernel computes. */
+/** The values that the words of a frozen type stand for: the same bits as every kernel computes. @throws ShapeError when they do not fit the shape */
 export function unpack(
   words: Uint32Array<ArrayBuffer>,
   shape: readonly number[],
   dtype: FrozenType,
 ): Float32Array<ArrayBuffer> {
+  checkPackable('unpackWeight', dtype, shape);
+  const wanted = bytesOf(dtype, shape) / 4;
+  if (words.length < wanted)
+    throw new ShapeError(
+      `unpackWeight: ${words.length} words for shape [${shape}] of ${dtype}, not ${wanted}`,
+    );
   const { bits, scales, group } = packingOf(dtype, shape);
   const scaleOf = new Float32Array(words.buffer);
   const perWord = 32 / bits;

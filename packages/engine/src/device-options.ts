@@ -1,4 +1,5 @@
 import type { AdapterChoice, AdapterClass } from './adapter.ts';
+import { EngineError } from './errors.ts';
 
 export interface DeviceOptions extends AdapterChoice {
   /** Use the kernels of this class instead of the adapter's own: `portable` ones run anywhere. */
@@ -19,4 +20,22 @@ export interface DeviceOptions extends AdapterChoice {
   checkNumerics?: boolean;
   /** Bind no more than this at once, less than the adapter can, rounded down to 256 bytes: to test with small tensors. */
   bindingLimitBytes?: number;
+}
+
+const CLASSES: readonly AdapterClass[] = ['software', 'gpu', 'portable'];
+
+/** @throws EngineError for an option out of its range: no kernel could be chosen, or no tensor cut to fit */
+export function checkDeviceOptions({
+  adapterClass,
+  poolLimitBytes = 0,
+  bindingLimitBytes,
+}: DeviceOptions): void {
+  if (adapterClass && !CLASSES.includes(adapterClass))
+    throw new EngineError(`Device.open: adapterClass ${adapterClass} is none of ${CLASSES.join(', ')}`);
+  if (!(poolLimitBytes >= 0))
+    throw new EngineError(`Device.open: poolLimitBytes ${poolLimitBytes} is not a number of 0 or more`);
+  if (bindingLimitBytes !== undefined && !(bindingLimitBytes >= 256))
+    throw new EngineError(
+      `Device.open: bindingLimitBytes ${bindingLimitBytes} is not a number of 256 or more`,
+    );
 }

@@ -8,7 +8,7 @@ import {
   formsWrittenBy,
   writtenBy,
 } from './commands.ts';
-import type { DeviceOptions } from './device-options.ts';
+import { checkDeviceOptions, type DeviceOptions } from './device-options.ts';
 import { type DryLimits, dryGpu } from './dry-gpu.ts';
 import { EngineError } from './errors.ts';
 import { dispatchWidened, halfLaunch } from './half-storage.ts';
@@ -106,9 +106,10 @@ export class Device {
 
   /**
    * Opens the adapter of this process.
-   * @throws AdapterError when there is none, EngineError when even its portable kernels are wrong
+   * @throws AdapterError when there is none, EngineError when even its portable kernels are wrong, or an option is out of its range
    */
   static async open(options: DeviceOptions = {}): Promise<Device> {
+    checkDeviceOptions(options);
     const { gpu, adapter, adapterClass } = await findAdapter(options);
     const { onWarning = console.warn } = options;
     const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name)) as GPUFeatureName[];

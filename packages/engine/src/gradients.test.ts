@@ -193,7 +193,7 @@ describe('shapes that do not fit', () => {
   test.each<[string, () => unknown]>([
     ['add: shapes [2,3] and [2,4] do not broadcast in axis 1', () => add(z(2, 3), z(2, 4))],
     ['multiply: shapes [5,1,2] and [3] do not broadcast in axis 2', () => multiply(z(5, 1, 2), z(3))],
-    ['add: more than 6 axes in [1,1,1,1,1,1,2]', () => add(z(1, 1, 1, 1, 1, 1, 2), z(1))],
+    ['add: more than 6 axes in [2,2,2,2,2,2,2]', () => add(z(2, 1, 2, 1, 2, 1, 2), z(2, 1, 2, 1, 2, 1))],
     ['matmul: the inner axes of [2,3] and [4,5] are 3 and 4', () => matmul(z(2, 3), z(4, 5))],
     [
       'matmul: the inner axes of [2,3] and [3,5] are 2 and 3',

@@ -2,11 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   AdamW,
   affine,
+  attention,
   capture,
   Device,
   divide,
   EngineError,
   exp,
+  geluTanh,
   gradients,
   log,
   multiply,
@@ -15,10 +17,13 @@ import {
   scope,
   sqrt,
   type Tensor,
+  tanh,
   tensor,
   total,
+  uniformValues,
 } from './index.ts';
 import { trainedBits } from './testing/block.ts';
+import { openAs } from './testing/classes.ts';
 
 let device: Device;
 let plain: Device;
@@ -119,4 +124,24 @@ describe('a captured step', () => {
 
 test('looking changes no bit', async () => {
   expect(await trainedBits(device, 4)).toEqual(await trainedBits(plain, 4));
+});
+
+test.each(['software', 'portable', 'gpu'] as const)(
+  'no %s kernel takes a NaN for a number',
+  async (chosen) => {
+    const device = await openAs(chosen);
+    if (!device) return;
+    const x = tensor(device, new Float32Array(8).fill(Number.NaN));
+    const k = tensor(device, uniformValues(48, 1, [1, 2], 0), [1, 3, 16]);
+    const q = tensor(device, new Float32Array(48).fill(Number.NaN), [1, 3, 16]);
+    for (const made of [tanh(x), relu(x), attention(q, k, k, 1)])
+      expect((await made.read()).every(Number.isNaN)).toBe(true);
+    device.close();
+  },
+);
+
+test('the gradient of geluTanh is finite wherever its values are', async () => {
+  using device = await Device.open();
+  const x = tensor(device, [-1e20, -20, 20, 1e20], [4], { trainable: true });
+  expect([...(await gradients(total(geluTanh(x)), [x])[0]!.read())]).toEqual([0, 0, 1, 1]);
 });

@@ -106,16 +106,36 @@ describe.each(TAKERS)('%s', (name, make) => {
   });
 });
 
-test('AdamW without a learning rate yet trains nothing, and says so where it can', async () => {
-  const parameter = tensor(device, [1, 2], [2], { trainable: true });
-  const gradient = tensor(device, [3, 4]);
-  const optimiser = new AdamW(device, [parameter]);
-  expect(() => optimiser.apply([gradient])).toThrow(
-    new EngineError('AdamW: begin() sets the learning rate of a step before apply()'),
-  );
-  // A captured step may be replayed before it.
-  const step = capture(device, () => optimiser.apply([gradient]));
-  step.replay();
-  expect([...(await parameter.read())]).toEqual([1, 2]);
-  for (const each of [step, optimiser, parameter, gradient]) each.dispose();
+test.each([AdamW, SGD])(
+  '%o without a learning rate yet trains nothing, and says so where it can',
+  async (Optimiser) => {
+    const parameter = tensor(device, [1, 2], [2], { trainable: true });
+    const gradient = tensor(device, [3, 4]);
+    const optimiser = new Optimiser(device, [parameter]);
+    expect(() => optimiser.apply([gradient])).toThrow(
+      new EngineError(`${Optimiser.name}: begin() sets the learning rate of a step before apply()`),
+    );
+    // A captured step may be replayed before it.
+    const step = capture(device, () => optimiser.apply([gradient]));
+    step.replay();
+    expect([...(await parameter.read())]).toEqual([1, 2]);
+    for (const each of [step, optimiser, parameter, gradient]) each.dispose();
+  },
+);
+
+test('gradients in the memory that they would change are refused, and spoil no device', async () => {
+  const parameters = [tensor(device, [1, 2]), tensor(device, [1, 2, 3, 4], [2, 2])];
+  const sums = new GradientAccumulator(device, parameters);
+  const fitting = zeros(device, [2]);
+  const refused = (name: string) =>
+    new EngineError(`${name}: gradient 1 of shape [2,2] is in the memory that it would change`);
+  for (const Optimiser of [AdamW, SGD]) {
+    const optimiser = stepping(new Optimiser(device, parameters, { clipNorm: 1 }));
+    expect(() => optimiser.take([fitting, parameters[1]!])).toThrow(refused(Optimiser.name));
+    optimiser.dispose();
+  }
+  expect(() => sums.add([fitting, sums.gradients[1]!])).toThrow(refused('GradientAccumulator'));
+  await device.idle();
+  expect([...(await parameters[1]!.read())]).toEqual([1, 2, 3, 4]);
+  for (const each of [sums, fitting, ...parameters]) each.dispose();
 });

@@ -3,7 +3,7 @@ import type { Device } from './device.ts';
 import { EngineError } from './errors.ts';
 import { gridOf } from './operation.ts';
 import { fill } from './operations/layout.ts';
-import { checkGradients, checkParameters } from './optimiser-checks.ts';
+import { checkGradients, checkOptions, checkParameters } from './optimiser-checks.ts';
 import { scope } from './scope.ts';
 import { withoutGradients } from './tape.ts';
 import { type Tensor, tensor, zeros } from './tensor.ts';
@@ -22,7 +22,7 @@ export interface AdamWOptions {
 /**
  * AdamW (Loshchilov and Hutter 2019). `begin` uploads what changes with the step; `apply` updates the parameters in
  * place and may be captured.
- * @throws EngineError, ShapeError for parameters that are not f32 tensors of the device
+ * @throws EngineError, ShapeError for parameters that are not f32 tensors of the device, and options out of their range
  */
 export class AdamW {
   readonly parameters: readonly Tensor[];
@@ -38,6 +38,9 @@ export class AdamW {
     this.parameters = parameters;
     this.#device = device;
     const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01, clipNorm = null } = options;
+    checkOptions('AdamW', { epsilon, weightDecay, clipNorm });
+    for (const beta of betas)
+      if (!(beta >= 0 && beta < 1)) throw new EngineError(`AdamW: betas ${betas} are not within [0, 1)`);
     this.#options = { betas, epsilon, weightDecay, clipNorm };
     this.#moments = parameters.map(({ shape }) => ({
       mean: zeros(device, shape),
@@ -50,6 +53,7 @@ export class AdamW {
 
   /** Starts the next step with the given learning rate. Steps count on by one. */
   begin(learningRate: number): void {
+    checkOptions('AdamW', { learningRate });
     const { betas, epsilon, weightDecay } = this.#options;
     // Powers by repeated products, not Math.pow: every runtime rounds a product alike.
     this.#powers = [this.#powers[0] * betas[0], this.#powers[1] * betas[1]];
@@ -71,7 +75,8 @@ export class AdamW {
     scope(() =>
       withoutGradients(() => {
         const { clipNorm } = this.#options;
-        const clip = clipNorm === null ? this.#one : clipFactor(gradients, clipNorm);
+        const clip =
+          clipNorm === null || gradients.length === 0 ? this.#one : clipFactor(gradients, clipNorm);
         this.parameters.forEach((parameter, index) => {
           const { mean, square } = this.#moments[index]!;
           const tensors = [parameter, gradients[index]!, mean, square, this.#hyper, clip];

@@ -93,6 +93,9 @@ export function launchProduct(
   try {
     const parts = plan.combine && empty(device, [shape.batch, plan.combine.parts, shape.m, shape.n]);
     const first = operand(operands.a, a.storage, shape.batch * rowsA, columnsA);
+    const read = [a, b, bias, lowRank?.hidden, lowRank?.up];
+    const isReadTwice = residual && read.some((each) => each?.storage === residual.storage);
+    const added = isReadTwice ? copyOf(residual) : residual;
     const second = unpacked ?? operand(operands.b, b.storage, shape.batch * rowsB, columnsB);
     // What the kernel does not use must still be bound, and memory that it could write must be bound nowhere else.
     const bindings: Record<Bound, () => Storage | TextureForm> = {
@@ -100,7 +103,7 @@ export function launchProduct(
       b: () => second,
       c: () => (parts ?? c).storage,
       bias: () => (bias ?? (a.dtype === 'f32' ? a : empty(device, [1]))).storage,
-      extra: () => (residual ?? activation?.before ?? empty(device, [1])).storage,
+      extra: () => (added ?? activation?.before ?? empty(device, [1])).storage,
     };
     device.dispatch(plan.kernel, {
       values: plan.constants,
@@ -125,6 +128,19 @@ export function launchProduct(
     // Whoever takes it next is queued behind this product. A captured step plans its textures itself.
     if (unpacked?.texture) device.recycleTexture(unpacked.texture);
   }
+}
+
+function copyOf({ device, storage, shape, dtype }: Tensor): Tensor {
+  const copy = empty(device, shape, dtype);
+  device.run({
+    kind: 'copy',
+    source: storage,
+    sourceOffset: 0,
+    target: copy.storage,
+    targetOffset: 0,
+    bytes: storage.bytes,
+  });
+  return copy;
 }
 
 /** A product as the table of kernels knows it, but for what B is packed as. */

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { learningRateAt, type ScheduleName } from './schedule.ts';
 
 const rates = (schedule: ScheduleName, steps: number, warmup = 0, upTo = steps) =>
@@ -17,6 +17,15 @@ test('linear falls from the full rate towards zero, which the step after the las
 
 test('cosine falls slowly, fast, slowly', () => {
   expect(rounded(rates('cosine', 4))).toEqual([2, 1.707107, 1, 0.292893]);
+});
+
+test('no schedule asks the runtime for what each rounds in its own way', () => {
+  const spies = (['cos', 'pow', 'exp'] as const).map((name) => vi.spyOn(Math, name));
+  for (const schedule of ['constant', 'linear', 'cosine', 'polynomial'] as const) rates(schedule, 9, 0.3);
+  for (const spy of spies) {
+    expect(spy).not.toHaveBeenCalled();
+    spy.mockRestore();
+  }
 });
 
 test('the warm-up rises to the full rate, the rest falls from it', () => {

@@ -3,7 +3,7 @@ import type { Device } from './device.ts';
 import { EngineError } from './errors.ts';
 import { gridOf } from './operation.ts';
 import { fill } from './operations/layout.ts';
-import { checkGradients, checkParameters } from './optimiser-checks.ts';
+import { checkGradients, checkOptions, checkParameters } from './optimiser-checks.ts';
 import { scope } from './scope.ts';
 import { withoutGradients } from './tape.ts';
 import { type Tensor, tensor, zeros } from './tensor.ts';
@@ -32,9 +32,11 @@ export class SGD {
   readonly #velocities: readonly Tensor[];
   readonly #hyper: Tensor;
   readonly #one: Tensor;
+  #isBegun = false;
 
   constructor(device: Device, parameters: readonly Tensor[], options: SGDOptions = {}) {
     const { momentum = 0, nesterov = false, weightDecay = 0, clipNorm = null } = options;
+    checkOptions('SGD', { momentum, weightDecay, clipNorm });
     if (nesterov && momentum === 0) throw new EngineError('SGD: nesterov needs a momentum above 0');
     checkParameters('SGD', device, parameters);
     this.parameters = parameters;
@@ -47,21 +49,26 @@ export class SGD {
 
   /** Starts the next step with the given learning rate. */
   begin(learningRate: number): void {
+    checkOptions('SGD', { learningRate });
     const { momentum, weightDecay } = this.#options;
     this.#hyper.write(Float32Array.of(learningRate, weightDecay, momentum, 0));
+    this.#isBegun = true;
   }
 
   /**
    * Updates the parameters by their gradients, in the order of `parameters`.
-   * @throws EngineError, ShapeError when they do not fit the parameters
+   * @throws EngineError, ShapeError when they do not fit the parameters, or there was no `begin`
    */
   apply(gradients: readonly Tensor[]): void {
+    if (!this.#isBegun && !this.#device.isCapturing)
+      throw new EngineError('SGD: begin() sets the learning rate of a step before apply()');
     checkParameters('SGD', this.#device, this.parameters);
     checkGradients('SGD', this.#device, gradients, this.parameters);
     const { clipNorm, nesterov } = this.#options;
     scope(() =>
       withoutGradients(() => {
-        const clip = clipNorm === null ? this.#one : clipFactor(gradients, clipNorm);
+        const clip =
+          clipNorm === null || gradients.length === 0 ? this.#one : clipFactor(gradients, clipNorm);
         this.parameters.forEach((parameter, index) => {
           const tensors = [parameter, gradients[index]!, this.#velocities[index]!, this.#hyper, clip];
           parameter.device.dispatch('optimiser/sgd', {

@@ -1,4 +1,4 @@
-import { bytesOf, checkExtents, type DataType, sizeOf, unpack } from './data-type.ts';
+import { bytesOf, checkExtents, checkType, type DataType, sizeOf, unpack } from './data-type.ts';
 import type { Device } from './device.ts';
 import { EngineError, ShapeError } from './errors.ts';
 import { register } from './scope.ts';
@@ -193,9 +193,10 @@ function withOptions(made: Tensor, { trainable = false, constant = false }: Tens
 /**
  * A tensor whose values are not set: the output of a kernel. The memory of every tensor comes from here.
  * @param maker what to call it where it cannot be
- * @throws ShapeError for an extent that is not a positive integer
+ * @throws ShapeError for an extent that is not a positive integer, or a type that cannot hold the shape
  */
 export function empty(device: Device, shape: Shape, dtype: DataType = 'f32', maker = 'a tensor'): Tensor {
   checkExtents(maker, shape);
+  checkType(maker, dtype, shape);
   return new Tensor(device.allocate(bytesOf(dtype, shape), `${maker} of shape [${shape}]`), shape, dtype);
 }

@@ -2,7 +2,7 @@ import { NUMBERS } from '../data-type.ts';
 import { ShapeError } from '../errors.ts';
 import { foursOf, gridOf, operation, type ReferenceArray } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
-import { axesWords, MOST_AXES, mergedAxes, wideWalk } from './axes.ts';
+import { axesWords, checkWalk, MOST_AXES, mergedAxes, wideWalk } from './axes.ts';
 import { expandReference, reshape, stridesOf } from './layout.ts';
 import { sum } from './reduce.ts';
 
@@ -85,8 +85,7 @@ export function define(
     dtypes: [NUMBERS, NUMBERS],
     shape: ([x, y]) => {
       const shape = broadcastShape(name, x!, y!);
-      if (shape.length > MOST_AXES)
-        throw new ShapeError(`${name}: more than ${MOST_AXES} axes in [${shape}]`);
+      checkWalk(name, shape, [stridesWithin(x!, shape), stridesWithin(y!, shape)]);
       return shape;
     },
     forward: ({ inputs: [x, y], output }) => launch(name, x!, y!, output),

@@ -10,6 +10,11 @@ const QUERIES_AT_ONCE = 128;
 /** Elements of a block of scores; there are two at a time. It only decides how many matrices a launch computes. */
 const BLOCK = 2 ** 20;
 
+/** Query i sees the keys up to i + this: with as many as there are, all. Not more, for the sum must fit 32 bits. */
+export function reachOf({ causal = false, offset = 0 }: Sight, keys: number): number {
+  return causal ? Math.min(offset, keys) : keys;
+}
+
 /** What the gradient of attention is computed from; `rows` [batch, heads, queries, 2] holds log sum exp(scores). */
 export interface AttentionTape {
   q: Tensor;
@@ -85,7 +90,7 @@ interface Block {
 function launchBlock(
   { q, k, v, dy, rows }: AttentionTape,
   { queries, keys, heads, keyHeads, headWidth }: Geometry,
-  { causal = false, offset = 0, mask }: Sight,
+  sight: Sight,
   [dq, dk, dv]: Gradients,
   { query, height, batchRow, batchRows, keyHead, matrices, member }: Block,
 ): void {
@@ -118,9 +123,9 @@ function launchBlock(
   launchPlacedProduct(scores, onScores, [q, k, weights], { alpha: scale });
   launchPlacedProduct(scores, onScores, [dy, v, slopes]);
   device.dispatch('attention/score_gradient', {
-    values: { MASKED: mask !== undefined },
-    bindings: [rows.storage, (mask ?? rows).storage, weights.storage, slopes.storage],
-    params: Uint32Array.of(keys, queries, heads, causal ? offset : keys, query, firstHead, members, batchRow),
+    values: { MASKED: sight.mask !== undefined },
+    bindings: [rows.storage, (sight.mask ?? rows).storage, weights.storage, slopes.storage],
+    params: Uint32Array.of(keys, queries, heads, reachOf(sight, keys), query, firstHead, members, batchRow),
     writes: [2, 3],
     workgroups: [height, matrices, batchRows],
   });

@@ -104,6 +104,14 @@ describe.each(['software', 'portable'] as const)('attention by %s kernels', (ada
     expect(found.map((data) => bitsOf(cut(data, tokens, first)))).toEqual(expected.map(bitsOf));
   });
 
+  test('an offset past all keys hides none of them, however large', async (context) => {
+    if (!device) return context.skip('needs the subgroups of lavapipe');
+    const inputs = { q: values(9, 1), k: values(9, 2), v: values(9, 3), dy: values(9, 4) };
+    const expected = (await results(inputs, BATCH)).map(bitsOf);
+    for (const offset of [9, 2 ** 32 - 1, 2 ** 32, Number.MAX_SAFE_INTEGER])
+      expect((await results(inputs, BATCH, { causal: true, offset })).map(bitsOf)).toEqual(expected);
+  });
+
   test('the bits of a batch row do not depend on its neighbours', async (context) => {
     if (!device) return context.skip('needs the subgroups of lavapipe');
     const tokens = 13;

@@ -5,7 +5,7 @@ import { ShapeError } from '../errors.ts';
 import { operation, type ReferenceArray } from '../operation.ts';
 import type { KernelValues } from '../pipeline.ts';
 import { empty, type Shape, type Tensor } from '../tensor.ts';
-import { launchAttentionGradient } from './attention-products.ts';
+import { launchAttentionGradient, reachOf } from './attention-products.ts';
 
 /** Invocations that a GPU runs in step, at least. */
 const WAVE = 32;
@@ -57,6 +57,10 @@ export function checkAttention(name: string, shapes: readonly Shape[], { heads, 
   if (differing >= 0) throw new ShapeError(`${name}: k [${k}] and v [${v}] differ in axis ${differing}`);
   if (v.length !== 3) throw new ShapeError(`${name}: k [${k}] and v [${v}] differ in rank`);
   if (q[0] !== k[0]) throw new ShapeError(`${name}: q [${q}] and k [${k}] differ in axis 0`);
+  if (![heads, keyHeads].every((count) => Number.isInteger(count) && count > 0))
+    throw new ShapeError(
+      `${name}: ${heads} heads of q [${q}] and ${keyHeads} of k [${k}] must be whole numbers of 1 or more`,
+    );
   if (heads % keyHeads !== 0)
     throw new ShapeError(`${name}: ${heads} heads of q [${q}] cannot share ${keyHeads} heads of k [${k}]`);
   if (q[2]! * keyHeads !== k[2]! * heads)
@@ -99,7 +103,7 @@ function variantOf(
 function launch(
   kernel: Parameters<typeof variantOf>[1],
   { batch, queries, keys, heads, keyHeads, headWidth }: Geometry,
-  { causal = false, offset = 0, mask }: Sight,
+  sight: Sight,
   grid: { rows: number; heads: number },
   tensors: readonly Tensor[],
   writes: readonly number[],
@@ -109,10 +113,10 @@ function launch(
   const scale = new Uint32Array(new Float32Array([1 / Math.sqrt(headWidth)]).buffer)[0]!;
   const { name, lanes, values } = variantOf(device.adapterClass, kernel, headWidth);
   device.dispatch(`attention/${name}`, {
-    values: { head_width4: headWidth / 4, MASKED: mask !== undefined, ...values },
+    values: { head_width4: headWidth / 4, MASKED: sight.mask !== undefined, ...values },
     unroll: true,
     bindings: tensors.map((tensor) => tensor.storage),
-    params: Uint32Array.of(queries, keys, heads, scale, causal ? offset : keys, keyHeads, ...extra),
+    params: Uint32Array.of(queries, keys, heads, scale, reachOf(sight, keys), keyHeads, ...extra),
     writes,
     workgroups: [Math.ceil(grid.rows / lanes), grid.heads, batch],
   });

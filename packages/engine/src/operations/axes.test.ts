@@ -2,9 +2,14 @@ import { describe, expect, test } from 'vitest';
 import {
   concat,
   Device,
+  exp,
   expand,
+  gradients,
+  log,
   max,
+  maximum,
   mean,
+  multiply,
   pad,
   permute,
   ShapeError,
@@ -12,6 +17,7 @@ import {
   sum,
   type Tensor,
   tensor,
+  total,
   uniformValues,
   zeros,
 } from '../index.ts';
@@ -99,4 +105,38 @@ describe('axes that operations are given', () => {
     expect(permute(x, [1, 0, 2, 3, 4, 5, 6]).shape).toEqual(x.shape);
     expect(slice(x, 6, 1, 1).shape).toEqual([2, 2, 2, 2, 2, 2, 1]);
   });
+});
+
+test('what has a value has a gradient: of more axes than a kernel walks, too', async () => {
+  using device = await Device.open();
+  const shape = [2, 1, 2, 1, 1, 1, 2];
+  const values = uniformValues(8, 1, [1, 2], 0).map((value) => value + 1.5);
+  const x = tensor(device, values, shape, { trainable: true });
+  const row = tensor(device, [1, 2], [2, 1, 1, 1, 1]);
+  const slope = async (made: Tensor) => [...(await gradients(total(made), [x])[0]!.read())];
+  const each = (f: (value: number, i: number) => number) => Array.from(values, (value, i) => f(value, i));
+  const close = (found: number[], expected: number[]) =>
+    found.forEach((value, i) => {
+      expect(value).toBeCloseTo(expected[i]!, 5);
+    });
+  close(await slope(exp(x)), each(Math.exp));
+  close(
+    await slope(log(x)),
+    each((value) => 1 / value),
+  );
+  close(
+    await slope(multiply(x, row)),
+    each((_, i) => 1 + ((i >> 1) & 1)),
+  );
+  close(
+    await slope(maximum(x, row)),
+    each((value, i) => Number(value >= 1 + ((i >> 1) & 1))),
+  );
+});
+
+test('axes from ten on are an order like any', async () => {
+  using device = await Device.open();
+  const x = tensor(device, [0, 1, 2, 3, 4, 5], [2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 3]);
+  const turned = permute(x, [10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0]);
+  expect([...(await turned.read())]).toEqual([0, 3, 1, 4, 2, 5]);
 });

@@ -38,6 +38,12 @@ export function mergedAxes(extents: readonly number[], strides: readonly (readon
   return merged.extents.length > 0 ? merged : { extents: [1], strides: strides.map(() => [1]) };
 }
 
+/** @throws ShapeError when a result of this shape has too many axes to walk, those that can be walked as one being one */
+export function checkWalk(name: string, shape: Shape, strides: readonly (readonly number[])[]): void {
+  if (mergedAxes(shape, strides).extents.length > MOST_AXES)
+    throw new ShapeError(`${name}: more than ${MOST_AXES} axes in [${shape}]`);
+}
+
 /**
  * The walk by whole vec4 of the last axis: that extent, and the strides of operands that run along it, in vec4. Null when the last
  * axis does not hold whole vec4, or an operand neither runs along it from vec4 to vec4 nor is repeated (stride 0).

@@ -1,9 +1,9 @@
 import type { Device } from '../device.ts';
-import { ShapeError } from '../errors.ts';
+import { EngineError } from '../errors.ts';
 import { type Apply, gridOf, operation, type ReferenceArray } from '../operation.ts';
 import { philox } from '../philox.ts';
 import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
-import type { RandomState } from './random.ts';
+import { checkDraw, type RandomState } from './random.ts';
 
 interface Draw {
   shape: Shape;
@@ -30,9 +30,8 @@ function define(
     name,
     summary,
     dtypes: ['u32'],
-    shape: ([state], { shape }) => {
-      if (state!.join() !== '4')
-        throw new ShapeError(`${name}: the random state has shape [${state}], not [4]`);
+    shape: ([state], { shape, stream }) => {
+      checkDraw(name, state!, stream);
       return shape;
     },
     forward: ({ inputs: [state], attributes: { stream }, output }) => {
@@ -92,6 +91,8 @@ export function normal(random: RandomState, shape: Shape, stream: number): Tenso
 
 /** 0, 1, 2, ... as f32 (exact up to 2^24) or u32, in row-major order. */
 export function iota(device: Device, shape: Shape, dtype: 'f32' | 'u32' = 'f32'): Tensor {
+  if (dtype !== 'f32' && dtype !== 'u32')
+    throw new EngineError(`iota: [${shape}] of ${dtype}, which is neither f32 nor u32`);
   const result = empty(device, shape, dtype);
   device.dispatch('elementwise/iota', {
     values: { Element: dtype },

@@ -6,6 +6,7 @@ import {
   capture,
   type Device,
   EngineError,
+  reshape,
   rope,
   ropeTable,
   ShapeError,
@@ -211,6 +212,9 @@ test('what does not fit is named', async () => {
     new ShapeError('cacheWrite: start [3] is not [batch] of cache [2,9,8]'),
   );
   const constant = tensor(device, new Float32Array(144), [2, 9, 8], { constant: true });
+  expect(() => cacheWrite(cache, reshape(cache, [2, 9, 8]), start)).toThrow(
+    new EngineError('cacheWrite: x [2,9,8] is in the memory of cache [2,9,8]'),
+  );
   expect(() => cacheWrite(constant, x(2, 3, 8), start)).toThrow(
     new EngineError('cacheWrite: cache [2,9,8] is constant'),
   );

@@ -15,7 +15,8 @@ function checkRows(name: string, rows: Shape, batch: number): void {
  * other `rows`. Stops gradients.
  * @param cache [batch, capacity, width]; with `rows` as many rows as there may be texts @param x [batch, tokens, width]
  * @param start u32 [batch] @param rows u32 [batch], no two alike, each less than there are in the cache
- * @throws ShapeError when they do not fit, or the width is no multiple of four; EngineError when they are on different devices, or the cache is constant
+ * @throws ShapeError when they do not fit, or the width is no multiple of four; EngineError when they are on different devices,
+ *   the cache is constant, or x is part of it
  */
 export function cacheWrite(cache: Tensor, x: Tensor, start: Tensor, rows?: Tensor): void {
   checkInputs('cacheWrite', [cache, x, start, ...(rows ? [rows] : [])], [NUMBERS, NUMBERS, 'u32', 'u32']);
@@ -25,6 +26,8 @@ export function cacheWrite(cache: Tensor, x: Tensor, start: Tensor, rows?: Tenso
       `cacheWrite: cache [${cache.shape}] must be [batch, capacity, width], a multiple of four wide`,
     );
   if (cache.storage.constant) throw new EngineError(`cacheWrite: cache [${cache.shape}] is constant`);
+  if (x.storage === cache.storage)
+    throw new EngineError(`cacheWrite: x [${x.shape}] is in the memory of cache [${cache.shape}]`);
   const batch = rows ? x.shape[0]! : cacheRows;
   const axis = x.shape.findIndex((extent, i) => i !== 1 && extent !== (i === 0 ? batch : cache.shape[i]));
   if (x.shape.length !== 3 || axis >= 0)

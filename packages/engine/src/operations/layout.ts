@@ -114,9 +114,11 @@ function repeatedStrides(shape: Shape, target: Shape): number[] {
 /** The same elements in another shape; shares memory. One extent may be -1. @throws ShapeError when the sizes differ */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   x.assertAlive('reshape');
-  const known = sizeOf(shape.filter((extent) => extent !== -1));
+  const rest = shape.filter((extent) => extent !== -1);
+  const known = sizeOf(rest);
   const full = shape.map((extent) => (extent === -1 ? x.size / known : extent));
-  if (sizeOf(full) !== x.size || !full.every((extent) => Number.isInteger(extent) && extent > 0))
+  const isClear = shape.length - rest.length <= 1;
+  if (!isClear || sizeOf(full) !== x.size || !full.every((extent) => Number.isInteger(extent) && extent > 0))
     throw new ShapeError(`reshape: [${x.shape}] does not fit [${shape}]`);
   if (x.dtype !== 'f16' && bytesOf(x.dtype, full) !== 4 * x.size && full.at(-1) !== x.shape.at(-1))
     throw new ShapeError(`reshape: [${x.shape}] of ${x.dtype} keeps its last axis, not [${shape}]`);
@@ -140,7 +142,7 @@ const applyPermute = operation<{ axes: readonly number[] }>({
   summary: 'axes in another order',
   dtypes: [NUMBERS],
   shape: ([x], { axes }) => {
-    if ([...axes].sort().join() !== x!.map((_, i) => i).join())
+    if (axes.toSorted((a, b) => a - b).join() !== x!.map((_, i) => i).join())
       throw new ShapeError(`permute: axes [${axes}] are no order of the axes of [${x}]`);
     return axes.map((axis) => x![axis]!);
   },
@@ -363,6 +365,7 @@ const applyExpand = operation<{ shape: Shape }>({
 
 /** `x` repeated to `shape`, along axes of extent 1 and new first ones. @throws ShapeError when it does not fit */
 export function expand(x: Tensor, shape: Shape): Tensor {
+  x.assertAlive('expand');
   return x.shape.join() === shape.join() ? reshape(x, shape) : applyExpand([x], { shape });
 }
 

@@ -8,6 +8,8 @@ import {
   linear,
   matmul,
   multiply,
+  quantise,
+  reshape,
   ShapeError,
   scope,
   type Tensor,
@@ -66,6 +68,30 @@ describe.each<AdapterClass | undefined>([undefined, 'portable', 'gpu'])('class %
     },
     COMPILING,
   );
+
+  // Kernels could write where the residual is: bound a second time, it would spoil the device.
+  test('a residual that is an operand as well has the bits of one that is not', async () => {
+    const [x, weight, bias] = [made(4, 8), made(8, 8), made(8)];
+    const [row, packed] = [
+      made(1, 32),
+      quantise(device, uniformValues(1024, 1, [3, 5], 0), [32, 32], 'int8'),
+    ];
+    const wide = made(32);
+    const both: [Tensor, Tensor, Tensor, Tensor][] = [
+      [x, weight, bias, x],
+      [x, weight, bias, reshape(x, [4, 8])],
+      [reshape(weight, [8, 8]), weight, bias, weight],
+      [made(8), weight, bias, bias],
+      [row, packed, wide, row],
+    ];
+    for (const [input, matrix, added, residual] of both) {
+      const copy = tensor(device, await residual.read(), residual.shape);
+      const [shared, apart] = [residual, copy].map((each) =>
+        linear(input, matrix, added, { residual: each }),
+      );
+      expect(await shared!.read()).toEqual(await apart!.read());
+    }
+  });
 
   test('what was before an activation is let go with the result, or at once where nothing is trained', () => {
     const [x, weight, bias] = [made(4, 8), made(8, 8), made(8)];

@@ -1,5 +1,5 @@
 import { NUMBERS, WEIGHT_TYPES } from '../data-type.ts';
-import { ShapeError } from '../errors.ts';
+import { EngineError, ShapeError } from '../errors.ts';
 import { type Activation, activationNumber } from '../matmul-problem.ts';
 import { type Apply, foursOf, gridOf, type OperationCase, operation } from '../operation.ts';
 import { launchProduct } from '../product.ts';
@@ -9,6 +9,8 @@ import { geluOf } from './elementwise.ts';
 import { reshape } from './layout.ts';
 import { productReference } from './matmul.ts';
 import { sum } from './reduce.ts';
+
+const ACTIVATIONS: readonly (Activation | undefined)[] = [undefined, 'gelu', 'silu'];
 
 interface LinearAttributes {
   activation?: Activation;
@@ -30,8 +32,10 @@ function define(
     name,
     summary,
     dtypes: [NUMBERS, WEIGHT_TYPES, ...(biased ? (['f32'] as const) : []), NUMBERS],
-    shape: (shapes) => {
+    shape: (shapes, { activation }) => {
       const { x, weight, bias, residual } = named(shapes, biased);
+      if (!ACTIVATIONS.includes(activation))
+        throw new EngineError(`${name}: activation ${activation} is neither gelu nor silu`);
       if (weight.length !== 2 || x.at(-1) !== weight[1])
         throw new ShapeError(`${name}: the last axis of [${x}] is not the last of weight [${weight}]`);
       if (bias && bias.join() !== `${weight[0]}`)

@@ -223,11 +223,20 @@ function named(x: Tensor, { down, up }: Adapters, of: Tensor): { down: Tensor; u
   return { down: embedding(down, of), up: embedding(up, of) };
 }
 
-/** The base weight with a low-rank change merged in, in f32: weight + scale * up down. Stops gradients. */
+/**
+ * The base weight with a low-rank change merged in, in f32: weight + scale * up down. Stops gradients.
+ * @throws ShapeError when they do not fit
+ */
 export function mergeLora(weight: Tensor, adapter: { down: Tensor; up: Tensor; scale: number }): Tensor {
+  const { down, up, scale } = adapter;
+  const shape = [up.shape[0], down.shape[1]];
+  if (shape.join() !== weight.shape.join())
+    throw new ShapeError(
+      `mergeLora: B [${up.shape}] times A [${down.shape}] is [${shape}], not weight [${weight.shape}]`,
+    );
   return scope(() => {
     const base = weight.dtype === 'f32' ? weight : dequantise(weight);
-    const change = matmul(adapter.up, adapter.down, { alpha: adapter.scale });
+    const change = matmul(up, down, { alpha: scale });
     const merged = add(base, change).detach();
     // It is all that the adapter has learnt: no other tensor may get it with its memory.
     change.destroy();

@@ -1,6 +1,6 @@
 import { NUMBERS } from '../data-type.ts';
 import type { Device } from '../device.ts';
-import { ShapeError } from '../errors.ts';
+import { EngineError, ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
 import { multiply } from './arithmetic.ts';
@@ -21,6 +21,11 @@ export function rowParams(shape: Shape, epsilon = 0): Uint32Array<ArrayBuffer> {
   return Uint32Array.of(rows, width, new Uint32Array(new Float32Array([epsilon]).buffer)[0]!, 0);
 }
 
+/** Fails for what would make every row NaN. */
+export function checkEpsilon(name: string, epsilon: number): void {
+  if (!(epsilon >= 0)) throw new EngineError(`${name}: epsilon ${epsilon} is not a number of 0 or more`);
+}
+
 /** Rows up to this width are kept in registers. */
 const WIDEST_IN_REGISTERS = 128;
 
@@ -35,7 +40,8 @@ const applyLayerNorm = operation<{ epsilon: number }>({
   name: 'layerNorm',
   dtypes: [NUMBERS],
   summary: '(x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis',
-  shape: ([x, weight, bias]) => {
+  shape: ([x, weight, bias], { epsilon }) => {
+    checkEpsilon('layerNorm', epsilon);
     const width = x!.at(-1);
     if (width === undefined || width % 4 !== 0)
       throw new ShapeError(`layerNorm: the last axis of [${x}] is not a multiple of four`);

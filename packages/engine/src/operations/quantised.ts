@@ -1,6 +1,6 @@
 import { checkPackable, type FrozenType, pack, packingOf, WEIGHT_TYPES } from '../data-type.ts';
 import type { Device } from '../device.ts';
-import { ShapeError } from '../errors.ts';
+import { EngineError, ShapeError } from '../errors.ts';
 import { narrow } from '../half-storage.ts';
 import { type Apply, gridOf, operation } from '../operation.ts';
 import { empty, type Shape, sizeOf, type Tensor } from '../tensor.ts';
@@ -88,6 +88,7 @@ export function cast(x: Tensor, dtype: 'f16' | 'f32'): Tensor {
   x.assertAlive('cast');
   if (x.dtype === dtype) return reshape(x, x.shape);
   if (dtype === 'f32') return dequantise(x);
+  if (dtype !== 'f16') throw new EngineError(`cast: [${x.shape}] to ${dtype}, which is neither f16 nor f32`);
   if (x.dtype !== 'f32') throw new ShapeError(`cast: [${x.shape}] holds ${x.dtype}, not f32`);
   return applyRound([x], undefined);
 }

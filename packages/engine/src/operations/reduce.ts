@@ -83,12 +83,14 @@ export function sum(x: Tensor, axis: number, keepAxis = false): Tensor {
 
 /** The sum of all elements, of shape [1]. f32, also of f16. */
 export function total(x: Tensor): Tensor {
+  x.assertAlive('total');
   const line = reshape(x, [x.size]);
   return from(line, () => sum(line, 0, true));
 }
 
 /** The mean over one axis, counted from the end where it is negative; it is dropped unless `keepAxis`. f32, also of f16. */
 export function mean(x: Tensor, axis: number, keepAxis = false): Tensor {
+  x.assertAlive('mean');
   const at = axisOf('mean', x.shape, axis);
   const whole = sum(x, at, keepAxis);
   return from(whole, () => affine(whole, 1 / x.shape[at]!));

@@ -4,14 +4,15 @@ import { gridOf, operation } from '../operation.ts';
 import { empty, type Tensor } from '../tensor.ts';
 import { multiply } from './arithmetic.ts';
 import { fill, reshape } from './layout.ts';
-import { launchByWidth, ROWS_PER_GROUP, rowParams, rowsOf } from './norm.ts';
+import { checkEpsilon, launchByWidth, ROWS_PER_GROUP, rowParams, rowsOf } from './norm.ts';
 import { sum } from './reduce.ts';
 
 const applyRmsNorm = operation<{ epsilon: number }>({
   name: 'rmsNorm',
   dtypes: [NUMBERS],
   summary: 'x / sqrt(mean(x^2) + epsilon) * weight over the last axis',
-  shape: ([x, weight]) => {
+  shape: ([x, weight], { epsilon }) => {
+    checkEpsilon('rmsNorm', epsilon);
     const width = x!.at(-1);
     if (width === undefined || width % 4 !== 0)
       throw new ShapeError(`rmsNorm: the last axis of [${x}] is not a multiple of four`);

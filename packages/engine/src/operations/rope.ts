@@ -35,6 +35,21 @@ export function ropeFrequencies({ headWidth, theta = 10_000, scaling }: RopeOpti
   return scaling ? plain.map((frequency) => scaled(frequency, scaling)) : plain;
 }
 
+/** Fails for what would make an angle NaN, or larger than cosines are computed of. */
+function checkScaling(scaling: LinearScaling | Llama3Scaling): void {
+  const { factor } = scaling;
+  if (!(factor >= 1))
+    throw new EngineError(`ropeTable: scaling.factor ${factor} is not a number of 1 or more`);
+  if (!('originalPositions' in scaling)) return;
+  const { lowFrequencyFactor: low, highFrequencyFactor: high, originalPositions } = scaling;
+  if (!(high > low))
+    throw new EngineError(
+      `ropeTable: scaling.highFrequencyFactor ${high} is not above lowFrequencyFactor ${low}`,
+    );
+  if (!(originalPositions > 0))
+    throw new EngineError(`ropeTable: scaling.originalPositions ${originalPositions} is not above 0`);
+}
+
 /** Fast pairs keep their frequency, slow ones are divided by the factor, those between are blended. */
 function scaled(frequency: number, scaling: LinearScaling | Llama3Scaling): number {
   if (!('originalPositions' in scaling)) return frequency / scaling.factor;
@@ -57,6 +72,7 @@ export function ropeTable(device: Device, options: RopeOptions): Tensor {
     throw new EngineError(`ropeTable: positions ${positions} is not in 1..${2 ** 20}`);
   if (!(theta > 0 && Number.isFinite(theta)))
     throw new EngineError(`ropeTable: theta ${theta} is not a positive number`);
+  if (options.scaling) checkScaling(options.scaling);
   const values = new Float32Array(positions * headWidth);
   ropeFrequencies(options).forEach((frequency, i) => {
     for (let position = 0; position < positions; position++) {

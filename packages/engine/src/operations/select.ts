@@ -3,7 +3,7 @@ import { ShapeError } from '../errors.ts';
 import { gridOf, operation } from '../operation.ts';
 import type { Shape, Tensor } from '../tensor.ts';
 import { broadcastShape, define, reduceTo, stridesWithin } from './arithmetic.ts';
-import { MOST_AXES } from './axes.ts';
+import { checkWalk, MOST_AXES, mergedAxes } from './axes.ts';
 import { expandReference, fill, stridesOf } from './layout.ts';
 
 const listed = (shapes: readonly Shape[]) =>
@@ -19,20 +19,22 @@ function commonShape(name: string, shapes: readonly Shape[]): Shape {
       throw new ShapeError(`${name}: shapes ${listed(shapes)} do not broadcast in axis ${axis}`);
     return extent;
   });
-  if (shape.length > MOST_AXES) throw new ShapeError(`${name}: more than ${MOST_AXES} axes in [${shape}]`);
+  checkWalk(
+    name,
+    shape,
+    shapes.map((each) => stridesWithin(each, shape)),
+  );
   return shape;
 }
 
 /** Count, rank, per axis the extent and the strides of up to three operands, four starts (0), and per axis the result's stride. */
 function stridedParams(operands: readonly Tensor[], shape: Shape, size: number): Uint32Array<ArrayBuffer> {
-  // Operands that are whole or a single element need no walk over the axes.
-  const flat = operands.every((each) => each.size === size || each.size === 1);
-  const extents = flat ? [size] : shape;
+  const { extents, strides } = mergedAxes(
+    shape,
+    operands.map((each) => stridesWithin(each.shape, shape)),
+  );
   const params = new Uint32Array(4 + 4 * MOST_AXES + 4 + 8);
   params.set([size, extents.length]);
-  const strides = operands.map((each) =>
-    flat ? [each.size === 1 ? 0 : 1] : stridesWithin(each.shape, shape),
-  );
   extents.forEach((extent, axis) => {
     params.set([extent, ...strides.map((own) => own[axis]!)], 4 + 4 * axis);
   });
