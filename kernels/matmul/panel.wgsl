@@ -75,6 +75,8 @@ struct Params {
   rows: u32,
   /** Of the low-rank change. */
   scale: f32,
+  /** 0, which the compiler does not know. */
+  zero: f32,
 }
 
 /** Where the first matrix begins, and from one row, head and batch row to the next (0: all use the same). */
@@ -123,7 +125,9 @@ fn activate(v: vec4f) -> vec4f {
 
 /** What is done to four elements of a row of C when their sums are complete. */
 fn finish(sum: vec4f, change: vec4f, at: u32, column: u32) {
-  var value = params.alpha * sum;
+  // To the first term of a chain compilers add no constant 0: where all terms are -0 they would leave the sign that other kernels, whose loops
+  // begin with a 0, do not.
+  var value = params.alpha * (sum + params.zero);
   if (BIAS) {
     value += bias[column];
   }
@@ -131,7 +135,7 @@ fn finish(sum: vec4f, change: vec4f, at: u32, column: u32) {
     value += c[at];
   }
   if (RANK > 0u) {
-    value += params.scale * change;
+    value += params.scale * (change + params.zero);
   }
   if (RESIDUAL) {
     value += extra[at];

@@ -184,10 +184,10 @@ function panelParams(
   rows: number,
 ): Uint32Array<ArrayBuffer> {
   const places = [a, b, c].flatMap(({ start, row, head, batch }) => [start, row, head, batch]);
-  const words = new Uint32Array([m, n, k, 0, ...places.map((elements) => elements / 4), heads, rows, 0]);
+  const words = new Uint32Array([m, n, k, 0, ...places.map((elements) => elements / 4), heads, rows, 0, 0]);
   const floats = new Float32Array(words.buffer);
   floats[3] = alpha;
-  floats[words.length - 1] = lowRank?.scale ?? 0;
+  floats[words.length - 2] = lowRank?.scale ?? 0;
   return words;
 }
 

@@ -242,6 +242,20 @@ describe.each(['software', 'portable', 'gpu'] as const)('%s kernels', patience, 
     expect(await worstError(adapterClass, narrow)).toBeLessThan(1);
   });
 
+  test('a sum of nothing but -0 is 0, whichever kernel adds it up', async ({ skip }) => {
+    if (!runs()) skip('needs the subgroups of lavapipe');
+    for (const transpose of Object.values(transposes)) {
+      const problem: MatmulProblem = { m: 140, n: 36, k: 20, batch: 1, ...transpose };
+      const data = {
+        ...dataFor(problem),
+        a: new Float32Array(140 * 20),
+        b: new Float32Array(36 * 20).fill(-1),
+      };
+      const signs = new Set((await multiply(adapterClass, problem, data)).map((value) => 1 / value));
+      expect([...signs]).toEqual([Number.POSITIVE_INFINITY]);
+    }
+  });
+
   test('a residual, and sums deep enough to be computed in parts', async ({ skip }) => {
     if (!runs()) skip('needs the subgroups of lavapipe');
     const problem = { m: 10, n: 20, k: 12, batch: 3, alpha: -0.5, ...NT };

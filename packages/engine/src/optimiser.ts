@@ -37,10 +37,13 @@ export class AdamW {
     checkParameters('AdamW', device, parameters);
     this.parameters = parameters;
     this.#device = device;
-    const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01, clipNorm = null } = options;
+    const { epsilon = 1e-8, weightDecay = 0.01, clipNorm = null } = options;
+    // As the kernel has them: 1 - beta differs otherwise, and with it the corrections from the moments that they correct.
+    const [first, second] = options.betas ?? [0.9, 0.999];
+    const betas = [Math.fround(first), Math.fround(second)] as const;
     checkOptions('AdamW', { epsilon, weightDecay, clipNorm });
     for (const beta of betas)
-      if (!(beta >= 0 && beta < 1)) throw new EngineError(`AdamW: betas ${betas} are not within [0, 1)`);
+      if (!(beta >= 0 && beta < 1)) throw new EngineError(`AdamW: betas ${first},${second} are not within [0, 1)`);
     this.#options = { betas, epsilon, weightDecay, clipNorm };
     this.#moments = parameters.map(({ shape }) => ({
       mean: zeros(device, shape),
