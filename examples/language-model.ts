@@ -24,8 +24,8 @@ import {
   zeros,
 } from '@s3t/engine';
 
-const steps = Number(process.argv[2] ?? 400);
-const [batch, tokens, capacity] = [16, 64, 256];
+const steps = Number(process.argv[2] ?? 600);
+const [batch, tokens, capacity] = [8, 128, 128];
 const [depth, width, hidden, heads] = [2, 64, 192, 4];
 
 const files = globSync('docs/*.md').sort();
@@ -98,7 +98,7 @@ for (let step = 0; step <= steps; step++) {
     [...starts].flatMap((at) => [...codes.subarray(at + shift, at + shift + tokens)]);
   input.write(Uint32Array.from(rows(0)));
   next.write(Uint32Array.from(rows(1)));
-  optimiser.begin(learningRateAt(step, { schedule: 'cosine', learningRate: 3e-3, steps, warmup: 0.05 }));
+  optimiser.begin(learningRateAt(step, { schedule: 'cosine', learningRate: 1e-2, steps, warmup: 0.05 }));
   training.replay();
   if (step % 50 === 0 || step === steps)
     console.log(`step ${step}: loss ${(await training.outputs.loss.item()).toFixed(3)}`);
