@@ -11,7 +11,7 @@ import { softwarePlan } from './matmul-software.ts';
  * The bits of a row of C depend on that row of op(A), on op(B), the bias, alpha and the adapter class, never on m or batch: every
  * kernel here computes an element of C as one chain of multiply-adds in the order of k, and tile sizes (which may follow m)
  * only decide who computes it. Where the chain is cut into parts, that follows from k alone. `matmul-variants.test.ts` checks it
- * bit by bit. One thing is left to the adapter's compiler: whether a sum of nothing but negative zeros, from zero on, is 0 or -0.
+ * bit by bit. One thing a GPU's compiler may still decide: whether a sum of nothing but negative zeros, from zero on, is 0 or -0.
  *
  * @param problem its m, n and batch are at most `MOST_AT_ONCE`
  * @throws EngineError when an extent is not a positive integer
