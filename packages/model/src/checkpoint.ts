@@ -14,21 +14,29 @@ export interface Checkpoint {
   /** Or the .gguf file. */
   folder: string;
   config: Record<string, unknown>;
-  /** What goes with the weights (`COMPANIONS`): the content of those that are there. A .gguf file has its own in its header. */
+  /** What goes with the weights (`Companion`): the content of those that are there. A .gguf file has its own in its header. */
   companions: ReadonlyMap<string, Record<string, unknown>>;
   /** Open: whoever reads a checkpoint closes it. */
   tensors: TensorStore;
-  /** SHA-256 over the digests of config.json, the companions and the files of the weights (an index first), or of the one file. */
+  /**
+   * SHA-256 over the digests of config.json, the companions but generation_config.json, and the files of the weights (an index first),
+   * or of the one file.
+   */
   digest: string;
 }
 
 const CONFIG = 'config.json';
 /** What a model makes of pictures and texts. */
 const COMPANIONS = ['preprocessor_config.json', 'tokenizer.json', 'tokenizer_config.json'] as const;
+/**
+ * Says where texts end that a model continues. No part of the digest: training reads nothing of it, and defaults of sampling, which are
+ * most of it, change without the model.
+ */
+export const GENERATION_CONFIG = 'generation_config.json';
 
 export const CHAT_TEMPLATE = 'chat_template.jinja';
 
-export type Companion = (typeof COMPANIONS)[number];
+export type Companion = (typeof COMPANIONS)[number] | typeof GENERATION_CONFIG;
 
 /** A checkpoint whose digest is still being computed. Whoever opens it awaits the digest, whatever happens. */
 export type OpenedCheckpoint = Omit<Checkpoint, 'digest'> & { digest: Promise<string> };
@@ -53,6 +61,8 @@ export async function openCheckpointSoon(folder: string): Promise<OpenedCheckpoi
     if (await exists(join(folder, name))) companions.set(name, await readJson(join(folder, name)));
   const template = await chatTemplateOf(folder, companions);
   const small = [CONFIG, ...companions.keys(), ...template];
+  const generation = join(folder, GENERATION_CONFIG);
+  if (await exists(generation)) companions.set(GENERATION_CONFIG, await readJson(generation));
   const weights = await weightFiles(folder);
   const tensors = await openTensors(folder);
   return { folder, config, companions, tensors, digest: digestBeside(folder, [...small, ...weights]) };

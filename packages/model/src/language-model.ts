@@ -1,10 +1,12 @@
 import type { Device } from '@s3t/engine';
 import { frozenType } from './base-weights.ts';
-import { type Checkpoint, nameOf } from './checkpoint.ts';
+import { type Checkpoint, GENERATION_CONFIG, nameOf } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import type { LlamaModel } from './generation/decoder.ts';
 import {
+  endTokensOf,
   LLAMA_PREFIX,
+  learntEnd,
   llamaNetwork,
   llamaParameters,
   loadLlama,
@@ -40,6 +42,11 @@ export async function placeLlama(
 ): Promise<Placed> {
   const { folder } = checkpoint;
   const config = parseLlamaConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
+  const endTokens = endTokensOf(
+    config,
+    checkpoint.companions.get(GENERATION_CONFIG),
+    nameOf(checkpoint, GENERATION_CONFIG),
+  );
   const { maxLength, buckets: wanted } = options;
   const { tokenizer, length, buckets, assertWithin } = openTextBase(
     checkpoint,
@@ -59,7 +66,7 @@ export async function placeLlama(
     if ('prompt' in example) {
       const before = tokenizer.encode(example.prompt).ids;
       const { ids: response } = tokenizer.encode(example.response, { specialTokens: false });
-      ids = [...before, ...response, ...config.eos_token_id.slice(0, 1)];
+      ids = [...before, ...response, ...learntEnd(config)];
       prompt = before.length;
     } else ids = tokenizer.encode(example.text).ids;
     assertWithin(ids, config.vocab_size, 'token');
@@ -87,6 +94,7 @@ export async function placeLlama(
       device,
       config,
       weights,
+      endTokens,
       activations: options.activations,
       tokenizer,
       chatPrompt(messages) {

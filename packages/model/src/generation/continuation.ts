@@ -10,7 +10,7 @@ export interface GenerateOptions extends SamplingOptions {
   decode?: (ids: readonly number[]) => string;
   /** Where one of these begins the text ends. They take `decode`. */
   stop?: readonly string[];
-  /** Tokens that end the text; they have no text themselves. Default: those of config.json. */
+  /** Tokens that end the text; they have no text themselves. Default: the model's. */
   endTokens?: readonly number[];
   /** A whole number from 0 to 2^53 - 1: equal seeds draw equal texts. Default 0. */
   seed?: number;
@@ -43,7 +43,7 @@ export class Continuation {
   ) {
     checkOptions(options);
     this.#options = options;
-    this.#endTokens = options.endTokens ?? model.config.eos_token_id;
+    this.#endTokens = options.endTokens ?? model.endTokens ?? model.config.eos_token_id;
     this.#capacity = capacity;
     this.#text = new TextStream(options.decode ?? (() => ''), options.stop);
     this.#seen = new Set(prompt);
