@@ -5,6 +5,7 @@ import { digestBeside } from './checkpoint/digest.ts';
 import { exists, openTensors, readJson, weightFiles } from './checkpoint/open-tensors.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
+import { ggufGenerationConfig } from './gguf/gguf-end-tokens.ts';
 import type { GgufStore } from './gguf/gguf-store.ts';
 import { ggufTokenizerConfig, ggufTokenizerJson } from './gguf/gguf-tokenizer.ts';
 import { llamaConfig } from './gguf/llama-names.ts';
@@ -100,6 +101,8 @@ async function openGgufCheckpoint(file: string): Promise<OpenedCheckpoint> {
     if (metadata.has('tokenizer.ggml.model')) {
       companions.set('tokenizer.json', ggufTokenizerJson(metadata, file));
       companions.set('tokenizer_config.json', ggufTokenizerConfig(metadata));
+      const generation = ggufGenerationConfig(metadata, file);
+      if (generation) companions.set(GENERATION_CONFIG, generation);
     }
     const config = llamaConfig(metadata, new Set(tensors.names()), file);
     return {
