@@ -35,9 +35,13 @@ const COMPANIONS = ['preprocessor_config.json', 'tokenizer.json', 'tokenizer_con
  */
 export const GENERATION_CONFIG = 'generation_config.json';
 
+/**
+ * Newer versions of transformers write the chat template into a file of its own, no JSON: its content stands as `chat_template` among
+ * the companions. It goes before what tokenizer_config.json says, as there: who has both has kept an old one.
+ */
 export const CHAT_TEMPLATE = 'chat_template.jinja';
 
-export type Companion = (typeof COMPANIONS)[number] | typeof GENERATION_CONFIG;
+export type Companion = (typeof COMPANIONS)[number] | typeof GENERATION_CONFIG | typeof CHAT_TEMPLATE;
 
 /** A checkpoint whose digest is still being computed. Whoever opens it awaits the digest, whatever happens. */
 export type OpenedCheckpoint = Omit<Checkpoint, 'digest'> & { digest: Promise<string> };
@@ -60,8 +64,9 @@ export async function openCheckpointSoon(folder: string): Promise<OpenedCheckpoi
   const companions = new Map<string, Record<string, unknown>>();
   for (const name of COMPANIONS)
     if (await exists(join(folder, name))) companions.set(name, await readJson(join(folder, name)));
-  const template = await chatTemplateOf(folder, companions);
-  const small = [CONFIG, ...companions.keys(), ...template];
+  const template = join(folder, CHAT_TEMPLATE);
+  if (await exists(template)) companions.set(CHAT_TEMPLATE, { chat_template: await readText(template) });
+  const small = [CONFIG, ...companions.keys()];
   const generation = join(folder, GENERATION_CONFIG);
   if (await exists(generation)) companions.set(GENERATION_CONFIG, await readJson(generation));
   const weights = await weightFiles(folder);
@@ -69,22 +74,10 @@ export async function openCheckpointSoon(folder: string): Promise<OpenedCheckpoi
   return { folder, config, companions, tensors, digest: digestBeside(folder, [...small, ...weights]) };
 }
 
-/**
- * Newer versions of transformers write the chat template into a file of its own: it goes where older ones had it.
- * @returns the file's name, where there is one that is used
- */
-async function chatTemplateOf(
-  folder: string,
-  companions: Map<string, Record<string, unknown>>,
-): Promise<string[]> {
-  const tokenizer = companions.get('tokenizer_config.json');
-  const path = join(folder, CHAT_TEMPLATE);
-  if (!tokenizer || tokenizer.chat_template !== undefined || !(await exists(path))) return [];
-  const chat_template = await readFile(path, 'utf8').catch((cause) => {
+async function readText(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((cause) => {
     throw unreadable(path, cause);
   });
-  companions.set('tokenizer_config.json', { ...tokenizer, chat_template });
-  return [CHAT_TEMPLATE];
 }
 
 /** What is in the header of a .gguf file, as the files of a folder would say it. */

@@ -114,3 +114,47 @@ describe('generation_config.json', () => {
     );
   });
 });
+
+describe('a chat prompt', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 's3t-chat-'));
+    await cp(FOLDER, folder, { recursive: true });
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  const [CONFIG, TEMPLATE] = ['tokenizer_config.json', 'chat_template.jinja'];
+  const prompt = async (files: Record<string, string>) => {
+    for (const name of [CONFIG, TEMPLATE]) await rm(join(folder, name), { force: true });
+    for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
+    const chat = (await loadBaseModel(device, folder, { maxLength: LENGTH })).language!;
+    return chat.chatPrompt([{ role: 'user', content: 'hi' }]);
+  };
+
+  // Each as transformers 5.24 renders it.
+  it.each([
+    ['{}', 'jinja hi'],
+    ['{"chat_template":null}', 'jinja hi'],
+    ['{"chat_template":"own","bos_token":"<s>"}', '<s>jinja hi'],
+    ['{"chat_template":[{"name":"default","template":"own"}]}', 'jinja hi'],
+  ])('is that of chat_template.jinja, whatever tokenizer_config.json says: %s', async (config, expected) => {
+    const template = '{{ bos_token }}jinja {{ messages[0].content }}';
+    expect(await prompt({ [CONFIG]: config, [TEMPLATE]: template })).toBe(expected);
+  });
+
+  it('is that of chat_template.jinja where there is no tokenizer_config.json', async () => {
+    expect(await prompt({ [TEMPLATE]: 'jinja {{ messages[0].content }}' })).toBe('jinja hi');
+  });
+
+  it('is that of tokenizer_config.json where there is no other', async () => {
+    expect(await prompt({ [CONFIG]: '{"chat_template":"own"}' })).toBe('own');
+    for (const files of [{}, { [CONFIG]: '{"chat_template":null}' }])
+      await expect(prompt(files)).rejects.toThrow(new ModelError('the base has no chat template'));
+  });
+
+  it('names the file whose template cannot be read', async () => {
+    await expect(prompt({ [CONFIG]: '{"chat_template":"own"}', [TEMPLATE]: '{% if %}' })).rejects.toThrow(
+      /^chat_template\.jinja: field chat_template cannot be read/,
+    );
+  });
+});

@@ -1,6 +1,6 @@
 import type { Device } from '@s3t/engine';
 import { frozenType } from './base-weights.ts';
-import { type Checkpoint, GENERATION_CONFIG, nameOf } from './checkpoint.ts';
+import { CHAT_TEMPLATE, type Checkpoint, GENERATION_CONFIG, nameOf } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import type { LlamaModel } from './generation/decoder.ts';
 import {
@@ -98,11 +98,11 @@ export async function placeLlama(
       activations: options.activations,
       tokenizer,
       chatPrompt(messages) {
-        const name = 'tokenizer_config.json';
-        const settings = checkpoint.companions.get(name);
-        if (settings?.chat_template === undefined) throw new ModelError('the base has no chat template');
+        const own = checkpoint.companions.get(CHAT_TEMPLATE);
+        const settings = { ...checkpoint.companions.get('tokenizer_config.json'), ...own };
+        if (settings.chat_template == null) throw new ModelError('the base has no chat template');
         // Read on first need: who does not chat may have a base whose template is none. Named without its folder: clients are told.
-        chat ??= new ChatTemplate(settings, name);
+        chat ??= new ChatTemplate(settings, own ? CHAT_TEMPLATE : 'tokenizer_config.json');
         return chat.render(messages, true);
       },
       nextTokens(example, learnt) {
