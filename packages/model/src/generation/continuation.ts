@@ -8,6 +8,11 @@ export interface GenerateOptions extends SamplingOptions {
   maxTokens?: number;
   /** The text of tokens: a tokenizer's `decode`. Without it there are only tokens. */
   decode?: (ids: readonly number[]) => string;
+  /**
+   * Whether the text is one of its own, as an answer in a chat is, and not what the prompt goes on with: a tokenizer that leaves out
+   * the space at the beginning of a text leaves it out then. Default: no.
+   */
+  startsAnew?: boolean;
   /** Where one of these begins the text ends. They take `decode`. */
   stop?: readonly string[];
   /** Tokens that end the text; they have no text themselves. Default: the model's. */
@@ -45,7 +50,7 @@ export class Continuation {
     this.#options = options;
     this.#endTokens = options.endTokens ?? model.endTokens ?? model.config.eos_token_id;
     this.#capacity = capacity;
-    this.#text = new TextStream(options.decode ?? (() => ''), options.stop);
+    this.#text = new TextStream(options.decode ?? (() => ''), options.stop, options.startsAnew ? [] : prompt);
     this.#seen = new Set(prompt);
   }
 
