@@ -1,5 +1,5 @@
 import type { Device } from '@s3t/engine';
-import { frozenType } from './base-weights.ts';
+import { frozenType, type Placing } from './base-weights.ts';
 import { CHAT_TEMPLATE, type Checkpoint, GENERATION_CONFIG, nameOf } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import type { LlamaModel } from './generation/decoder.ts';
@@ -39,6 +39,7 @@ export async function placeLlama(
   device: Device,
   checkpoint: Checkpoint,
   options: BaseOptions,
+  placing: Placing,
 ): Promise<Placed> {
   const { folder } = checkpoint;
   const config = parseLlamaConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
@@ -56,6 +57,7 @@ export async function placeLlama(
   const weights = await loadLlama(device, config, checkpoint.tensors, {
     quantization: frozenType(options.quantization),
     positions: length,
+    ...placing,
   });
 
   /** The tokens of an example, the first `length` of them, and how many are the prompt's. A response ends the text. */

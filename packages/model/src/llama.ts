@@ -20,7 +20,7 @@ import {
 } from '@s3t/engine';
 import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
 import { type Architecture, type Network, withMerged } from './architecture.ts';
-import { type Parameter, placeWeights } from './base-weights.ts';
+import { type Parameter, type Placing, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { type ConfigFields, checkFields, type Fail, failIn } from './config-fields.ts';
 import { ModelError } from './errors.ts';
@@ -208,7 +208,7 @@ export function llamaParameters(config: LlamaConfig, dtype?: FrozenType): Parame
   ];
 }
 
-export interface LoadLlamaOptions {
+export interface LoadLlamaOptions extends Placing {
   /** What the weights of the layers' linear layers are rounded to. Embeddings, norms and head stay f32. Default: nothing. */
   quantization?: FrozenType;
   /** Tokens of the longest text. Default: max_position_embeddings. */
@@ -220,7 +220,7 @@ export async function loadLlama(
   device: Device,
   config: LlamaConfig,
   store: TensorStore,
-  { quantization, positions = config.max_position_embeddings }: LoadLlamaOptions = {},
+  { quantization, positions = config.max_position_embeddings, ...placing }: LoadLlamaOptions = {},
 ): Promise<LlamaWeights> {
   if (store.has('rope_freqs.weight'))
     throw new ModelError(
@@ -229,10 +229,11 @@ export async function loadLlama(
     );
   const rotations = ropeTable(device, { ...ropeOptions(config), positions });
   const parameters = llamaParameters(config, quantization);
-  const weights = await placeWeights(device, store, parameters, LLAMA_PREFIX).catch((error) => {
+  const weights = await placeWeights(device, store, parameters, LLAMA_PREFIX, placing).catch((error) => {
     rotations.dispose();
     throw error;
   });
+  placing.owned?.add(rotations, (each) => each.dispose());
   return arrangeLlama(config, weights, rotations);
 }
 
