@@ -1,14 +1,16 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Device } from '@s3t/engine';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { readJson } from './checkpoint/open-tensors.ts';
 import { openCheckpoint } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import { resolveBase } from './hub/resolve-base.ts';
 import { loadBaseModel, placeBaseModel } from './model.ts';
+import { copyCompanions } from './peft/merged-model.ts';
 
 const reference = (name: string) =>
   fileURLToPath(new URL(`../../../tools/reference/gguf/${name}`, import.meta.url));
@@ -92,6 +94,17 @@ it('becomes a base that reads texts', async () => {
   expect(tokenizer.decode(tokenizer.encode('!').ids)).toBe('!');
   expect(base.language!.endTokens).toEqual([2, 7]);
   expect(base.language!.chatPrompt([{ role: 'user', content: 'hi' }])).toBe('<s>Say hi!');
+});
+
+it('leaves to an exported folder the files that its header stands for', async () => {
+  const { tensors, ...checkpoint } = await openCheckpoint(whole);
+  await tensors.close();
+  const out = join(folder, 'exported');
+  await mkdir(out);
+  await copyCompanions(checkpoint, out);
+  expect(await readJson(join(out, 'generation_config.json'))).toEqual({ eos_token_id: [2, 7] });
+  for (const [name, content] of checkpoint.companions)
+    expect(await readJson(join(out, name))).toEqual(JSON.parse(JSON.stringify(content)));
 });
 
 it('is a path and never a hub id', async () => {
