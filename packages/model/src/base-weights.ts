@@ -8,6 +8,7 @@ import {
 } from '@s3t/engine';
 import { streamTensor, type TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
+import type { Owned } from './owned.ts';
 
 /** What a configuration may keep the weights of a base's linear layers in, and the engine's type for it. */
 export const QUANTIZATIONS: Readonly<Record<Quantization, FrozenType>> = {
@@ -35,6 +36,14 @@ export interface Parameter {
   dtype?: FrozenType;
 }
 
+/** How weights are put on a device. */
+export interface Placing {
+  /** Gets what is there, for whoever may have to give it back though all of it was placed. */
+  owned?: Owned | undefined;
+  /** Ends it after the tensor that is under way, with its reason. */
+  signal?: AbortSignal | undefined;
+}
+
 /**
  * Puts base weights on a device as constants, one after the other: host memory holds one at a time.
  * @param prefix what a checkpoint with a head puts before the names ("vit."); those of a bare model have none
@@ -46,6 +55,7 @@ export async function placeWeights(
   store: TensorStore,
   parameters: readonly Parameter[],
   prefix: string,
+  { owned, signal }: Placing = {},
 ): Promise<Map<string, Tensor>> {
   const placed = new Map<string, Tensor>();
   // What has to be rounded as a whole passes through here, one after the other: fresh memory takes longer than reading.
@@ -58,6 +68,7 @@ export async function placeWeights(
   };
   try {
     for (const parameter of parameters) {
+      signal?.throwIfAborted();
       const { name, shape, dtype } = parameter;
       const stored = storedName(store, parameter, prefix);
       const found = store.info(stored).shape;
@@ -75,6 +86,7 @@ export async function placeWeights(
           )
         : await tensorInPieces(device, shape, (write) => streamTensor(store, stored, write));
       placed.set(name, weight);
+      owned?.add(weight, (each) => each.dispose());
     }
     return placed;
   } catch (error) {

@@ -21,7 +21,7 @@ import {
 } from '@s3t/engine';
 import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
 import { type Architecture, type Head, type Network, type NormWeights, withMerged } from './architecture.ts';
-import { type Parameter, placeWeights } from './base-weights.ts';
+import { type Parameter, type Placing, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { type ConfigFields, checkFields, failIn } from './config-fields.ts';
 
@@ -275,8 +275,15 @@ export async function loadBert(
   config: BertConfig,
   store: TensorStore,
   quantization?: FrozenType,
+  placing?: Placing,
 ): Promise<BertWeights> {
-  const weights = await placeWeights(device, store, bertParameters(config, quantization), bertPrefix(config));
+  const weights = await placeWeights(
+    device,
+    store,
+    bertParameters(config, quantization),
+    bertPrefix(config),
+    placing,
+  );
   return arrangeBert(config, (name) => weights.get(name)!);
 }
 

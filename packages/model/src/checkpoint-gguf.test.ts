@@ -1,14 +1,16 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Device } from '@s3t/engine';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { readJson } from './checkpoint/open-tensors.ts';
 import { openCheckpoint } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import { resolveBase } from './hub/resolve-base.ts';
 import { loadBaseModel, placeBaseModel } from './model.ts';
+import { copyCompanions } from './peft/merged-model.ts';
 
 const reference = (name: string) =>
   fileURLToPath(new URL(`../../../tools/reference/gguf/${name}`, import.meta.url));
@@ -23,6 +25,9 @@ const text = (value: string) => {
 };
 /** A key of the metadata whose value is a text. */
 const key = (name: string, value: string) => Buffer.concat([text(name), Buffer.of(8, 0, 0, 0), text(value)]);
+/** One whose value is a u32 below 256. */
+const small = (name: string, value: number) =>
+  Buffer.concat([text(name), Buffer.of(4, 0, 0, 0, value, 0, 0, 0)]);
 
 let folder: string;
 let device: Device;
@@ -38,12 +43,13 @@ beforeAll(async () => {
   const keys = Buffer.concat([
     tokenizer.subarray(tokenizer.indexOf('tokenizer.ggml.') - 8, tokenizer.indexOf(last) + last.length + 8),
     key('tokenizer.chat_template', TEMPLATE),
+    small('tokenizer.ggml.eot_token_id', 7),
   ]);
   const empty = key('padding', '').length;
   // Data is aligned to 32 bytes: what is put before it must not move it off.
   const padding = key('padding', ' '.repeat((64 - ((keys.length + empty) % 32)) % 32));
   const header = Buffer.from(weights.subarray(0, 24));
-  const added = tokenizer.readBigUInt64LE(16) - 1n + 2n;
+  const added = tokenizer.readBigUInt64LE(16) - 1n + 3n;
   header.writeBigUInt64LE(header.readBigUInt64LE(16) + added, 16);
   await writeFile(
     whole,
@@ -59,7 +65,12 @@ it('is opened as a folder would be: configuration, tokenizer, tensors, and a dig
   const { config, companions, tensors, digest } = await openCheckpoint(whole);
   await tensors.close();
   expect(config).toMatchObject({ model_type: 'llama', num_hidden_layers: 2, hidden_size: 32 });
-  expect([...companions.keys()]).toEqual(['tokenizer.json', 'tokenizer_config.json']);
+  expect([...companions.keys()]).toEqual([
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'generation_config.json',
+  ]);
+  expect(companions.get('generation_config.json')).toEqual({ eos_token_id: [2, 7] });
   const [bos_token, eos_token] = ['<s>', '</s>'];
   expect(companions.get('tokenizer_config.json')).toEqual({ bos_token, eos_token, chat_template: TEMPLATE });
   expect(tensors.has('model.layers.1.mlp.down_proj.weight')).toBe(true);
@@ -81,7 +92,19 @@ it('becomes a base that reads texts', async () => {
     0,
   ]);
   expect(tokenizer.decode(tokenizer.encode('!').ids)).toBe('!');
+  expect(base.language!.endTokens).toEqual([2, 7]);
   expect(base.language!.chatPrompt([{ role: 'user', content: 'hi' }])).toBe('<s>Say hi!');
+});
+
+it('leaves to an exported folder the files that its header stands for', async () => {
+  const { tensors, ...checkpoint } = await openCheckpoint(whole);
+  await tensors.close();
+  const out = join(folder, 'exported');
+  await mkdir(out);
+  await copyCompanions(checkpoint, out);
+  expect(await readJson(join(out, 'generation_config.json'))).toEqual({ eos_token_id: [2, 7] });
+  for (const [name, content] of checkpoint.companions)
+    expect(await readJson(join(out, name))).toEqual(JSON.parse(JSON.stringify(content)));
 });
 
 it('is a path and never a hub id', async () => {

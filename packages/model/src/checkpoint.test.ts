@@ -82,22 +82,27 @@ describe('openCheckpoint', () => {
     expect(digests.size).toBe(4);
   });
 
-  it('takes a chat template out of the file that newer versions of transformers write', async () => {
-    const template = 'chat_template.jinja';
+  it('takes a chat template out of the file that newer versions of transformers write, which is part of the base', async () => {
+    const name = 'chat_template.jinja';
     const chatOf = async () => {
       const { tensors, companions, digest } = await openCheckpoint(folder);
       await tensors.close();
-      return { digest, chat: companions.get('tokenizer_config.json')?.chat_template };
+      return { digest, chat: companions.get(name)?.chat_template };
     };
-    await write('tokenizer_config.json', '{}');
     const without = await chatOf();
-    await write(template, '{{ messages }}');
+    await write(name, '{{ messages }}');
     const found = await chatOf();
-    expect([without.chat, found.chat]).toEqual([undefined, '{{ messages }}']);
-    expect(found.digest).not.toBe(without.digest);
-    await write('tokenizer_config.json', '{"chat_template":"own"}');
-    expect((await chatOf()).chat).toBe('own');
-    for (const name of [template, 'tokenizer_config.json']) await unlink(join(folder, name));
+    await write(name, '{{ messages[0] }}');
+    const other = await chatOf();
+    const chats = [without, found, other].map(({ chat }) => chat);
+    expect(chats).toEqual([undefined, '{{ messages }}', '{{ messages[0] }}']);
+    expect(new Set([without, found, other].map(({ digest }) => digest)).size).toBe(3);
+    await unlink(join(folder, name));
+    await mkdir(join(folder, name));
+    await expect(openCheckpoint(folder)).rejects.toThrow(
+      new ModelError(`${join(folder, name)}: cannot be read (EISDIR)`),
+    );
+    await rm(join(folder, name), { recursive: true });
   });
 
   it.each(['config.json', 'model.safetensors'])('names a missing %s', async (name) => {

@@ -5,6 +5,7 @@ import { digestBeside } from './checkpoint/digest.ts';
 import { exists, openTensors, readJson, weightFiles } from './checkpoint/open-tensors.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
+import { ggufGenerationConfig } from './gguf/gguf-end-tokens.ts';
 import type { GgufStore } from './gguf/gguf-store.ts';
 import { ggufTokenizerConfig, ggufTokenizerJson } from './gguf/gguf-tokenizer.ts';
 import { llamaConfig } from './gguf/llama-names.ts';
@@ -14,21 +15,33 @@ export interface Checkpoint {
   /** Or the .gguf file. */
   folder: string;
   config: Record<string, unknown>;
-  /** What goes with the weights (`COMPANIONS`): the content of those that are there. A .gguf file has its own in its header. */
+  /** What goes with the weights (`Companion`): the content of those that are there. A .gguf file has its own in its header. */
   companions: ReadonlyMap<string, Record<string, unknown>>;
   /** Open: whoever reads a checkpoint closes it. */
   tensors: TensorStore;
-  /** SHA-256 over the digests of config.json, the companions and the files of the weights (an index first), or of the one file. */
+  /**
+   * SHA-256 over the digests of config.json, the companions but generation_config.json, and the files of the weights (an index first),
+   * or of the one file.
+   */
   digest: string;
 }
 
 const CONFIG = 'config.json';
 /** What a model makes of pictures and texts. */
 const COMPANIONS = ['preprocessor_config.json', 'tokenizer.json', 'tokenizer_config.json'] as const;
+/**
+ * Says where texts end that a model continues. No part of the digest: training reads nothing of it, and defaults of sampling, which are
+ * most of it, change without the model.
+ */
+export const GENERATION_CONFIG = 'generation_config.json';
 
+/**
+ * Newer versions of transformers write the chat template into a file of its own, no JSON: its content stands as `chat_template` among
+ * the companions. It goes before what tokenizer_config.json says, as there: who has both has kept an old one.
+ */
 export const CHAT_TEMPLATE = 'chat_template.jinja';
 
-export type Companion = (typeof COMPANIONS)[number];
+export type Companion = (typeof COMPANIONS)[number] | typeof GENERATION_CONFIG | typeof CHAT_TEMPLATE;
 
 /** A checkpoint whose digest is still being computed. Whoever opens it awaits the digest, whatever happens. */
 export type OpenedCheckpoint = Omit<Checkpoint, 'digest'> & { digest: Promise<string> };
@@ -51,29 +64,20 @@ export async function openCheckpointSoon(folder: string): Promise<OpenedCheckpoi
   const companions = new Map<string, Record<string, unknown>>();
   for (const name of COMPANIONS)
     if (await exists(join(folder, name))) companions.set(name, await readJson(join(folder, name)));
-  const template = await chatTemplateOf(folder, companions);
-  const small = [CONFIG, ...companions.keys(), ...template];
+  const template = join(folder, CHAT_TEMPLATE);
+  if (await exists(template)) companions.set(CHAT_TEMPLATE, { chat_template: await readText(template) });
+  const small = [CONFIG, ...companions.keys()];
+  const generation = join(folder, GENERATION_CONFIG);
+  if (await exists(generation)) companions.set(GENERATION_CONFIG, await readJson(generation));
   const weights = await weightFiles(folder);
   const tensors = await openTensors(folder);
   return { folder, config, companions, tensors, digest: digestBeside(folder, [...small, ...weights]) };
 }
 
-/**
- * Newer versions of transformers write the chat template into a file of its own: it goes where older ones had it.
- * @returns the file's name, where there is one that is used
- */
-async function chatTemplateOf(
-  folder: string,
-  companions: Map<string, Record<string, unknown>>,
-): Promise<string[]> {
-  const tokenizer = companions.get('tokenizer_config.json');
-  const path = join(folder, CHAT_TEMPLATE);
-  if (!tokenizer || tokenizer.chat_template !== undefined || !(await exists(path))) return [];
-  const chat_template = await readFile(path, 'utf8').catch((cause) => {
+async function readText(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((cause) => {
     throw unreadable(path, cause);
   });
-  companions.set('tokenizer_config.json', { ...tokenizer, chat_template });
-  return [CHAT_TEMPLATE];
 }
 
 /** What is in the header of a .gguf file, as the files of a folder would say it. */
@@ -90,6 +94,8 @@ async function openGgufCheckpoint(file: string): Promise<OpenedCheckpoint> {
     if (metadata.has('tokenizer.ggml.model')) {
       companions.set('tokenizer.json', ggufTokenizerJson(metadata, file));
       companions.set('tokenizer_config.json', ggufTokenizerConfig(metadata));
+      const generation = ggufGenerationConfig(metadata, file);
+      if (generation) companions.set(GENERATION_CONFIG, generation);
     }
     const config = llamaConfig(metadata, new Set(tensors.names()), file);
     return {

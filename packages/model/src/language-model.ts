@@ -1,10 +1,12 @@
 import type { Device } from '@s3t/engine';
-import { frozenType } from './base-weights.ts';
-import { type Checkpoint, nameOf } from './checkpoint.ts';
+import { frozenType, type Placing } from './base-weights.ts';
+import { CHAT_TEMPLATE, type Checkpoint, GENERATION_CONFIG, nameOf } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import type { LlamaModel } from './generation/decoder.ts';
 import {
+  endTokensOf,
   LLAMA_PREFIX,
+  learntEnd,
   llamaNetwork,
   llamaParameters,
   loadLlama,
@@ -37,9 +39,15 @@ export async function placeLlama(
   device: Device,
   checkpoint: Checkpoint,
   options: BaseOptions,
+  placing: Placing,
 ): Promise<Placed> {
   const { folder } = checkpoint;
   const config = parseLlamaConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
+  const endTokens = endTokensOf(
+    config,
+    checkpoint.companions.get(GENERATION_CONFIG),
+    nameOf(checkpoint, GENERATION_CONFIG),
+  );
   const { maxLength, buckets: wanted } = options;
   const { tokenizer, length, buckets, assertWithin } = openTextBase(
     checkpoint,
@@ -49,6 +57,7 @@ export async function placeLlama(
   const weights = await loadLlama(device, config, checkpoint.tensors, {
     quantization: frozenType(options.quantization),
     positions: length,
+    ...placing,
   });
 
   /** The tokens of an example, the first `length` of them, and how many are the prompt's. A response ends the text. */
@@ -59,7 +68,7 @@ export async function placeLlama(
     if ('prompt' in example) {
       const before = tokenizer.encode(example.prompt).ids;
       const { ids: response } = tokenizer.encode(example.response, { specialTokens: false });
-      ids = [...before, ...response, ...config.eos_token_id.slice(0, 1)];
+      ids = [...before, ...response, ...learntEnd(config)];
       prompt = before.length;
     } else ids = tokenizer.encode(example.text).ids;
     assertWithin(ids, config.vocab_size, 'token');
@@ -87,14 +96,15 @@ export async function placeLlama(
       device,
       config,
       weights,
+      endTokens,
       activations: options.activations,
       tokenizer,
       chatPrompt(messages) {
-        const name = 'tokenizer_config.json';
-        const settings = checkpoint.companions.get(name);
-        if (settings?.chat_template === undefined) throw new ModelError('the base has no chat template');
+        const own = checkpoint.companions.get(CHAT_TEMPLATE);
+        const settings = { ...checkpoint.companions.get('tokenizer_config.json'), ...own };
+        if (settings.chat_template == null) throw new ModelError('the base has no chat template');
         // Read on first need: who does not chat may have a base whose template is none. Named without its folder: clients are told.
-        chat ??= new ChatTemplate(settings, name);
+        chat ??= new ChatTemplate(settings, own ? CHAT_TEMPLATE : 'tokenizer_config.json');
         return chat.render(messages, true);
       },
       nextTokens(example, learnt) {

@@ -20,9 +20,9 @@ import {
 } from '@s3t/engine';
 import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
 import { type Architecture, type Network, withMerged } from './architecture.ts';
-import { type Parameter, placeWeights } from './base-weights.ts';
+import { type Parameter, type Placing, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
-import { type ConfigFields, checkFields, failIn } from './config-fields.ts';
+import { type ConfigFields, checkFields, type Fail, failIn } from './config-fields.ts';
 import { ModelError } from './errors.ts';
 import { parseRope, ROPE_FIELDS, type RopeScaling, ropeOptions } from './llama-rope.ts';
 
@@ -134,7 +134,7 @@ export function parseLlamaConfig(config: Record<string, unknown>, file: string):
     head_dim: config.head_dim ?? hidden_size! / heads!,
     rms_norm_eps: config.rms_norm_eps ?? 1e-6,
     tie_word_embeddings: config.tie_word_embeddings ?? false,
-    eos_token_id: [config.eos_token_id ?? []].flat(),
+    eos_token_id: parseEndTokens(config, fail),
     ...parseRope(config, fail),
   } as unknown as LlamaConfig;
   for (const field of REQUIRED)
@@ -144,16 +144,41 @@ export function parseLlamaConfig(config: Record<string, unknown>, file: string):
   if (!Number.isFinite(parsed.rms_norm_eps) || parsed.rms_norm_eps <= 0)
     fail('rms_norm_eps', `must be a positive number, not ${JSON.stringify(config.rms_norm_eps)}`);
   if (typeof parsed.tie_word_embeddings !== 'boolean') fail('tie_word_embeddings', 'must be true or false');
-  if (!parsed.eos_token_id.every((id) => Number.isInteger(id) && id >= 0))
-    fail(
-      'eos_token_id',
-      `must be the number of a token, or several, not ${JSON.stringify(config.eos_token_id)}`,
-    );
   if (parsed.num_attention_heads % parsed.num_key_value_heads !== 0)
     fail('num_key_value_heads', `must divide the ${parsed.num_attention_heads} of num_attention_heads`);
   if (parsed.head_dim % 8 !== 0) fail('head_dim', `must be a multiple of eight, not ${parsed.head_dim}`);
   if (parsed.hidden_size % 4 !== 0) fail('hidden_size', 'must be a multiple of four');
   return parsed;
+}
+
+/** The eos_token_id of a config.json or generation_config.json: a number, a list, or none. */
+function parseEndTokens({ eos_token_id: given }: Record<string, unknown>, fail: Fail): number[] {
+  const ids = [given ?? []].flat() as number[];
+  if (!ids.every((id) => Number.isInteger(id) && id >= 0))
+    fail('eos_token_id', `must be the number of a token, or several, not ${JSON.stringify(given)}`);
+  return ids;
+}
+
+/**
+ * Where a text ends that a base continues. As for transformers what generation_config.json says goes before config.json: chat models
+ * end their answers with a token of their own there. The token that ends the responses a stage learns is config.json's all the same,
+ * which the base is known by; so a text ends with that, too.
+ * @param generation content of generation_config.json, where there is one
+ * @param file what errors name
+ * @throws ModelError naming file and field
+ */
+export function endTokensOf(
+  config: LlamaConfig,
+  generation: Record<string, unknown> | undefined,
+  file: string,
+): readonly number[] {
+  const own = parseEndTokens(generation ?? {}, failIn(file));
+  return own.length > 0 ? [...new Set([...own, ...learntEnd(config)])] : config.eos_token_id;
+}
+
+/** The token that a response is learnt to end with, if there is one. */
+export function learntEnd({ eos_token_id: ids }: LlamaConfig): readonly number[] {
+  return ids.slice(0, 1);
 }
 
 /** What the names of a checkpoint with a head begin with; the head itself lies outside. */
@@ -183,7 +208,7 @@ export function llamaParameters(config: LlamaConfig, dtype?: FrozenType): Parame
   ];
 }
 
-export interface LoadLlamaOptions {
+export interface LoadLlamaOptions extends Placing {
   /** What the weights of the layers' linear layers are rounded to. Embeddings, norms and head stay f32. Default: nothing. */
   quantization?: FrozenType;
   /** Tokens of the longest text. Default: max_position_embeddings. */
@@ -195,7 +220,7 @@ export async function loadLlama(
   device: Device,
   config: LlamaConfig,
   store: TensorStore,
-  { quantization, positions = config.max_position_embeddings }: LoadLlamaOptions = {},
+  { quantization, positions = config.max_position_embeddings, ...placing }: LoadLlamaOptions = {},
 ): Promise<LlamaWeights> {
   if (store.has('rope_freqs.weight'))
     throw new ModelError(
@@ -204,10 +229,11 @@ export async function loadLlama(
     );
   const rotations = ropeTable(device, { ...ropeOptions(config), positions });
   const parameters = llamaParameters(config, quantization);
-  const weights = await placeWeights(device, store, parameters, LLAMA_PREFIX).catch((error) => {
+  const weights = await placeWeights(device, store, parameters, LLAMA_PREFIX, placing).catch((error) => {
     rotations.dispose();
     throw error;
   });
+  placing.owned?.add(rotations, (each) => each.dispose());
   return arrangeLlama(config, weights, rotations);
 }
 

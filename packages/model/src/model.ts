@@ -1,14 +1,16 @@
 import type { Device } from '@s3t/engine';
 import type { HostInputs, Network } from './architecture.ts';
-import { frozenType, type Parameter, type Quantization } from './base-weights.ts';
+import { frozenType, type Parameter, type Placing, type Quantization } from './base-weights.ts';
 import { bertNetwork, bertParameters, bertPrefix, loadBert, maxTokens, parseBertConfig } from './bert.ts';
 import { type Checkpoint, companionOf, nameOf, openCheckpointSoon } from './checkpoint.ts';
 import { ModelError } from './errors.ts';
 import { type ActivationType, withHalfActivations } from './half-activations.ts';
 import { type LanguageModel, placeLlama } from './language-model.ts';
+import { Owned } from './owned.ts';
 import { type Picture, parsePreprocessing, preprocess } from './preprocess.ts';
 import { openTextBase } from './text/text-base.ts';
 import type { TextInput } from './text/tokenizer.ts';
+import { unlessStopped } from './unless-stopped.ts';
 import { loadVit, parseVitConfig, VIT_PREFIX, vitNetwork, vitParameters } from './vit.ts';
 
 /** What a record shows the model. */
@@ -55,32 +57,41 @@ export interface BaseModel extends Placed {
 }
 
 /** By model_type of config.json. */
-const FAMILIES: Record<string, (device: Device, from: Checkpoint, options: BaseOptions) => Promise<Placed>> =
-  {
-    vit: placeVit,
-    bert: placeBert,
-    roberta: placeBert,
-    'xlm-roberta': placeBert,
-    llama: placeLlama,
-  };
+const FAMILIES: Record<
+  string,
+  (device: Device, from: Checkpoint, options: BaseOptions, placing: Placing) => Promise<Placed>
+> = {
+  vit: placeVit,
+  bert: placeBert,
+  roberta: placeBert,
+  'xlm-roberta': placeBert,
+  llama: placeLlama,
+};
 
 /**
- * Reads a base model, a folder in Hugging Face layout or a .gguf file, and puts it on a device.
+ * Reads a base model, a folder in Hugging Face layout or a .gguf file, and puts it on a device, whole or not at all.
+ * @param signal ends it early, with its reason
  * @throws ModelError naming file and field; OptionError for an option that does not go with it
  */
 export async function loadBaseModel(
   device: Device,
   folder: string,
   options: BaseOptions = {},
+  signal?: AbortSignal,
 ): Promise<BaseModel> {
+  signal?.throwIfAborted();
   const { digest, ...checkpoint } = await openCheckpointSoon(folder);
+  const owned = new Owned();
   try {
     // The weights go to the device while their files are hashed; what fails first is told when both are done with.
-    const placing = placeBaseModel(device, { ...checkpoint, digest: '' }, options);
-    const [placed, known] = await Promise.allSettled([placing, digest]);
+    const placing = place(device, { ...checkpoint, digest: '' }, options, { owned, signal });
+    const [placed, known] = await Promise.allSettled([placing, unlessStopped(digest, signal)]);
     if (placed.status === 'rejected') throw placed.reason;
     if (known.status === 'rejected') throw known.reason;
     return { ...placed.value, digest: known.value };
+  } catch (error) {
+    owned.release();
+    throw error;
   } finally {
     await checkpoint.tensors.close();
   }
@@ -92,18 +103,32 @@ export async function placeBaseModel(
   checkpoint: Checkpoint,
   options: BaseOptions = {},
 ): Promise<BaseModel> {
+  return place(device, checkpoint, options, {});
+}
+
+async function place(
+  device: Device,
+  checkpoint: Checkpoint,
+  options: BaseOptions,
+  placing: Placing,
+): Promise<BaseModel> {
   const { folder, digest, config } = checkpoint;
   const type = String(config.model_type);
   if (!Object.hasOwn(FAMILIES, type))
     throw new ModelError(
       `${nameOf(checkpoint, 'config.json')}: field model_type is ${JSON.stringify(config.model_type)}; known are ${Object.keys(FAMILIES).join(', ')}`,
     );
-  const placed = await FAMILIES[type]!(device, checkpoint, options);
+  const placed = await FAMILIES[type]!(device, checkpoint, options, placing);
   const network = options.activations === 'f16' ? withHalfActivations(placed.network) : placed.network;
   return { device, folder, digest, ...placed, network };
 }
 
-async function placeVit(device: Device, checkpoint: Checkpoint, options: BaseOptions): Promise<Placed> {
+async function placeVit(
+  device: Device,
+  checkpoint: Checkpoint,
+  options: BaseOptions,
+  placing: Placing,
+): Promise<Placed> {
   const { folder } = checkpoint;
   const config = parseVitConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
   const file = nameOf(checkpoint, 'preprocessor_config.json');
@@ -114,7 +139,13 @@ async function placeVit(device: Device, checkpoint: Checkpoint, options: BaseOpt
     throw new ModelError(
       `${file}: field size is ${width} x ${height}, but image_size in config.json is ${config.image_size}`,
     );
-  const weights = await loadVit(device, config, checkpoint.tensors, frozenType(options.quantization));
+  const weights = await loadVit(
+    device,
+    config,
+    checkpoint.tensors,
+    frozenType(options.quantization),
+    placing,
+  );
   const network = vitNetwork(config, weights);
   const { tokens } = network.architecture;
   return {
@@ -133,11 +164,22 @@ async function placeVit(device: Device, checkpoint: Checkpoint, options: BaseOpt
   };
 }
 
-async function placeBert(device: Device, checkpoint: Checkpoint, options: BaseOptions): Promise<Placed> {
+async function placeBert(
+  device: Device,
+  checkpoint: Checkpoint,
+  options: BaseOptions,
+  placing: Placing,
+): Promise<Placed> {
   const { folder } = checkpoint;
   const config = parseBertConfig(checkpoint.config, nameOf(checkpoint, 'config.json'));
   const { tokenizer, length, buckets, assertWithin } = openTextBase(checkpoint, maxTokens(config), options);
-  const weights = await loadBert(device, config, checkpoint.tensors, frozenType(options.quantization));
+  const weights = await loadBert(
+    device,
+    config,
+    checkpoint.tensors,
+    frozenType(options.quantization),
+    placing,
+  );
   return {
     network: bertNetwork(config, weights, length),
     reads: 'text',

@@ -18,7 +18,7 @@ import {
 } from '@s3t/engine';
 import { adaptedLinear, type LayerAdapter, type LinearWeights } from './adapter.ts';
 import { type Architecture, type Network, type NormWeights, withMerged } from './architecture.ts';
-import { type Parameter, placeWeights } from './base-weights.ts';
+import { type Parameter, type Placing, placeWeights } from './base-weights.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { type ConfigFields, checkFields, failIn } from './config-fields.ts';
 
@@ -175,8 +175,9 @@ export async function loadVit(
   config: VitConfig,
   store: TensorStore,
   quantization?: FrozenType,
+  placing?: Placing,
 ): Promise<VitWeights> {
-  const weights = await placeWeights(device, store, vitParameters(config, quantization), VIT_PREFIX);
+  const weights = await placeWeights(device, store, vitParameters(config, quantization), VIT_PREFIX, placing);
   return arrangeVit(config, (name) => weights.get(name)!);
 }
 

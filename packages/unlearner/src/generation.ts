@@ -7,8 +7,8 @@ import type { RightOfWay } from './right-of-way.ts';
 import type { Served, Serving } from './serving.ts';
 import type { GenerationPiece, Prompt } from './types.ts';
 
-/** How a text is continued: all but what the base decides. */
-export type ContinueOptions = Omit<GenerateOptions, 'decode' | 'endTokens'>;
+/** How a text is continued: all but what the base and the prompt decide. */
+export type ContinueOptions = Omit<GenerateOptions, 'decode' | 'endTokens' | 'startsAnew'>;
 
 /**
  * Continues a text with what is served, token by token, together with others. A publication meanwhile leaves it the ensemble that it
@@ -24,6 +24,8 @@ export async function* continueText(
   const { language } = base;
   if (!language) throw new UnlearnerError('usage', 'input: this run continues no texts');
   const prompt = tokensOf(input, language, config);
+  // Responses are learnt as texts of their own, behind their prompts, and so is an answer in a chat: it begins with no space for it.
+  const startsAnew = isChat(input) || config.data.text!.length > 1;
   for (;;) {
     await erasures.clear();
     const begun = await serving.begin(options.signal);
@@ -31,7 +33,7 @@ export async function* continueText(
     const { served, end } = begun;
     let isCut = false;
     try {
-      for await (const piece of piecesOf(parts, served, prompt, options)) {
+      for await (const piece of piecesOf(parts, served, prompt, { ...options, startsAnew })) {
         isCut = true;
         yield piece;
       }
@@ -50,7 +52,7 @@ async function* piecesOf(
   { serving, erasures, base, slots }: Parameters<typeof continueText>[0],
   served: Served,
   prompt: readonly number[],
-  options: ContinueOptions,
+  options: GenerateOptions,
 ): AsyncGenerator<GenerationPiece, void, undefined> {
   const { version, manifest, stages, ensemble } = served;
   const { tokenizer } = base.language!;
@@ -70,14 +72,17 @@ async function* piecesOf(
 
 function tokensOf(input: Prompt, language: LanguageModel, config: RunConfig): number[] {
   const { tokenizer } = language;
-  if (typeof input === 'string' || !('messages' in input))
-    return tokenizer.encode(promptOfInput(input, config)).ids;
+  if (!isChat(input)) return tokenizer.encode(promptOfInput(input, config)).ids;
   try {
     return tokenizer.encode(language.chatPrompt(input.messages), { specialTokens: false }).ids;
   } catch (error) {
     if (!(error instanceof ModelError)) throw error;
     throw new UnlearnerError('usage', `messages: ${error.message}`, { cause: error });
   }
+}
+
+function isChat(input: Prompt): input is Extract<Prompt, { messages: unknown }> {
+  return typeof input !== 'string' && 'messages' in input;
 }
 
 function superseded(): UnlearnerError {

@@ -8,9 +8,14 @@ export interface GenerateOptions extends SamplingOptions {
   maxTokens?: number;
   /** The text of tokens: a tokenizer's `decode`. Without it there are only tokens. */
   decode?: (ids: readonly number[]) => string;
+  /**
+   * Whether the text is one of its own, as an answer in a chat is, and not what the prompt goes on with: a tokenizer that leaves out
+   * the space at the beginning of a text leaves it out then. Default: no.
+   */
+  startsAnew?: boolean;
   /** Where one of these begins the text ends. They take `decode`. */
   stop?: readonly string[];
-  /** Tokens that end the text; they have no text themselves. Default: those of config.json. */
+  /** Tokens that end the text; they have no text themselves. Default: the model's. */
   endTokens?: readonly number[];
   /** A whole number from 0 to 2^53 - 1: equal seeds draw equal texts. Default 0. */
   seed?: number;
@@ -43,9 +48,9 @@ export class Continuation {
   ) {
     checkOptions(options);
     this.#options = options;
-    this.#endTokens = options.endTokens ?? model.config.eos_token_id;
+    this.#endTokens = options.endTokens ?? model.endTokens ?? model.config.eos_token_id;
     this.#capacity = capacity;
-    this.#text = new TextStream(options.decode ?? (() => ''), options.stop);
+    this.#text = new TextStream(options.decode ?? (() => ''), options.stop, options.startsAnew ? [] : prompt);
     this.#seen = new Set(prompt);
   }
 

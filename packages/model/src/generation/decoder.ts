@@ -30,6 +30,8 @@ export interface LlamaModel {
   weights: LlamaWeights;
   /** What layers hand on, keys and values among it, is stored in. Default: f32 */
   activations?: ActivationType | undefined;
+  /** The tokens that end a text. Default: those of config.json. */
+  endTokens?: readonly number[] | undefined;
 }
 
 export interface DecoderOptions {

@@ -219,6 +219,17 @@ describe('generate', () => {
     expect(stopped.at(-1)!.finish).toBe('stop');
   });
 
+  it('keeps the space before a word that goes on with the prompt, and not before a text of its own', async () => {
+    const { prompt, continued } = reference.about;
+    const options = { decode: (ids: readonly number[]) => ids.join(' '), endTokens: [], maxTokens: 3 };
+    const answer = continued.base.slice(0, 3).join(' ');
+    const textOf = (pieces: readonly GeneratedPiece[]) => pieces.map(({ text }) => text).join('');
+    expect(textOf(await collected(open(), prompt, options))).toBe(` ${answer}`);
+    expect(textOf(await collected(open(), prompt, { ...options, startsAnew: true }))).toBe(answer);
+    const stopped = await collected(open(), prompt, { ...options, stop: [` ${continued.base[0]}`] });
+    expect(stopped.map(({ text, finish }) => [text, finish])).toEqual([['', 'stop']]);
+  });
+
   it('ends with the reason of its signal, between two tokens or while one is computed', async () => {
     const decoder = open();
     const controller = new AbortController();

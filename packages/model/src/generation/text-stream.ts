@@ -3,7 +3,7 @@ const REPLACEMENT = '\uFFFD';
 
 /**
  * Turns tokens into text, piece by piece as they come. A piece never ends within a character, nor within what may become a
- * stop string. Together the pieces are the text of all tokens, up to the first stop string.
+ * stop string. Together the pieces are what all tokens add to the text before them, up to the first stop string.
  */
 export class TextStream {
   readonly #decode: (ids: readonly number[]) => string;
@@ -16,10 +16,19 @@ export class TextStream {
   #held = '';
   #stopped = false;
 
-  /** @param decode the text of tokens @param stop none of them empty */
-  constructor(decode: (ids: readonly number[]) => string, stop: readonly string[] = []) {
+  /**
+   * @param decode the text of tokens @param stop none of them empty
+   * @param before the tokens of the text that goes on. Without them the first token begins a text, where many tokenizers leave a space out
+   */
+  constructor(
+    decode: (ids: readonly number[]) => string,
+    stop: readonly string[] = [],
+    before: readonly number[] = [],
+  ) {
     this.#decode = decode;
     this.#stop = stop;
+    this.#ids.push(...lastText(decode, before));
+    this.#read = this.#ids.length;
   }
 
   /** Whether a stop string came. */
@@ -61,6 +70,20 @@ export class TextStream {
       : known.length - (isLast ? 0 : Math.max(0, ...this.#stop.map((stop) => begun(known, stop))));
     this.#held = this.#stopped ? '' : known.slice(end);
     return known.slice(0, end);
+  }
+}
+
+/**
+ * The last of some tokens, as many as take it to have a text: what a token adds behind them it adds behind all.
+ * None where they end within a character, which belongs to whoever completes it.
+ */
+function lastText(decode: (ids: readonly number[]) => string, ids: readonly number[]): readonly number[] {
+  for (let length = 1; ; length *= 2) {
+    const last = ids.slice(-length);
+    const text = decode(last);
+    const isBroken = text.endsWith(REPLACEMENT);
+    if (text !== '' && !isBroken) return last;
+    if (length >= ids.length) return isBroken ? [] : last;
   }
 }
 

@@ -38,6 +38,7 @@ describe('ggufTokenizer', async () => {
     const plain = build({}).encode('Four score').ids;
     expect(build({ add_bos_token: true }).encode('Four score').ids).toEqual([0, ...plain]);
     expect(build({ pre: 'llama-bpe' }).encode('', {}).ids).toEqual([0]);
+    expect(build({ add_eos_token: false }).encode('Four score').ids).toEqual(plain);
     expect(build({}).decode([0, ...plain, 2])).toBe('Four score');
   });
 
@@ -47,6 +48,7 @@ describe('ggufTokenizer', async () => {
     [{ tokens: [1, 2] }, 'tokens must be a list of texts'],
     [{ merges: 3 }, 'merges must be a list of texts'],
     [{ token_type: [1] }, 'token_type must hold 500 numbers'],
+    [{ add_eos_token: true }, 'add_eos_token is true; only false is known: a prompt would end'],
     [{ add_bos_token: true, bos_token_id: 500 }, 'bos_token_id must be the number of a token'],
   ] as [Record<string, GgufValue>, string][])('refuses %j', (change, problem) => {
     expect(() => build(change)).toThrow(`t.gguf: metadata tokenizer.ggml.${problem}`);

@@ -104,6 +104,10 @@ export function ggufTokenizerJson(metadata: GgufMetadata, file: string): Record<
     return fail('token_type', `must hold ${tokens.length} numbers`);
   const { pre_tokenizer, ignore_merges, begins } = splitting;
   const first = get('bos_token_id');
+  // llama.cpp would end every prompt, too, and its own programs refuse to go on after an end.
+  const isEnded = get('add_eos_token') ?? false;
+  if (isEnded !== false)
+    fail('add_eos_token', `is ${isEnded}; only false is known: a prompt would end before its answer`);
   const isBegun = get('add_bos_token') ?? begins;
   if (isBegun && (typeof first !== 'number' || tokens[first] === undefined))
     fail('bos_token_id', 'must be the number of a token');

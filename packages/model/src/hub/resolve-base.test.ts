@@ -16,6 +16,8 @@ const WEIGHTS = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 
 const FILES: Record<string, Buffer> = {
   'config.json': Buffer.from('{"model_type":"vit"}'),
   'preprocessor_config.json': Buffer.from('{}'),
+  'generation_config.json': Buffer.from('{}'),
+  'chat_template.jinja': Buffer.from('{{ messages }}'),
   'model.safetensors': WEIGHTS,
   'model.safetensors.index.json': Buffer.from('{}'),
   'README.md': Buffer.from('#'),
@@ -181,14 +183,16 @@ describe('resolveBase', () => {
     const folder = await find('org/model', {}, (event) => progress.push(event));
     expect(folder).toBe(join(cacheDir, 'org--model', COMMIT));
     expect((await readdir(folder)).sort()).toEqual([
+      'chat_template.jinja',
       'config.json',
+      'generation_config.json',
       'model.safetensors',
       'preprocessor_config.json',
     ]);
     for (const name of await readdir(folder)) expect(await readFile(join(folder, name))).toEqual(FILES[name]);
     const total = progress[0]!.total;
     expect(progress.at(-1)).toEqual({ file: 'model.safetensors', bytes: total, total });
-    expect(total).toBe(WEIGHTS.length + 22);
+    expect(total).toBe(WEIGHTS.length + 38);
     asked = [];
     for (const again of ['org/model', 'org/model@main', `org/model@${COMMIT}`])
       expect(await find(again, { HF_HUB_OFFLINE: '1' })).toBe(folder);

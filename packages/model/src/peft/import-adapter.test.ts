@@ -64,12 +64,16 @@ it.each([
 ])('a saved module parts the head from the embedding: %s', async (title, module, fields, expected) => {
   const adapter = await writeAdapter(title, module, fields);
   const out = join(folder, `${title} imported`);
-  await importAdapter(device, TIED, adapter, out);
+  const base = join(folder, `${title} base`);
+  await cp(TIED, base, { recursive: true });
+  await writeFile(join(base, 'generation_config.json'), '{"eos_token_id": [7]}');
+  await importAdapter(device, base, adapter, out);
   const { language } = await loadBaseModel(device, out);
-  const { weights } = language!;
+  const { weights, endTokens } = language!;
   const [words, head] = expected();
   expect(sameBits(await weights.embedding.read(), words!)).toBe(true);
   expect(sameBits(await weights.head.weight.read(), head!)).toBe(true);
+  expect(endTokens).toEqual([7, 2]);
 });
 
 it.each([

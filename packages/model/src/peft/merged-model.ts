@@ -5,8 +5,7 @@ import { copyFile, mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mergeLora, scope } from '@s3t/engine';
 import { fullName, storedName } from '../base-weights.ts';
-import { exists } from '../checkpoint/open-tensors.ts';
-import { CHAT_TEMPLATE, type Checkpoint, isGguf, openCheckpointSoon } from '../checkpoint.ts';
+import { type Checkpoint, isGguf, openCheckpointSoon } from '../checkpoint.ts';
 import { ModelError } from '../errors.ts';
 import type { BaseModel } from '../model.ts';
 import { safetensorsHeader } from '../safetensors.ts';
@@ -107,8 +106,7 @@ export async function copyCompanions(
     for (const [name, content] of companions) await writeFile(join(to, name), JSON.stringify(content));
     return;
   }
-  for (const name of [...companions.keys(), CHAT_TEMPLATE])
-    if (await exists(join(folder, name))) await copyFile(join(folder, name), join(to, name));
+  for (const name of companions.keys()) await copyFile(join(folder, name), join(to, name));
 }
 
 /** Writes tensors as a safetensors file; host memory holds one at a time. @param signal ends it within a tensor, with its reason */
