@@ -1,5 +1,10 @@
-import { Tokenizer as Rules } from '@huggingface/tokenizers';
 import { ModelError } from '../errors.ts';
+import { AddedTokens } from './tokens/added-tokens.ts';
+import { createDecoder, type Decode } from './tokens/decoders.ts';
+import { createModel, type Model, type ModelRules } from './tokens/model.ts';
+import { createNormalizer, type Normalize, type Rules } from './tokens/normalizers.ts';
+import { createPostProcessor, type PostProcess } from './tokens/post-processors.ts';
+import { createPreTokenizer, type PreTokenize } from './tokens/pre-tokenizers.ts';
 import { type Strategy, truncate } from './truncate.ts';
 
 /** A text, or two that are read as one: premise and hypothesis. */
@@ -35,13 +40,22 @@ export interface TextBatch {
   typeIds: Uint32Array<ArrayBuffer>;
 }
 
-/** Texts to token numbers and back, by the rules of a tokenizer.json. */
+/** No token has this number. */
+const NONE = -1;
+
+/** Texts to token numbers and back, by the rules of a tokenizer.json: the numbers that the tokenizers package of Python gives. */
 export class Tokenizer {
-  readonly #rules: Rules;
   readonly #file: string;
+  readonly #normalize: Normalize;
+  readonly #preTokenize: PreTokenize;
+  readonly #model: Model;
+  readonly #added: AddedTokens;
+  readonly #surround: PostProcess;
+  readonly #decode: Decode;
+  /** What a text for people leaves out. */
+  readonly #special: ReadonlySet<number>;
   /** Special tokens round one text, and round a pair. */
   readonly #around: readonly [number, number];
-  readonly #hasOneType: boolean;
 
   /**
    * @param json content of tokenizer.json
@@ -50,11 +64,22 @@ export class Tokenizer {
    * @throws ModelError when the content makes no tokenizer
    */
   constructor(json: Record<string, unknown>, config: Record<string, unknown>, file: string) {
+    this.#file = file;
+    const unknown = (word: string): never => {
+      throw new ModelError(`${file}: has no number for ${JSON.stringify(word)}, and none for unknown tokens`);
+    };
     try {
-      this.#rules = new Rules(json, config);
-      this.#file = file;
-      this.#hasOneType = isRoberta(json.post_processor);
-      this.#around = [this.#surround([], null).tokens.length, this.#surround([], []).tokens.length];
+      if (typeof json.model !== 'object' || json.model === null) throw new Error('there is no model');
+      this.#model = createModel(json.model as ModelRules, unknown);
+      this.#normalize = createNormalizer(json.normalizer as Rules | null);
+      this.#preTokenize = createPreTokenizer(json.pre_tokenizer as Rules | null);
+      this.#added = new AddedTokens(json.added_tokens, this.#normalize, (token) => this.#model.idOf(token));
+      this.#surround = createPostProcessor(json.post_processor as Rules | null);
+      this.#decode = createDecoder(json.decoder as Rules | null);
+      const { additional_special_tokens: more } = config;
+      const named = Array.isArray(more) ? more.map((token) => this.idOf(contentOf(token))) : [];
+      this.#special = new Set([...this.#added.special, ...named.filter((id) => id !== undefined)]);
+      this.#around = [this.#surround([], null, true).ids.length, this.#surround([], [], true).ids.length];
     } catch (cause) {
       throw new ModelError(`${file}: makes no tokenizer (${firstLine(cause)})`, { cause });
     }
@@ -62,7 +87,7 @@ export class Tokenizer {
 
   /** The number of a token, special ones too; undefined if there is none. */
   idOf(token: string): number | undefined {
-    return this.#rules.token_to_id(token);
+    return this.#added.idOf(token) ?? this.#model.idOf(token);
   }
 
   /** How many special tokens go round a text, or round a pair. */
@@ -72,9 +97,10 @@ export class Tokenizer {
 
   /** The special token that ends a text and so keeps it apart from the next: `</s>`, `[SEP]`; null where texts end without one. */
   get separator(): string | null {
-    const text = 'text';
-    const last = this.#surround([text], null).tokens.at(-1);
-    return last === undefined || last === text ? null : last;
+    const last = this.#surround([NONE], null, true).ids.at(-1);
+    return last === undefined || last === NONE
+      ? null
+      : (this.#added.contentOf(last) ?? this.#model.tokenOf(last) ?? null);
   }
 
   /** @throws ModelError when the limit leaves no room for the special tokens, or the first text cannot be cut as far as needed */
@@ -97,14 +123,7 @@ export class Tokenizer {
       throw new ModelError(
         `${this.#file}: the first text has too few tokens to bring a pair down to ${maxLength}`,
       );
-    const left = tokens.slice(0, kept[0]);
-    const right = others?.slice(0, kept[1]) ?? null;
-    if (!specialTokens) {
-      const typeIds = [...left.map(() => 0), ...(right ?? []).map(() => 1)];
-      return { ids: this.#ids([...left, ...(right ?? [])]), typeIds };
-    }
-    const { tokens: all, token_type_ids: types } = this.#surround(left, right);
-    return { ids: this.#ids(all), typeIds: types && !this.#hasOneType ? types : all.map(() => 0) };
+    return this.#surround(tokens.slice(0, kept[0]), others?.slice(0, kept[1]) ?? null, specialTokens);
   }
 
   /** Texts as rows of one length; `maxLength` is at most `length`. @throws ModelError as `encode` */
@@ -125,42 +144,40 @@ export class Tokenizer {
     return batch;
   }
 
-  /** The text of token numbers, without special tokens. */
+  /** The text of token numbers, without special tokens and numbers that are none. */
   decode(ids: ArrayLike<number>): string {
-    if (ids.length === 0) return '';
-    return this.#rules.decode(Array.from(ids), {
-      skip_special_tokens: true,
-      clean_up_tokenization_spaces: false,
-    });
+    const tokens: string[] = [];
+    for (const id of Array.from(ids)) {
+      const token = this.#added.shownOf(id) ?? this.#model.tokenOf(id);
+      if (token !== undefined && !this.#special.has(id)) tokens.push(token);
+    }
+    return this.#decode(tokens);
   }
 
-  #tokens(text: string): string[] {
-    return this.#rules.tokenize(text, { add_special_tokens: false });
-  }
-
-  /** What the post-processor makes of tokens. Called here, not in the library: there an empty second text is none. */
-  #surround(tokens: string[], others: string[] | null): { tokens: string[]; token_type_ids?: number[] } {
-    const { post_processor: process } = this.#rules;
-    return process ? process(tokens, others, true) : { tokens: [...tokens, ...(others ?? [])] };
-  }
-
-  #ids(tokens: readonly string[]): number[] {
-    const unknown = this.#rules.model?.unk_token_id;
-    return tokens.map((token) => {
-      const id = this.#rules.token_to_id(token) ?? unknown;
-      if (id === undefined)
-        throw new ModelError(
-          `${this.#file}: has no number for ${JSON.stringify(token)}, and none for unknown tokens`,
-        );
-      return id;
-    });
+  /** A text's tokens: added ones as they are found, of the rest each word's. */
+  #tokens(text: string): number[] {
+    const ids: number[] = [];
+    for (const section of this.#added.cutRaw(text)) {
+      if (section.id !== undefined) {
+        ids.push(section.id);
+        continue;
+      }
+      for (const part of this.#added.cutNormal(this.#normalize(section.text))) {
+        if (part.id !== undefined) {
+          ids.push(part.id);
+          continue;
+        }
+        const isFirst = section.start + part.start === 0;
+        for (const word of this.#preTokenize(part.text, isFirst)) this.#model.encode(word, ids);
+      }
+    }
+    return ids;
   }
 }
 
-/** A RoBERTa knows one type of token only: its texts all are of type 0, which the library does not know. */
-function isRoberta(processor: unknown): boolean {
-  const { type, processors } = (processor ?? {}) as { type?: unknown; processors?: unknown };
-  return type === 'RobertaProcessing' || (Array.isArray(processors) && processors.some(isRoberta));
+/** A special token is named by its text, or described. */
+function contentOf(token: unknown): string {
+  return String(typeof token === 'object' ? (token as { content?: unknown } | null)?.content : token);
 }
 
 function firstLine(cause: unknown): string {
