@@ -43,7 +43,8 @@ export class AdamW {
     const betas = [Math.fround(first), Math.fround(second)] as const;
     checkOptions('AdamW', { epsilon, weightDecay, clipNorm });
     for (const beta of betas)
-      if (!(beta >= 0 && beta < 1)) throw new EngineError(`AdamW: betas ${first},${second} are not within [0, 1)`);
+      if (!(beta >= 0 && beta < 1))
+        throw new EngineError(`AdamW: betas ${first},${second} are not within [0, 1)`);
     this.#options = { betas, epsilon, weightDecay, clipNorm };
     this.#moments = parameters.map(({ shape }) => ({
       mean: zeros(device, shape),
