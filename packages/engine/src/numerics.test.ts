@@ -126,11 +126,11 @@ test('looking changes no bit', async () => {
   expect(await trainedBits(device, 4)).toEqual(await trainedBits(plain, 4));
 });
 
-test.each(['software', 'portable', 'gpu'] as const)(
+test.for(['software', 'portable', 'gpu'] as const)(
   'no %s kernel takes a NaN for a number',
-  async (chosen) => {
+  async (chosen, context) => {
     const device = await openAs(chosen);
-    if (!device) return;
+    if (!device) return context.skip('needs the subgroups of lavapipe');
     const x = tensor(device, new Float32Array(8).fill(Number.NaN));
     const k = tensor(device, uniformValues(48, 1, [1, 2], 0), [1, 3, 16]);
     const q = tensor(device, new Float32Array(48).fill(Number.NaN), [1, 3, 16]);

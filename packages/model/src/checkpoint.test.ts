@@ -97,6 +97,10 @@ describe('openCheckpoint', () => {
     const chats = [without, found, other].map(({ chat }) => chat);
     expect(chats).toEqual([undefined, '{{ messages }}', '{{ messages[0] }}']);
     expect(new Set([without, found, other].map(({ digest }) => digest)).size).toBe(3);
+    await writeFile(join(folder, name), Buffer.from('{{ messages }}\xff', 'latin1'));
+    await expect(openCheckpoint(folder)).rejects.toThrow(
+      new ModelError(`${join(folder, name)}: is not UTF-8`),
+    );
     await unlink(join(folder, name));
     await mkdir(join(folder, name));
     await expect(openCheckpoint(folder)).rejects.toThrow(

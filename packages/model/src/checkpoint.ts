@@ -1,8 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { unreadable } from './checkpoint/byte-source.ts';
 import { digestBeside } from './checkpoint/digest.ts';
-import { exists, openTensors, readJson, weightFiles } from './checkpoint/open-tensors.ts';
+import { exists, openTensors, readJson, readText, weightFiles } from './checkpoint/open-tensors.ts';
 import type { TensorStore } from './checkpoint/tensor-store.ts';
 import { ModelError } from './errors.ts';
 import { ggufGenerationConfig } from './gguf/gguf-end-tokens.ts';
@@ -72,12 +70,6 @@ export async function openCheckpointSoon(folder: string): Promise<OpenedCheckpoi
   const weights = await weightFiles(folder);
   const tensors = await openTensors(folder);
   return { folder, config, companions, tensors, digest: digestBeside(folder, [...small, ...weights]) };
-}
-
-async function readText(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch((cause) => {
-    throw unreadable(path, cause);
-  });
 }
 
 /** What is in the header of a .gguf file, as the files of a folder would say it. */

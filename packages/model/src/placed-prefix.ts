@@ -1,7 +1,7 @@
 import { mergeLora, scope, type Tensor } from '@s3t/engine';
 import type { LayerAdapter } from './adapter.ts';
 import type { BaseModel } from './model.ts';
-import { type Owned, ownedUnless } from './owned.ts';
+import { destroyAll, type Owned, ownedUnless } from './owned.ts';
 import { placeStage } from './stage.ts';
 import type { StageTask } from './stage-training.ts';
 
@@ -27,9 +27,9 @@ export function placePrefix(base: BaseModel, task: StageTask): PlacedPrefix {
 function placeEach({ device, network }: BaseModel, { form, prefix }: StageTask, owned: Owned): PlacedPrefix {
   const placed: PlacedPrefix = { merged: new Map(), adapters: new Map(), tensors: [] };
   for (const { layers: frozen, values } of prefix) {
-    const { stage, parameters } = owned.add(placeStage(device, form, frozen, values, 'serve'), (failed) => {
-      for (const parameter of failed.parameters.values()) parameter.destroy();
-    });
+    const { stage, parameters } = owned.add(placeStage(device, form, frozen, values, 'serve'), (failed) =>
+      destroyAll(failed.parameters.values()),
+    );
     for (const [layer, adapter] of stage.adapters) {
       const { pairs, scale } = adapter;
       const targets = Object.keys(pairs);

@@ -64,18 +64,32 @@ async function openFile<Store extends TensorStore>(
 
 /** Reads a JSON object. @throws ModelError naming the file */
 export async function readJson(file: string): Promise<Record<string, unknown>> {
-  const bytes = await readFile(file).catch((cause) => {
+  return parseJson(await readBytes(file), file);
+}
+
+/** @throws ModelError when a file cannot be read, or is not UTF-8 */
+export async function readText(file: string): Promise<string> {
+  try {
+    return utf8.decode(await readBytes(file));
+  } catch (error) {
+    throw error instanceof ModelError ? error : new ModelError(`${file}: is not UTF-8`);
+  }
+}
+
+function readBytes(file: string): Promise<Buffer> {
+  return readFile(file).catch((cause) => {
     throw unreadable(file, cause);
   });
-  return parseJson(bytes, file);
 }
+
+// Fatal: a byte that is damaged would become a sign like any other, and a token another one.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** @throws ModelError when the bytes are not a JSON object in UTF-8 */
 function parseJson(bytes: Uint8Array, file: string): Record<string, unknown> {
   let value: unknown;
   try {
-    // A byte that is damaged would become a sign like any other, and a token another one.
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    value = JSON.parse(utf8.decode(bytes));
   } catch {
     throw new ModelError(`${file}: is not JSON`);
   }

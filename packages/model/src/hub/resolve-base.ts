@@ -6,9 +6,10 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { oneLine } from '../checkpoint/one-line.ts';
+import { exists } from '../checkpoint/open-tensors.ts';
 import { ModelError } from '../errors.ts';
 import { type HubId, parseHubId } from './hub-id.ts';
-import { downloadVerified, isThere, type PromisedFile } from './verified-file.ts';
+import { downloadVerified, type PromisedFile } from './verified-file.ts';
 
 export interface DownloadProgress {
   file: string;
@@ -45,7 +46,7 @@ export async function resolveBase(base: string, options: ResolveOptions = {}): P
   const { folder = '.', env = process.env, onProgress = () => {} } = options;
   const path = resolve(folder, base);
   const id = parseHubId(base);
-  if (!id || (await isThere(path))) return path;
+  if (!id || (await exists(path))) return path;
   const own = join(options.cacheDir ?? defaultCacheDir(env), id.name.replace('/', '--'));
   return fetchOnce(base, { type: 'model', id, path, own, wanted: wantedFiles }, env, onProgress);
 }
@@ -64,7 +65,7 @@ export async function resolveDataset(
   const { folder = '.', env = process.env, onProgress = () => {} } = options;
   const path = resolve(folder, data);
   const id = parseHubId(data);
-  if (!id || (await isThere(path))) return path;
+  if (!id || (await exists(path))) return path;
   const cache = options.cacheDir ?? defaultCacheDir(env);
   const own = join(cache, 'datasets', id.name.replace('/', '--'), part);
   const wanted = (listed: readonly PromisedFile[]): PromisedFile[] => {
@@ -94,7 +95,7 @@ async function fetchOnce(
   const { id, path, own } = what;
   const ref = join(own, 'refs', encodeURIComponent(id.revision));
   const known = COMMIT.test(id.revision) ? id.revision : await readFile(ref, 'utf8').catch(() => null);
-  if (known && COMMIT.test(known) && (await isThere(join(own, known)))) return join(own, known);
+  if (known && COMMIT.test(known) && (await exists(join(own, known)))) return join(own, known);
   if (/^(1|true|yes|on)$/i.test(env.HF_HUB_OFFLINE ?? ''))
     throw new ModelError(
       `${base}: there is no folder ${path}, none in the cache, and HF_HUB_OFFLINE forbids to download it`,
@@ -145,7 +146,7 @@ async function download(
       : await datasetInfo({ ...about, additionalFields: ['sha'] });
   if (typeof commit !== 'string' || !COMMIT.test(commit)) throw new ModelError('the hub names no commit');
   const target = join(own, commit);
-  if (await isThere(target)) return commit;
+  if (await exists(target)) return commit;
   const repo = { type, name };
   const listed: PromisedFile[] = [];
   for await (const { type: kind, path, size, oid, lfs } of listFiles({
@@ -166,7 +167,7 @@ async function download(
     for (const file of wanted) {
       const { path } = file;
       await mkdir(dirname(join(part, path)), { recursive: true });
-      if (!(await isThere(join(part, path)))) {
+      if (!(await exists(join(part, path)))) {
         const bytesFrom = async function* (start: number): AsyncIterable<Uint8Array> {
           const blob = await downloadFile({ repo, path, revision: commit, xet: false, ...access });
           if (!blob) throw new ModelError(`${path}: the hub lists it and has it not`);
@@ -182,7 +183,7 @@ async function download(
     await rename(part, target);
   } catch (error) {
     // Somebody else was done first.
-    if (!(await isThere(target))) throw error;
+    if (!(await exists(target))) throw error;
     await rm(part, { recursive: true, force: true });
   }
   return commit;

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
+import { exists } from '../checkpoint/open-tensors.ts';
 import { ModelError } from '../errors.ts';
 
 /** What a hub says a file holds. */
@@ -61,15 +62,8 @@ export async function downloadVerified(
     await rename(part, target);
   } catch (error) {
     // Somebody else was done first.
-    if (!(await isThere(target))) throw error;
+    if (!(await exists(target))) throw error;
   }
-}
-
-export function isThere(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 async function isAsPromised(path: string, { size, sha256, gitBlob }: PromisedFile): Promise<boolean> {
