@@ -1,5 +1,6 @@
 // Tokens that are found in a text before it is split into words, as the tokenizers package finds them.
 
+import { LETTER } from './pre-tokenizers.ts';
 import { Trie } from './trie.ts';
 
 /** An entry of added_tokens in tokenizer.json. */
@@ -24,9 +25,8 @@ export interface Piece {
   id: number | undefined;
 }
 
-const WORD = String.raw`[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]`;
-const WORD_AHEAD = new RegExp(WORD, 'uy');
-const WORD_BEHIND = new RegExp(`(?<=${WORD})`, 'uy');
+const WORD_AHEAD = new RegExp(`[${LETTER}]`, 'uy');
+const WORD_BEHIND = new RegExp(`(?<=[${LETTER}])`, 'uy');
 const SPACES_AHEAD = /\p{White_Space}*/uy;
 const SPACE = /\p{White_Space}/u;
 

@@ -40,7 +40,8 @@ export function createPreTokenizer(rules: Rules | null | undefined): PreTokenize
 }
 
 const BERT = new RegExp(String.raw`${PUNCTUATION}|(?:(?!${PUNCTUATION})\P{White_Space})+`, 'gu');
-const LETTER = String.raw`\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}`;
+/** Of what a word is made, within brackets: Unicode's \w (Technical Standard 18). */
+export const LETTER: string = String.raw`\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}`;
 const WORDS = new RegExp(String.raw`[${LETTER}]+|[^${LETTER}\p{White_Space}]+`, 'gu');
 
 function inTurn(steps: readonly PreTokenize[]): PreTokenize {
